@@ -1,0 +1,218 @@
+//! Agents: what they have, who holds what of it, and who need not be asked.
+
+use mesarch_types::{AgentId, AgentView, Quantities, Resource, Resources};
+
+use crate::{
+    allocator::Allocator,
+    bits::Bits,
+    filter::Filter,
+    index::{AgentIx, ClientIx, Index, Slab},
+    kinds::{Amount, Kinds, Stock},
+};
+
+/// What a client holds on an agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Holder {
+    pub(crate) client: ClientIx,
+    pub(crate) held: Resources,
+    /// Of `held`, if it was taken in one piece without anything shared: so that it can go back without being looked at.
+    /// Empty: to be found out.
+    pub(crate) amounts: Vec<Amount>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) id: AgentId,
+    /// None: it is not known yet, but something on it is held.
+    pub(crate) view: Option<AgentView>,
+    pub(crate) has_gpus: bool,
+    /// The view's total.
+    total: Stock,
+    /// The total as it counts in the cluster's: a shared resource once.
+    total_amounts: Vec<Amount>,
+    /// The sum of what is held.
+    pub(crate) held: Resources,
+    pub(crate) holders: Vec<Holder>,
+    /// What is not held, shared resources always; none: to be computed.
+    free: Option<Stock>,
+    /// Refusals, sorted by client.
+    pub(crate) filters: Vec<Filter>,
+    /// What clients declined since the last tick and did not take again, with their life.
+    pub(crate) declined: Vec<(ClientIx, u32, Resources)>,
+    /// Clients for whom there was nothing here when `blocked_for` was free; still true while no more than that is.
+    pub(crate) blocked: Bits,
+    blocked_for: Resources,
+}
+
+/// All agents, and sets of them.
+#[derive(Debug, Default)]
+pub(crate) struct Agents {
+    pub(crate) slots: Slab<AgentIx, Agent>,
+    by_id: Index<AgentId, AgentIx>,
+    /// By slot. Mixed with the round it gives the agent's place in a run: an order that no event can bend.
+    pub(crate) salts: Vec<u64>,
+    /// To be looked at by the next plan.
+    pub(crate) dirty: Bits,
+    /// To be looked at from the next tick on.
+    pub(crate) waiting: Bits,
+    /// May have something free. What is not in here has nothing.
+    pub(crate) idle: Bits,
+}
+
+impl Agent {
+    fn new(id: AgentId) -> Self {
+        Self {
+            id,
+            view: None,
+            has_gpus: false,
+            total: Stock::default(),
+            total_amounts: Vec::new(),
+            held: Resources::default(),
+            holders: Vec::new(),
+            free: None,
+            filters: Vec::new(),
+            declined: Vec::new(),
+            blocked: Bits::default(),
+            blocked_for: Resources::default(),
+        }
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.active)
+    }
+
+    /// What can be offered: all that is not held, and shared resources in any case.
+    pub(crate) fn free(&mut self, kinds: &mut Kinds, least: &[Quantities]) -> Stock {
+        let (total, held) = (&self.total, &self.held);
+        let find = || match held.is_empty() {
+            true => total.clone(),
+            false => kinds.stock(free_of(&total.resources, held), least),
+        };
+        self.free.get_or_insert_with(find).clone()
+    }
+
+    /// The same for readers.
+    pub(crate) fn free_resources(&self) -> Resources {
+        match &self.free {
+            Some(free) => free.resources.clone(),
+            None => free_of(&self.total.resources, &self.held),
+        }
+    }
+
+    pub(crate) fn held_changed(&mut self) {
+        self.free = None;
+    }
+
+    /// Keeps what is known about blocked clients only if no more is free than when it was learnt.
+    pub(crate) fn check_blocked(&mut self, free: &Resources) {
+        if !self.blocked_for.ptr_eq(free) && !self.blocked_for.contains(free) {
+            self.blocked.clear_all();
+        }
+    }
+
+    /// Learns that there is nothing for these clients in all that is free.
+    pub(crate) fn block(&mut self, clients: impl IntoIterator<Item = ClientIx>, free: &Resources) {
+        // With less free than before, what was known stays true, but only for as much as this.
+        self.blocked_for = free.clone();
+        clients.into_iter().for_each(|client| self.blocked.set(client.0));
+    }
+}
+
+fn free_of(total: &Resources, held: &Resources) -> Resources {
+    let is_shared = |resource: &Resource| resource.shared;
+    if !held.iter().any(is_shared) {
+        return total.saturating_sub(held);
+    }
+    total.non_shared().saturating_sub(&held.non_shared()).saturating_add(&total.shared())
+}
+
+/// FNV-1a.
+fn salt(id: &str) -> u64 {
+    id.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl Agents {
+    pub(crate) fn find(&self, id: &AgentId) -> Option<AgentIx> {
+        self.by_id.get(id)
+    }
+
+    pub(crate) fn find_or_new(&mut self, id: &AgentId) -> AgentIx {
+        self.by_id.get(id).unwrap_or_else(|| {
+            let slot = self.slots.insert(Agent::new(id.clone()));
+            self.by_id.insert(id.clone(), slot);
+            self.salts.resize(self.salts.len().max(slot.0 as usize + 1), 0);
+            self.salts[slot.0 as usize] = salt(id.as_str());
+            slot
+        })
+    }
+
+    fn forget(&mut self, slot: AgentIx) -> Option<Agent> {
+        let agent = self.slots.remove(slot)?;
+        self.by_id.remove(&agent.id);
+        for set in [&mut self.dirty, &mut self.waiting, &mut self.idle] {
+            set.clear(slot.0);
+        }
+        Some(agent)
+    }
+}
+
+impl Allocator {
+    /// Forgets an agent that is not known and on which nothing is held any more.
+    pub(crate) fn forget_if_ghost(&mut self, slot: AgentIx) {
+        let agent = &mut self.agents.slots[slot];
+        if agent.view.is_none() && agent.holders.is_empty() {
+            self.filters.forget_all(slot, agent);
+            self.agents.forget(slot);
+        }
+    }
+
+    /// Puts a new or changed agent in the place of the old one.
+    pub(crate) fn replace_agent(&mut self, view: AgentView) {
+        let slot = self.agents.find_or_new(&view.id);
+        let agent = &mut self.agents.slots[slot];
+        let old = agent.view.replace(view);
+        let (Some(new), old) = (&agent.view, old.as_ref()) else {
+            return;
+        };
+        let same_total = old.is_some_and(|old| old.total == new.total);
+        let same_attributes = old.is_none_or(|old| old.attributes == new.attributes);
+        if old.is_some_and(|old| only_version_differs(old, new)) {
+            return;
+        }
+        if !same_total {
+            self.kinds.subtract_total(&agent.total_amounts);
+            agent.total_amounts.clear();
+            self.kinds.amounts(&new.total, &mut agent.total_amounts, |_| true);
+            self.kinds.add_total(&agent.total_amounts);
+            agent.total = self.kinds.stock(new.total.clone(), &self.config.min_allocatable);
+            agent.has_gpus = !new.total.filter(|resource| &*resource.name == "gpus").is_empty();
+            agent.free = None;
+            self.tree.mark_all_stale();
+        }
+        agent.blocked.clear_all();
+        self.agents.idle.set(slot.0);
+        self.agents.dirty.put(slot.0, agent.is_active());
+        if !same_attributes {
+            self.filters.forget_all(slot, agent);
+        }
+    }
+
+    /// The agent is gone, with all that is held on it.
+    pub(crate) fn drop_agent(&mut self, id: &AgentId) {
+        let Some(slot) = self.agents.find(id) else { return };
+        for holder in self.agents.slots[slot].holders.clone() {
+            self.release(holder.client, slot, &holder.held);
+            self.release_if_idle(holder.client);
+        }
+        self.filters.forget_all(slot, &mut self.agents.slots[slot]);
+        if let Some(agent) = self.agents.forget(slot) {
+            self.kinds.subtract_total(&agent.total_amounts);
+            self.tree.mark_all_stale();
+        }
+    }
+}
+
+fn only_version_differs(old: &AgentView, new: &AgentView) -> bool {
+    AgentView { version: new.version, ..old.clone() } == *new
+}

@@ -1,0 +1,292 @@
+//! The calls: what changed, what to offer, why.
+
+use std::collections::BTreeMap;
+
+use mesarch_types::{AgentId, AgentView, FrameworkId, FrameworkView, Millis, RefuseFilter, Resources, Role};
+
+use crate::{
+    Config, Plan, Share,
+    agent::Agents,
+    client::Clients,
+    filter::Filters,
+    index::{AgentIx, ClientIx, NodeIx},
+    kinds::Kinds,
+    pace::Pace,
+    tree::Tree,
+};
+
+/// The planner's index over agents, frameworks, what is held and what was refused.
+///
+/// Facts may arrive in any order: what is held may be known before its agent or framework is.
+#[derive(Debug)]
+pub struct Allocator {
+    pub(crate) config: Config,
+    pub(crate) kinds: Kinds,
+    pub(crate) tree: Tree,
+    pub(crate) weights: BTreeMap<Role, u64>,
+    pub(crate) agents: Agents,
+    pub(crate) clients: Clients,
+    pub(crate) filters: Filters,
+    pub(crate) pace: Pace,
+    /// The last tick that was handled.
+    pub(crate) round: u64,
+    /// Gave back what was not held: a sign of a bug in the caller.
+    pub(crate) mismatches: u64,
+}
+
+/// Why resources come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiveBack {
+    /// The framework declined them, at this cluster time: they wait for the next tick, and the framework is not offered
+    /// them again before it.
+    Declined {
+        /// Cluster time.
+        now: Millis,
+    },
+    /// A task ended, an offer was rescinded, a framework was lost: they are offered again at once.
+    Freed,
+}
+
+/// Counts for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Agents known.
+    pub agents: usize,
+    /// Frameworks known.
+    pub frameworks: usize,
+    /// Agents that the next plan looks at.
+    pub agents_dirty: u32,
+    /// Agents that wait for the next tick.
+    pub agents_waiting: u32,
+    /// Framework-roles that want offers.
+    pub clients_wanting: u32,
+    /// Refusals remembered.
+    pub filters: usize,
+    /// Refusals forgotten before their end, for lack of room.
+    pub filters_evicted: u64,
+    /// Times that more came back than was held; always 0 unless the caller has a bug.
+    pub mismatches: u64,
+}
+
+impl Allocator {
+    /// An empty index.
+    pub fn new(config: Config) -> Self {
+        Self {
+            kinds: Kinds::new(config.excluded_names.clone()),
+            pace: Pace::new(config.offers_per_second_max),
+            config,
+            tree: Tree::new(),
+            weights: BTreeMap::new(),
+            agents: Agents::default(),
+            clients: Clients::default(),
+            filters: Filters::default(),
+            round: 0,
+            mismatches: 0,
+        }
+    }
+
+    /// Adds an agent or replaces what is known of it. A change (beyond the version) has it looked at again; new
+    /// attributes void its refusals.
+    pub fn set_agent(&mut self, view: AgentView) {
+        self.replace_agent(view);
+    }
+
+    /// Removes an agent with everything that is held on it; what is given back there later is ignored.
+    pub fn remove_agent(&mut self, id: &AgentId) {
+        self.drop_agent(id);
+    }
+
+    /// Adds a framework or replaces what is known of it. A role for which it now wants offers, and new capabilities,
+    /// have all agents looked at again; being deactivated, leaving a role and the end of a suppression void refusals.
+    pub fn set_framework(&mut self, view: FrameworkView) {
+        self.replace_framework(view);
+    }
+
+    /// Removes a framework: it gets no more offers. What it holds counts until it is given back.
+    pub fn remove_framework(&mut self, id: &FrameworkId) {
+        self.drop_framework(id);
+    }
+
+    /// Sets a role's weight, in thousandths (1000 is the default). It shows at the next run.
+    pub fn set_weight(&mut self, role: &Role, weight_thousandths: u64) {
+        self.weights.insert(role.clone(), weight_thousandths);
+        self.tree.set_weight(role, weight_thousandths);
+    }
+
+    /// Books resources that are now offered to or used by a framework in a role on an agent. Not to be called again when
+    /// an offer becomes a task.
+    pub fn take(&mut self, framework: &FrameworkId, role: &Role, agent: &AgentId, resources: &Resources) {
+        let resources = resources.without_allocation();
+        if resources.is_empty() {
+            return;
+        }
+        let client = self.client_or_new(framework, role);
+        let slot = self.agents.find_or_new(agent);
+        self.hold(client, slot, &resources);
+    }
+
+    /// Books resources as free again. What the framework does not hold there (its agent was removed) is ignored.
+    pub fn give_back(
+        &mut self,
+        framework: &FrameworkId,
+        role: &Role,
+        agent: &AgentId,
+        resources: &Resources,
+        why: GiveBack,
+    ) {
+        let Some((client, slot)) = self.pair(framework, role, agent) else {
+            return;
+        };
+        let given = self.release(client, slot, &resources.without_allocation());
+        if given.is_empty() {
+            return;
+        }
+        self.agents.idle.set(slot.0);
+        match why {
+            GiveBack::Freed => self.agents.dirty.set(slot.0),
+            GiveBack::Declined { now } => {
+                self.turn(now);
+                let life = self.clients.get(client).life;
+                self.agents.slots[slot].note_declined(client, life, &given);
+                self.agents.waiting.set(slot.0);
+            }
+        }
+        self.release_if_idle(client);
+        self.forget_if_ghost(slot);
+    }
+
+    /// Remembers that a framework refuses resources of an agent. Without effect if the framework is not in that role or
+    /// the agent is not known.
+    pub fn refuse(&mut self, framework: &FrameworkId, role: &Role, agent: &AgentId, filter: RefuseFilter) {
+        if let Some((client, slot)) = self.pair(framework, role, agent) {
+            let refused = filter.refused.without_allocation();
+            self.add_filter(client, slot, RefuseFilter { refused, ..filter });
+        }
+    }
+
+    /// Forgets all that a framework refused and declined, in these of its roles (none named: in all), and has all agents
+    /// looked at again for it. That it is no longer suppressed comes with [`Allocator::set_framework`].
+    pub fn revive(&mut self, framework: &FrameworkId, roles: &[Role]) {
+        let Some(slot) = self.clients.framework(framework) else {
+            return;
+        };
+        for client in self.clients.frameworks[slot].clients.clone() {
+            if roles.is_empty() || roles.contains(&self.clients.get(client).role) {
+                self.clients.begin_life(client);
+            }
+        }
+    }
+
+    /// Has an agent looked at by the next plan: after an item for it was refused or could not be proposed.
+    pub fn mark_dirty(&mut self, agent: &AgentId) {
+        if let Some(slot) = self.agents.find(agent) {
+            self.agents.idle.set(slot.0);
+            self.agents.dirty.set(slot.0);
+        }
+    }
+
+    /// Ends the allocation interval now, as if a tick had come: what waits is due, what was just declined may be offered
+    /// again, every agent with something free is looked at.
+    pub fn end_interval(&mut self) {
+        self.end_waits();
+        let Agents { dirty, idle, .. } = &mut self.agents;
+        dirty.unite(idle);
+    }
+
+    /// When [`Allocator::plan`] has something to do, at the earliest: now, at a tick, or never.
+    pub fn next_wake(&self, now: Millis) -> Option<Millis> {
+        if !self.agents.dirty.is_empty() || !self.clients.renewed.is_empty() {
+            return Some(self.pace.ready(now));
+        }
+        let next_tick = self.config.tick(self.round.saturating_add(1));
+        let waits = (!self.agents.waiting.is_empty()).then_some(next_tick);
+        let filter = self.filters.first_end().map(|until| self.config.tick_from(until).max(next_tick));
+        waits.into_iter().chain(filter).min().map(|wake| wake.max(now))
+    }
+
+    /// The offers to propose now, at most `offers_max` and as many as the pace allows. Books nothing: see the crate's
+    /// contract. `now` is cluster time.
+    pub fn plan(&mut self, now: Millis, offers_max: usize) -> Vec<Plan> {
+        self.run(now, offers_max)
+    }
+
+    /// Handles the ticks up to `now`.
+    pub(crate) fn turn(&mut self, now: Millis) {
+        let round = self.config.round(now);
+        if round > self.round {
+            self.round = round;
+            self.end_waits();
+            self.end_old_filters(now);
+        }
+    }
+
+    fn end_waits(&mut self) {
+        let waiting = std::mem::take(&mut self.agents.waiting);
+        for number in waiting.ones() {
+            let agent = &mut self.agents.slots[AgentIx(number)];
+            for (client, ..) in agent.declined.drain(..) {
+                agent.blocked.clear(client.0);
+            }
+        }
+        self.agents.dirty.unite(&waiting);
+    }
+
+    fn pair(&self, framework: &FrameworkId, role: &Role, agent: &AgentId) -> Option<(ClientIx, AgentIx)> {
+        Some((self.clients.by_names(framework, role)?, self.agents.find(agent)?))
+    }
+
+    /// What is free on an agent; none if it is not known.
+    pub fn free(&self, agent: &AgentId) -> Option<Resources> {
+        let agent = &self.agents.slots[self.agents.find(agent)?];
+        agent.view.as_ref().map(|_| agent.free_resources())
+    }
+
+    /// What a framework holds in a role on an agent, offered or in use.
+    pub fn held(&self, framework: &FrameworkId, role: &Role, agent: &AgentId) -> Resources {
+        let find = || {
+            let (client, slot) = self.pair(framework, role, agent)?;
+            let mut holders = self.agents.slots[slot].holders.iter();
+            holders.find(|holder| holder.client == client).map(|holder| holder.held.clone())
+        };
+        find().unwrap_or_default()
+    }
+
+    /// The dominant share, without weight, of a role with all below it.
+    pub fn role_share(&self, role: &Role) -> Share {
+        self.tree.role_node(role).map_or(Share::NONE, |node| self.share_of(&[node]))
+    }
+
+    /// The dominant share, without weight, of a framework over all its roles.
+    pub fn framework_share(&self, framework: &FrameworkId) -> Share {
+        let Some(slot) = self.clients.framework(framework) else {
+            return Share::NONE;
+        };
+        let clients = &self.clients.frameworks[slot].clients;
+        let leaves: Vec<NodeIx> = clients.iter().map(|client| self.clients.get(*client).leaf).collect();
+        self.share_of(&leaves)
+    }
+
+    fn share_of(&self, nodes: &[NodeIx]) -> Share {
+        let mut held: Vec<i64> = Vec::new();
+        for node in nodes {
+            let more = &self.tree.node(*node).held;
+            held.resize(held.len().max(more.len()), 0);
+            held.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.wrapping_add(*more));
+        }
+        self.kinds.usage(&held).dominant_share()
+    }
+
+    /// Counts for metrics.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            agents: self.agents.slots.count(),
+            frameworks: self.clients.frameworks.count(),
+            agents_dirty: self.agents.dirty.count(),
+            agents_waiting: self.agents.waiting.count(),
+            clients_wanting: self.clients.wanting.count(),
+            filters: self.filters.count,
+            filters_evicted: self.filters.evicted,
+            mismatches: self.mismatches,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Who holds what: the only place that books.
+
+use mesarch_types::{Resource, Resources};
+
+use crate::{
+    agent::Holder,
+    allocator::Allocator,
+    index::{AgentIx, ClientIx, NodeIx},
+    kinds::Amount,
+};
+
+impl Allocator {
+    /// Books `resources` (not empty, not stamped) on the agent to the client.
+    pub(crate) fn hold(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources) {
+        let mut amounts = Vec::with_capacity(resources.iter_counted().len());
+        self.kinds.amounts(resources, &mut amounts, |resource| !resource.shared);
+        self.tree.add_held(self.clients.get(client).leaf, &amounts);
+        self.book_shared(client, slot, resources, 1);
+        let agent = &mut self.agents.slots[slot];
+        match agent.holders.iter_mut().find(|holder| holder.client == client) {
+            Some(holder) => {
+                holder.held += resources;
+                holder.amounts.clear();
+            }
+            None => {
+                if resources.iter_counted().any(|(resource, _)| resource.shared) {
+                    amounts.clear();
+                }
+                agent.holders.push(Holder { client, held: resources.clone(), amounts });
+                self.clients.get_mut(client).holds_on += 1;
+            }
+        }
+        agent.held += resources;
+        agent.held_changed();
+        agent.note_taken(client, resources);
+    }
+
+    /// Takes out of the books what of `resources` the client holds on the agent, and returns it.
+    pub(crate) fn release(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources) -> Resources {
+        let agent = &mut self.agents.slots[slot];
+        let Some(position) = agent.holders.iter().position(|holder| holder.client == client) else {
+            self.mismatches += 1;
+            return Resources::default();
+        };
+        let holder = &mut agent.holders[position];
+        let rest = holder.held.saturating_sub(resources);
+        let given = if holder.held.contains(resources) {
+            resources.clone()
+        } else {
+            self.mismatches += 1;
+            holder.held.saturating_sub(&rest)
+        };
+        let known = if rest.is_empty() { std::mem::take(&mut holder.amounts) } else { Vec::new() };
+        if rest.is_empty() {
+            agent.holders.swap_remove(position);
+            self.clients.get_mut(client).holds_on -= 1;
+        } else {
+            holder.held = rest;
+            holder.amounts.clear();
+        }
+        agent.held = agent.held.saturating_sub(&given);
+        agent.held_changed();
+        self.unbook(client, slot, &given, known);
+        given
+    }
+
+    /// `known` are the amounts of `given`, or nothing if they are to be found out.
+    fn unbook(&mut self, client: ClientIx, slot: AgentIx, given: &Resources, mut known: Vec<Amount>) {
+        if known.is_empty() {
+            self.kinds.amounts(given, &mut known, |resource| !resource.shared);
+            self.book_shared(client, slot, given, -1);
+        }
+        self.tree.subtract_held(self.clients.get(client).leaf, &known);
+    }
+
+    /// A shared resource counts once per agent for each framework, role and ancestor that holds copies of it: the first
+    /// copy counts and the last one. Called before a copy comes and after one went, so that the others are there.
+    fn book_shared(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources, sign: i64) {
+        for (resource, _) in resources.iter_counted().filter(|(resource, _)| resource.shared) {
+            let Some(amount) = resource.value.as_scalar() else {
+                continue;
+            };
+            let amount = (self.kinds.number(&resource.name), sign * amount.0);
+            let line: Vec<NodeIx> = self.tree.line(self.clients.get(client).leaf).collect();
+            for node in line {
+                if !self.others_share(node, slot, resource) {
+                    self.tree.add_at(node, &amount);
+                }
+            }
+        }
+    }
+
+    fn others_share(&self, node: NodeIx, slot: AgentIx, resource: &Resource) -> bool {
+        let mut holders = self.agents.slots[slot].holders.iter();
+        holders.any(|holder| {
+            holder.held.iter_counted().any(|(one, _)| one == resource)
+                && self.tree.is_within(self.clients.get(holder.client).leaf, node)
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! The kinds of scalars, numbered, and how much of each the cluster has.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use mesarch_types::{Quantities, Resource, Resources};
+
+use crate::{eligible::is_enough, share::Usage};
+
+/// An amount of one kind: its number and thousandths.
+pub(crate) type Amount = (usize, i64);
+
+/// Resources with what a run wants to know about them, found out once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stock {
+    pub(crate) resources: Resources,
+    pub(crate) facts: Arc<Facts>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Unreserved, neither revocable nor shared: anyone can be offered all of it.
+    pub(crate) plain: bool,
+    pub(crate) all_revocable: bool,
+    /// Holds one of the cluster's smallest offers.
+    pub(crate) enough: bool,
+    /// Without shared resources.
+    pub(crate) amounts: Vec<Amount>,
+}
+
+impl Stock {
+    fn new(resources: Resources, least: &[Quantities], amounts: Vec<Amount>) -> Self {
+        let is_plain =
+            |resource: &Resource| resource.reservations.is_empty() && !resource.revocable && !resource.shared;
+        let facts = Facts {
+            plain: resources.iter_counted().all(|(resource, _)| is_plain(resource)),
+            all_revocable: resources.iter_counted().all(|(resource, _)| resource.revocable),
+            enough: is_enough(&resources, least),
+            amounts,
+        };
+        Self { resources, facts: Arc::new(facts) }
+    }
+
+    /// Without amounts: for questions, not for booking.
+    pub(crate) fn to_look_at(resources: Resources, least: &[Quantities]) -> Self {
+        Self::new(resources, least, Vec::new())
+    }
+}
+
+/// Numbers for the kinds of scalars ever seen, with the cluster's totals. Sums wrap: what was added can always be
+/// taken away exactly, whatever an agent claims to have.
+#[derive(Debug)]
+pub(crate) struct Kinds {
+    names: Vec<Arc<str>>,
+    excluded: Vec<bool>,
+    totals: Vec<i64>,
+    excluded_names: BTreeSet<Arc<str>>,
+}
+
+impl Kinds {
+    pub(crate) fn new(excluded_names: BTreeSet<Arc<str>>) -> Self {
+        Self { names: Vec::new(), excluded: Vec::new(), totals: Vec::new(), excluded_names }
+    }
+
+    /// The number of a kind, a new one if need be. There are few kinds: looking through them beats a map.
+    pub(crate) fn number(&mut self, name: &Arc<str>) -> usize {
+        if let Some(number) = self.names.iter().position(|known| known == name) {
+            return number;
+        }
+        self.names.push(name.clone());
+        self.excluded.push(self.excluded_names.contains(name));
+        self.totals.push(0);
+        self.names.len() - 1
+    }
+
+    /// The scalar amounts of those resources that satisfy `keep`, a shared one once.
+    pub(crate) fn amounts(
+        &mut self,
+        resources: &Resources,
+        out: &mut Vec<Amount>,
+        keep: impl Fn(&Resource) -> bool,
+    ) {
+        for (resource, copies) in resources.iter_counted().filter(|(resource, _)| keep(resource)) {
+            if let Some(amount) = resource.value.as_scalar() {
+                let copies = if resource.shared { 1 } else { i64::from(copies) };
+                out.push((self.number(&resource.name), amount.0.wrapping_mul(copies)));
+            }
+        }
+    }
+
+    /// Finds out about `resources`, with the cluster's smallest offers as `least`.
+    pub(crate) fn stock(&mut self, resources: Resources, least: &[Quantities]) -> Stock {
+        let mut amounts = Vec::with_capacity(resources.iter_counted().len());
+        self.amounts(&resources, &mut amounts, |resource| !resource.shared);
+        Stock::new(resources, least, amounts)
+    }
+
+    pub(crate) fn add_total(&mut self, amounts: &[Amount]) {
+        amounts
+            .iter()
+            .for_each(|(kind, amount)| self.totals[*kind] = self.totals[*kind].wrapping_add(*amount));
+    }
+
+    pub(crate) fn subtract_total(&mut self, amounts: &[Amount]) {
+        amounts
+            .iter()
+            .for_each(|(kind, amount)| self.totals[*kind] = self.totals[*kind].wrapping_sub(*amount));
+    }
+
+    pub(crate) fn usage<'a>(&'a self, held: &'a [i64]) -> Usage<'a> {
+        Usage { held, totals: &self.totals, excluded: &self.excluded }
+    }
+}

@@ -1,0 +1,104 @@
+//! Dominant shares: the only place of floating point, and never stored beyond the index.
+#![allow(clippy::float_arithmetic, reason = "shares are compared, never stored or sent")]
+
+use std::{cmp::Ordering, fmt};
+
+/// Weight one, in thousandths.
+pub(crate) const WEIGHT_ONE: u64 = 1000;
+
+/// A part of the cluster, 0 to 1 before weights; totally ordered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Share(f64);
+
+impl Share {
+    /// Nothing.
+    pub const NONE: Self = Self(0.0);
+
+    /// Divided by a weight in thousandths; a weight of zero counts as one thousandth.
+    pub fn per_weight(self, weight_thousandths: u64) -> Self {
+        match weight_thousandths {
+            WEIGHT_ONE => self,
+            weight => Self(self.0 * WEIGHT_ONE as f64 / weight.max(1) as f64),
+        }
+    }
+
+    /// As a number, for display and metrics.
+    pub fn as_f64(self) -> f64 {
+        self.0
+    }
+}
+
+impl PartialEq for Share {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Share {}
+
+impl PartialOrd for Share {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Share {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What somebody holds of each kind of scalar, beside what the cluster has.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage<'a> {
+    pub(crate) held: &'a [i64],
+    pub(crate) totals: &'a [i64],
+    pub(crate) excluded: &'a [bool],
+}
+
+impl Usage<'_> {
+    /// The largest part held of any kind that the cluster has and that counts in fairness.
+    pub fn dominant_share(&self) -> Share {
+        let kinds = self.held.iter().zip(self.totals).zip(self.excluded);
+        let parts = kinds
+            .filter(|((held, total), excluded)| **held > 0 && **total > 0 && !**excluded)
+            .map(|((held, total), _)| Share(*held as f64 / *total as f64));
+        parts.max().unwrap_or(Share::NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(held: &[i64], totals: &[i64], excluded: &[bool]) -> Share {
+        Usage { held, totals, excluded }.dominant_share()
+    }
+
+    #[test]
+    fn the_largest_part_of_what_counts() {
+        let all = [false; 3];
+        assert_eq!(share(&[3000, 1024], &[9000, 18432, 5], &all), Share(1.0 / 3.0));
+        assert_eq!(share(&[1, 0, 9], &[2, 2, 0], &all), Share(0.5), "a kind that is gone does not count");
+        assert_eq!(share(&[1, 2], &[2, 2], &[false, true]), Share(0.5), "nor one that is excluded");
+        assert_eq!(share(&[], &[1], &all), Share::NONE);
+    }
+
+    #[test]
+    fn equal_parts_of_different_kinds_are_equal() {
+        assert_eq!(share(&[3], &[9], &[false]), share(&[6144], &[18432], &[false]));
+    }
+
+    #[test]
+    fn weights_divide() {
+        assert_eq!(Share(0.5).per_weight(2000), Share(0.25));
+        assert_eq!(Share(0.5).per_weight(1000), Share(0.5));
+        assert!(Share(0.5).per_weight(0) > Share(0.5));
+    }
+}

@@ -1,0 +1,71 @@
+//! What attached agents report: into the log, unless the state has it already.
+
+use mesarch_state::{
+    Command, Effect, State,
+    command::{ExecutorExited, ExecutorKey, Link, RecordUpdates, StatusUpdate},
+};
+use mesarch_types::AgentId;
+
+use crate::{desk::Purpose, leader::Parts, message::FromAgent, turn::Turn};
+
+impl Parts {
+    /// A message of an agent; one on a link that is not attached is ignored.
+    pub(crate) fn reported(&mut self, turn: &mut Turn<'_>, link: Link, message: FromAgent) {
+        let Some(agent) = self.links.agent_of(link).cloned() else {
+            turn.counters.ignored += 1;
+            return;
+        };
+        match message {
+            FromAgent::Updates(updates) => self.updates(turn, agent, updates),
+            FromAgent::Forgot { acknowledged, frameworks } => {
+                self.batch.forgot(turn.now, &agent, acknowledged, frameworks);
+            }
+            FromAgent::ExecutorExited { framework, executor, status } => {
+                let executor = ExecutorKey { framework, agent, executor };
+                turn.surely(Command::ExecutorExited(ExecutorExited { executor, status }));
+            }
+        }
+    }
+
+    /// Puts updates into the log, except those that the state has already.
+    fn updates(&mut self, turn: &mut Turn<'_>, agent: AgentId, updates: Vec<StatusUpdate>) {
+        let (repeated, updates): (Vec<_>, Vec<_>) = updates
+            .into_iter()
+            .map(|update| (known(turn.state, &agent, &update), update))
+            .partition(|it| it.0.is_some());
+        for effect in repeated.into_iter().filter_map(|(effect, _)| effect) {
+            turn.counters.updates_repeated += 1;
+            self.effect(turn, effect);
+        }
+        if !updates.is_empty() {
+            let updates = updates.into_iter().map(|(_, update)| update).collect();
+            turn.desk.propose(Purpose::Once, Command::RecordUpdates(RecordUpdates { agent, updates }));
+        }
+    }
+}
+
+/// What a repeated update leads to, if the state holds all that it says: to its framework again while that has not
+/// acknowledged it, and back to the agent once it has.
+fn known(state: &State, agent: &AgentId, update: &StatusUpdate) -> Option<Effect> {
+    let acknowledged = || Effect::SendAcknowledgement {
+        agent: agent.clone(),
+        framework: update.framework.clone(),
+        task: update.task.clone(),
+        launch: update.launch,
+        uuid: update.uuid,
+    };
+    let forgetting = (update.framework.clone(), update.task.clone(), update.launch);
+    if state.agent(agent)?.forgetting.get(&forgetting) == Some(&update.uuid) {
+        return Some(acknowledged());
+    }
+    let task = state.task(&update.framework, &update.task)?;
+    let is_news = task.state != update.latest && !task.state.is_terminal();
+    if task.launch != update.launch || task.agent != *agent || is_news {
+        return None;
+    }
+    if task.pending().is_some_and(|pending| pending.uuid == Some(update.uuid)) {
+        let (framework, task) = (update.framework.clone(), update.task.clone());
+        return Some(Effect::SendUpdate { framework, task, uuid: update.uuid });
+    }
+    (task.acknowledged == Some(update.uuid)).then(acknowledged)
+}

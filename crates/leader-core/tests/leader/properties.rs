@@ -1,0 +1,188 @@
+//! Whatever happens, once it stops happening everything that was promised is done.
+
+use mesarch_leader_core::Config;
+use mesarch_state::{
+    Command, Effect,
+    command::{FrameworkRoles, RequestKill, Teardown},
+    open_work,
+};
+use mesarch_types::{Millis, TaskState};
+use proptest::prelude::*;
+
+use crate::{
+    cluster::Cluster,
+    players::{Agent, Framework, Players},
+};
+
+/// Something that goes wrong, or just happens.
+#[derive(Clone, Debug)]
+enum Event {
+    Pass(u64),
+    LeaderDies,
+    Lose(usize),
+    LinkBreaks(usize),
+    AgentConnects(usize),
+    StreamBreaks(usize),
+    FrameworkConnects(usize),
+    TaskGoesOn(usize, usize, TaskState),
+    Kill(usize),
+    Suppress(usize),
+    Revive(usize),
+    Wants(usize, usize),
+    Teardown(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    use Event::*;
+    let states = prop_oneof![Just(TaskState::Running), Just(TaskState::Finished), Just(TaskState::Failed)];
+    prop_oneof![
+        6 => (1..3000_u64).prop_map(Pass),
+        1 => (10_000..700_000_u64).prop_map(Pass),
+        1 => Just(LeaderDies),
+        2 => (1..4_usize).prop_map(Lose),
+        2 => (0..4_usize).prop_map(LinkBreaks),
+        4 => (0..4_usize).prop_map(AgentConnects),
+        2 => (0..3_usize).prop_map(StreamBreaks),
+        4 => (0..3_usize).prop_map(FrameworkConnects),
+        5 => (0..4_usize, 0..8_usize, states).prop_map(|(agent, nth, state)| TaskGoesOn(agent, nth, state)),
+        1 => (0..8_usize).prop_map(Kill),
+        1 => (0..3_usize).prop_map(Suppress),
+        1 => (0..3_usize).prop_map(Revive),
+        2 => (0..3_usize, 0..4_usize).prop_map(|(framework, tasks)| Wants(framework, tasks)),
+        1 => (0..3_usize).prop_map(Teardown),
+    ]
+}
+
+struct World {
+    cluster: Cluster,
+    players: Players,
+}
+
+impl World {
+    fn new() -> Self {
+        let refuse = [Millis::ZERO, Millis::from_secs(5), Millis::from_secs(20)];
+        let frameworks = ["a", "b", "b/c"].iter().zip(refuse);
+        let players = Players {
+            agents: (1..=4).map(Agent::new).collect(),
+            frameworks: frameworks.map(|(name, refuse)| Framework::new(name, 2, refuse)).collect(),
+        };
+        let mut world = Self { cluster: Cluster::new(Config::default()), players };
+        world.players.connect_all(&mut world.cluster);
+        world
+    }
+
+    fn happen(&mut self, event: Event) {
+        let Self { cluster, players } = self;
+        match event {
+            Event::Pass(millis) => cluster.pass(millis),
+            Event::LeaderDies => players.fail_over(cluster),
+            Event::Lose(count) => cluster.lose += count,
+            Event::LinkBreaks(nth) => players.agents[nth].disconnect(cluster),
+            Event::AgentConnects(nth) => players.agents[nth].connect(cluster),
+            Event::StreamBreaks(nth) => players.frameworks[nth].disconnect(cluster),
+            Event::FrameworkConnects(nth) => players.frameworks[nth].connect(cluster),
+            Event::TaskGoesOn(agent, nth, state) => players.agents[agent].advance(cluster, nth, state),
+            Event::Wants(nth, tasks) => players.frameworks[nth].wants = tasks,
+            Event::Kill(nth) => kill(cluster, nth),
+            Event::Suppress(nth) => self.roles(nth, Command::Suppress),
+            Event::Revive(nth) => self.roles(nth, Command::Revive),
+            Event::Teardown(nth) => self.tear_down(nth),
+        }
+        self.players.deliver(&mut self.cluster);
+    }
+
+    fn roles(&mut self, nth: usize, command: impl Fn(FrameworkRoles) -> Command) {
+        if let Some(framework) = self.players.frameworks[nth].id.clone() {
+            self.cluster.command(command(FrameworkRoles { framework, roles: [].into() }));
+        }
+    }
+
+    fn tear_down(&mut self, nth: usize) {
+        if let Some(framework) = self.players.frameworks[nth].id.clone() {
+            self.cluster.command(Command::Teardown(Teardown { framework }));
+            self.forget_removed();
+        }
+    }
+
+    /// A framework that was removed starts anew under another id.
+    fn forget_removed(&mut self) {
+        for framework in &mut self.players.frameworks {
+            if framework.id.as_ref().is_some_and(|id| self.cluster.state.removed_framework(id).is_some()) {
+                framework.id = None;
+                framework.stream = None;
+            }
+        }
+    }
+
+    /// Faults end; everybody comes back and does his part.
+    fn heal(&mut self) {
+        self.cluster.lose = 0;
+        for nth in 0..self.players.frameworks.len() {
+            self.roles(nth, Command::Revive);
+            self.players.frameworks[nth].offers_seen = 0;
+        }
+        for _ in 0..6 {
+            self.forget_removed();
+            self.players.connect_all(&mut self.cluster);
+            for agent in &mut self.players.agents {
+                agent.send_updates(&mut self.cluster);
+            }
+            self.players.pass(&mut self.cluster, 10_000);
+        }
+    }
+
+    fn check_promises(&self) {
+        let state = &self.cluster.state;
+        let open = open_work(state).into_iter().filter(|effect| !matches!(effect, Effect::SendOffer { .. }));
+        assert_eq!(open.collect::<Vec<_>>(), [], "promised and not done");
+        assert!(state.agents().all(|agent| agent.is_attached()), "somebody did not come back");
+        assert!(state.tasks().all(|task| task.reported), "a task was never sent");
+    }
+
+    fn check_demand(&self) {
+        for framework in &self.players.frameworks {
+            assert!(
+                framework.offers_seen > 0 || !self.has_room(),
+                "a framework with demand was never offered anything"
+            );
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.cluster.state.agents().any(|agent| !agent.available().is_empty() || !agent.offers.is_empty())
+    }
+
+    fn check_index(&self) {
+        self.cluster
+            .leader
+            .as_ref()
+            .expect("leading")
+            .check_index(&self.cluster.state)
+            .expect("the index is the state's");
+    }
+}
+
+fn kill(cluster: &mut Cluster, nth: usize) {
+    let Some(task) = cluster.state.tasks().nth(nth) else {
+        return;
+    };
+    let (framework, task) = (task.framework.clone(), task.spec.id.clone());
+    cluster.command(Command::RequestKill(RequestKill { framework, task, agent: None, policy: None }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_promise_is_kept_after_the_faults_end(events in prop::collection::vec(event(), 0..60)) {
+        let mut world = World::new();
+        for event in events {
+            world.happen(event);
+            world.check_index();
+        }
+        world.heal();
+        world.check_index();
+        world.check_promises();
+        world.check_demand();
+    }
+}

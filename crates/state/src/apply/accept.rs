@@ -1,0 +1,268 @@
+//! ACCEPT: the offers are used up, task by task.
+//!
+//! A refused ACCEPT never declares terminal a task that the framework has live: it may be the second try of one that
+//! was committed, so the framework is told the state that is known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mesarch_types::{
+    AgentId, FrameworkId, LaunchId, OfferId, Reason, Role, TaskId, TaskState, resource::Resources,
+    time::LAUNCHES_PER_COMMAND_MAX,
+};
+
+use super::lifecycle::Conclusion;
+use crate::{
+    command::{AcceptOffers, ExecutorKey, ExecutorSpec, Launch, TaskSpec},
+    effect::Effect,
+    model::{Executor, Holder, Task, TaskKey, ledger::Side},
+    outcome::{LaunchRefusal, LaunchResult, Outcome, Refusal},
+    step::{Rescind, Step},
+};
+
+/// The offers of one ACCEPT while they are being used up.
+struct Basket {
+    framework: FrameworkId,
+    role: Role,
+    agent: AgentId,
+    /// Not yet used; without allocation marks.
+    left: Resources,
+}
+
+/// Why a task is not launched, for the outcome and for the framework.
+struct Rejection {
+    refusal: LaunchRefusal,
+    message: String,
+}
+
+impl Rejection {
+    fn new(refusal: LaunchRefusal, message: impl Into<String>) -> Self {
+        Self { refusal, message: message.into() }
+    }
+}
+
+impl Step<'_> {
+    pub(crate) fn accept_offers(&mut self, c: AcceptOffers) -> Result<Outcome, Refusal> {
+        self.state.known_framework(&c.framework)?;
+        let refuse = c.refuse;
+        let results = match self.check_offers(&c.framework, &c.offers) {
+            Err(problem) => self.reject_accept(&c, &problem),
+            Ok(()) => {
+                let Some(mut basket) = self.use_up(&c) else {
+                    return Ok(Outcome::Accepted(Vec::new()));
+                };
+                let launches = c.launches.into_iter().enumerate();
+                let results =
+                    launches.map(|(position, launch)| self.launch(&mut basket, position, launch)).collect();
+                self.refuse(&basket.agent, (basket.framework, basket.role), basket.left, refuse);
+                results
+            }
+        };
+        Ok(Outcome::Accepted(results))
+    }
+
+    /// The offers must be outstanding, different, this framework's, and of one agent and one role.
+    fn check_offers(&self, framework: &FrameworkId, offers: &[OfferId]) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        let mut origin = None;
+        for id in offers {
+            let offer = self.state.offers.get(id).filter(|offer| offer.framework == *framework);
+            let offer = offer.ok_or_else(|| format!("Offer {id} is no longer valid"))?;
+            if !seen.insert(id) {
+                return Err(format!("Duplicate offer {id} in offer list"));
+            }
+            if *origin.get_or_insert((&offer.agent, &offer.role)) != (&offer.agent, &offer.role) {
+                return Err("Offers are not of one agent and one role".into());
+            }
+        }
+        if seen.is_empty() { Err("No offers specified".into()) } else { Ok(()) }
+    }
+
+    /// Discards what is still valid of the offers, and answers for each task.
+    fn reject_accept(&mut self, c: &AcceptOffers, problem: &str) -> Vec<LaunchResult> {
+        for id in &c.offers {
+            if self.state.offers.get(id).is_some_and(|offer| offer.framework == c.framework) {
+                self.withdraw_offer(id, Rescind::Silent);
+            }
+        }
+        let message: Arc<str> = format!("Task launched with invalid offers: {problem}").into();
+        let answer = |launch: &Launch| {
+            let task = match launch {
+                Launch::Task(spec) => &spec.id,
+                Launch::Invalid { task, .. } => task,
+            };
+            if self.tell_known_state(&c.framework, task) {
+                return LaunchResult::AlreadyLive(task.clone());
+            }
+            let conclusion = Conclusion {
+                state: TaskState::Dropped,
+                reason: Reason::InvalidOffers,
+                message: message.clone(),
+                unreachable: None,
+            };
+            self.tell(&c.framework, task, None, conclusion);
+            LaunchResult::Refused(LaunchRefusal::InvalidOffers)
+        };
+        c.launches.iter().map(answer).collect()
+    }
+
+    /// Tells a framework what is known of its task, as a reconciliation would; `false` if it has no such task live.
+    fn tell_known_state(&mut self, framework: &FrameworkId, task: &TaskId) -> bool {
+        let Some((state, agent, unreachable)) = self.state.known_state(framework, task) else {
+            return false;
+        };
+        let conclusion = Conclusion {
+            unreachable,
+            ..Conclusion::new(state, Reason::Reconciliation, "The task is known from an earlier launch")
+        };
+        self.tell(framework, task, Some(&agent), conclusion);
+        true
+    }
+
+    fn use_up(&mut self, c: &AcceptOffers) -> Option<Basket> {
+        let mut basket: Option<Basket> = None;
+        for id in &c.offers {
+            let offer = self.remove_offer(id)?;
+            let resources = offer.resources.without_allocation();
+            match &mut basket {
+                Some(basket) => basket.left = basket.left.saturating_add(&resources),
+                None => {
+                    basket = Some(Basket {
+                        framework: offer.framework.clone(),
+                        role: offer.role.clone(),
+                        agent: offer.agent.clone(),
+                        left: resources,
+                    });
+                }
+            }
+        }
+        basket
+    }
+
+    fn launch(&mut self, basket: &mut Basket, position: usize, launch: Launch) -> LaunchResult {
+        let task = match &launch {
+            Launch::Task(spec) => spec.id.clone(),
+            Launch::Invalid { task, .. } => task.clone(),
+        };
+        match self.try_launch(basket, position, launch) {
+            Ok(launch) => LaunchResult::Launched(launch),
+            Err(rejection) => {
+                let conclusion = Conclusion::new(TaskState::Error, Reason::TaskInvalid, &rejection.message);
+                self.tell(&basket.framework, &task, Some(&basket.agent), conclusion);
+                LaunchResult::Refused(rejection.refusal)
+            }
+        }
+    }
+
+    fn try_launch(
+        &mut self,
+        basket: &mut Basket,
+        position: usize,
+        launch: Launch,
+    ) -> Result<LaunchId, Rejection> {
+        let spec = match launch {
+            Launch::Task(spec) => spec,
+            Launch::Invalid { message, .. } => return Err(Rejection::new(LaunchRefusal::Invalid, &*message)),
+        };
+        let position = u32::try_from(position).ok().filter(|position| *position < LAUNCHES_PER_COMMAND_MAX);
+        let Some(position) = position else {
+            let message = format!("More than {LAUNCHES_PER_COMMAND_MAX} tasks in one ACCEPT");
+            return Err(Rejection::new(LaunchRefusal::Invalid, message));
+        };
+        if self.state.known_state(&basket.framework, &spec.id).is_some() {
+            return Err(Rejection::new(
+                LaunchRefusal::Invalid,
+                format!("Task has duplicate ID: {}", spec.id),
+            ));
+        }
+        let executor = self.new_executor(basket, spec.executor.as_ref())?;
+        basket.left = rest(basket, &spec, executor.as_ref())?;
+        let launch = self.at.launch(position);
+        let holder = (basket.framework.clone(), basket.role.clone());
+        if let Some(executor) = executor {
+            self.start_executor(&basket.agent, &holder, executor, launch);
+        }
+        self.start_task(&basket.agent, &holder, spec, launch);
+        Ok(launch)
+    }
+
+    /// The executor that the task brings: none if it has none or uses one that is there.
+    fn new_executor(
+        &self,
+        basket: &Basket,
+        executor: Option<&ExecutorSpec>,
+    ) -> Result<Option<ExecutorSpec>, Rejection> {
+        let Some(spec) = executor else { return Ok(None) };
+        let key = ExecutorKey {
+            framework: basket.framework.clone(),
+            agent: basket.agent.clone(),
+            executor: spec.id.clone(),
+        };
+        match self.state.executors.get(&key) {
+            None => Ok(Some(spec.clone())),
+            Some(known) if known.spec.info == spec.info => Ok(None),
+            Some(_) => Err(Rejection::new(
+                LaunchRefusal::ExecutorDiffers,
+                format!(
+                    "ExecutorInfo is not compatible with existing ExecutorInfo of executor '{}'",
+                    spec.id
+                ),
+            )),
+        }
+    }
+
+    fn start_executor(&mut self, agent: &AgentId, holder: &Holder, spec: ExecutorSpec, launch: LaunchId) {
+        let key =
+            ExecutorKey { framework: holder.0.clone(), agent: agent.clone(), executor: spec.id.clone() };
+        let resources = spec.resources.without_allocation();
+        let role = holder.1.clone();
+        self.add_executor(Executor {
+            key,
+            spec,
+            role,
+            launch,
+            shutdown_requested: false,
+            tasks: BTreeSet::new(),
+        });
+        self.enter(Side::Used, agent, holder, &resources);
+    }
+
+    fn start_task(&mut self, agent: &AgentId, holder: &Holder, spec: TaskSpec, launch: LaunchId) {
+        let key: TaskKey = (holder.0.clone(), spec.id.clone());
+        let task = Task {
+            framework: holder.0.clone(),
+            spec,
+            launch,
+            agent: agent.clone(),
+            role: holder.1.clone(),
+            state: TaskState::Staging,
+            statuses: Vec::new(),
+            unacknowledged: false,
+            reported: false,
+            acknowledged: None,
+            ack_owed: false,
+            kill: None,
+        };
+        self.add_task(task, false);
+        if self.is_attached(agent) {
+            self.effect(Effect::RunTask { agent: agent.clone(), framework: key.0, task: key.1, launch });
+        }
+    }
+}
+
+/// What is left of the offers after the task and the executor that it brings.
+fn rest(basket: &Basket, task: &TaskSpec, executor: Option<&ExecutorSpec>) -> Result<Resources, Rejection> {
+    let task = task.resources.without_allocation();
+    let executor = executor.map(|executor| executor.resources.without_allocation()).unwrap_or_default();
+    let rest = basket.left.checked_sub(&task).and_then(|left| left.checked_sub(&executor));
+    rest.ok_or_else(|| {
+        let wanted = task.saturating_add(&executor);
+        Rejection::new(
+            LaunchRefusal::Resources,
+            format!(
+                "Total resources {wanted} required by task and its executor is more than available {}",
+                basket.left
+            ),
+        )
+    })
+}

@@ -1,0 +1,127 @@
+//! Agents come, for the first time or again.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::{OrdMap, OrdSet};
+use mesarch_types::{AgentId, digest::SetHash};
+
+use crate::{
+    change::Change,
+    command::{AgentSpec, AttachAgent, Inventory, Link, RegisterAgent},
+    model::{Agent, Attachment, Ledger, Task, TaskKey},
+    open_work::open_work_of_agent,
+    outcome::{Outcome, Refusal},
+    step::Step,
+};
+
+/// Tasks that an agent had when it was given up.
+pub(crate) type Returned = OrdMap<TaskKey, Arc<Task>>;
+
+impl Step<'_> {
+    /// A new agent gets an id; one that asks again, because it did not hear the answer, gets the same one. An agent
+    /// without an id runs nothing, so its inventory is empty.
+    pub(crate) fn register_agent(&mut self, c: RegisterAgent) -> Outcome {
+        let known = self.state.nonces.get(&c.nonce).cloned();
+        let agent = known.unwrap_or_else(|| self.next_agent_id());
+        if !self.state.agents.contains_key(&agent) && !self.state.unreachable.contains_key(&agent) {
+            self.add_agent(agent.clone(), Some(c.nonce), c.spec.clone(), c.link);
+        }
+        let inventory = Some(Inventory::default());
+        let attach = AttachAgent { agent, link: c.link, spec: Some(c.spec), inventory };
+        self.attach_agent(attach).unwrap_or_else(Outcome::Refused)
+    }
+
+    pub(crate) fn attach_agent(&mut self, c: AttachAgent) -> Result<Outcome, Refusal> {
+        let returned = self.admit(&c)?;
+        self.link_up(&c);
+        if let Some(inventory) = c.inventory {
+            self.take_inventory(&c.agent, inventory, returned);
+        }
+        let owed = open_work_of_agent(self.state, &c.agent);
+        self.effects.retain(|effect| !owed.contains(effect));
+        self.effects.extend(owed);
+        Ok(Outcome::AgentAttached { agent: c.agent })
+    }
+
+    /// Judges the attachment, and makes sure that the agent is in the table. Changes nothing if it is refused.
+    fn admit(&mut self, c: &AttachAgent) -> Result<Returned, Refusal> {
+        if let Some(known) = self.state.agents.get(&c.agent) {
+            check_link(known, c.link)?;
+            // What the agent ran under an older incarnation (before a restore) is not known here.
+            let known_well = known.incarnation == self.state.meta.incarnation || c.inventory.is_some();
+            return known_well.then(Returned::new).ok_or(Refusal::InventoryNeeded);
+        }
+        if let Some(away) = self.state.unreachable.get(&c.agent) {
+            check_link(&away.agent, c.link)?;
+            return match c.inventory {
+                Some(_) => Ok(self.bring_back(&c.agent)),
+                None => Err(Refusal::InventoryNeeded),
+            };
+        }
+        let (Some(spec), Some(_)) = (&c.spec, &c.inventory) else {
+            return Err(Refusal::UnknownAgent);
+        };
+        self.add_agent(c.agent.clone(), None, spec.clone(), c.link);
+        Ok(Returned::new())
+    }
+
+    fn add_agent(&mut self, id: AgentId, nonce: Option<[u8; 16]>, spec: AgentSpec, link: Link) {
+        let epoch = self.epoch();
+        let agent = Agent {
+            id: id.clone(),
+            nonce,
+            ledger: Ledger::new(&spec.total),
+            spec,
+            version: epoch,
+            link,
+            attachment: Attachment::Attached { since: epoch },
+            incarnation: self.state.meta.incarnation,
+            registered: self.at.wall,
+            reregistered: None,
+            set_hash: SetHash::default(),
+            unsettled: 0,
+            offers: BTreeSet::new(),
+            tasks: OrdSet::new(),
+            executors: BTreeSet::new(),
+            forgetting: OrdMap::new(),
+            pending_shutdowns: OrdSet::new(),
+        };
+        self.state.agents.insert(id.clone(), Arc::new(agent));
+        nonce.into_iter().for_each(|nonce| drop(self.state.nonces.insert(nonce, id.clone())));
+    }
+
+    /// The agent is there, on its new link, with its new spec if that changed.
+    fn link_up(&mut self, c: &AttachAgent) {
+        let (since, wall, incarnation) = (self.epoch(), self.at.wall, self.state.meta.incarnation);
+        let Some(known) = self.state.agents.get(&c.agent) else {
+            return;
+        };
+        let spec = c.spec.clone().filter(|spec| *spec != known.spec);
+        if spec.is_some() {
+            self.withdraw_offers_of_agent(&c.agent);
+        }
+        let redraw = spec.is_some();
+        let Some(agent) = self.agent_mut(&c.agent) else {
+            return;
+        };
+        if spec.is_some() || !agent.is_active() {
+            agent.version = since;
+        }
+        let just_added = agent.attachment == Attachment::Attached { since };
+        agent.reregistered = if just_added { None } else { Some(wall) };
+        agent.spec = spec.unwrap_or_else(|| agent.spec.clone());
+        agent.link = c.link;
+        agent.incarnation = incarnation;
+        agent.attachment = Attachment::Attached { since };
+        if redraw {
+            self.draw_up_books(&c.agent);
+        }
+        self.change(Change::Agent(c.agent.clone()));
+    }
+}
+
+/// A link that ended, or an older one, does not come back.
+fn check_link(known: &Agent, link: Link) -> Result<(), Refusal> {
+    let ended = link == known.link && !known.is_active();
+    if link < known.link || ended { Err(Refusal::StaleLink) } else { Ok(()) }
+}

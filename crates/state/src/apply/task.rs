@@ -1,0 +1,50 @@
+//! Wishes that something ends, and executors that did.
+
+use crate::{
+    command::{ExecutorExited, ExecutorKey, RequestKill},
+    effect::Effect,
+    model::{Kill, OutboxItem},
+    outcome::{Outcome, Refusal},
+    step::Step,
+};
+
+impl Step<'_> {
+    /// The wish is kept until the task ends. An unknown task is the edge's to answer, as a reconciliation.
+    pub(crate) fn request_kill(&mut self, c: RequestKill) -> Result<Outcome, Refusal> {
+        self.state.known_framework(&c.framework)?;
+        let key = (c.framework, c.task);
+        let task = self.state.tasks.get(&key).ok_or(Refusal::UnknownTask)?;
+        let elsewhere = c.agent.is_some_and(|agent| agent != task.agent);
+        if elsewhere || task.state.is_terminal() {
+            return Ok(Outcome::Done);
+        }
+        let (agent, launch) = (task.agent.clone(), task.launch);
+        if let Some(task) = self.task_mut(&key) {
+            task.kill = Some(Kill { policy: c.policy });
+        }
+        if self.is_attached(&agent) {
+            self.effect(Effect::KillTask { agent, framework: key.0, task: key.1, launch });
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The wish is kept until the executor's end is reported.
+    pub(crate) fn request_shutdown(&mut self, key: ExecutorKey) -> Result<Outcome, Refusal> {
+        self.state.known_framework(&key.framework)?;
+        self.executor_mut(&key).ok_or(Refusal::UnknownExecutor)?.shutdown_requested = true;
+        if self.is_attached(&key.agent) {
+            self.effect(Effect::ShutdownExecutor(key));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Its resources are free and its framework hears of it; the ends of its tasks are the agent's to report.
+    pub(crate) fn executor_exited(&mut self, c: ExecutorExited) -> Result<Outcome, Refusal> {
+        let key = c.executor;
+        self.remove_executor(&key).ok_or(Refusal::UnknownExecutor)?;
+        let item =
+            OutboxItem::Failure { agent: key.agent, executor: Some(key.executor), status: Some(c.status) };
+        self.post(&key.framework, item);
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,81 @@
+//! Terms, and what was delivered in them.
+
+use std::sync::Arc;
+
+use mesarch_types::FrameworkId;
+
+use crate::{
+    change::Change,
+    command::{BeginTerm, EventsDelivered},
+    model::{Attachment, Connection},
+    outcome::{Outcome, Refusal},
+    step::Step,
+};
+
+impl Step<'_> {
+    /// Every stream and link was the former leader's: those who had one are expected, and nobody is given up.
+    pub(crate) fn begin_term(&mut self, c: BeginTerm) -> Result<Outcome, Refusal> {
+        let at = self.at;
+        let meta = &mut self.state.meta;
+        match meta.cluster {
+            Some(cluster) if cluster != c.cluster => return Err(Refusal::WrongCluster),
+            Some(_) if c.incarnation < meta.incarnation => return Err(Refusal::StaleIncarnation),
+            Some(_) => {}
+            None => meta.level = c.level,
+        }
+        meta.cluster = Some(c.cluster);
+        meta.incarnation = c.incarnation;
+        meta.term = at.term;
+        meta.term_index = at.index;
+        meta.term_began = at.now;
+        self.expect_frameworks();
+        self.expect_agents();
+        self.change(Change::TermBegan);
+        Ok(Outcome::TermBegun)
+    }
+
+    fn expect_frameworks(&mut self) {
+        let connected: Vec<FrameworkId> = self
+            .state
+            .frameworks()
+            .filter(|known| known.is_connected())
+            .map(|known| known.id.clone())
+            .collect();
+        for id in connected {
+            let Some(framework) = self.framework_mut(&id) else {
+                continue;
+            };
+            if let Connection::Connected { stream, epoch } = framework.connection.clone() {
+                framework.connection = Connection::Expected { stream, epoch };
+            }
+        }
+    }
+
+    fn expect_agents(&mut self) {
+        let attached: Vec<_> =
+            self.state.agents().filter(|known| known.is_attached()).map(|known| known.id.clone()).collect();
+        for id in attached {
+            if let Some(agent) = self.state.agents.get_mut(&id) {
+                Arc::make_mut(agent).attachment = Attachment::Expected;
+            }
+        }
+    }
+
+    /// What has been written to the present stream is owed no more; of another stream nothing is known.
+    pub(crate) fn events_delivered(&mut self, c: &EventsDelivered) -> Result<Outcome, Refusal> {
+        let framework = self.state.frameworks.get(&c.framework).ok_or(Refusal::UnknownFramework)?;
+        let current =
+            matches!(framework.connection, Connection::Connected { epoch, .. } if epoch == c.stream);
+        if !current {
+            return Err(Refusal::StaleStream);
+        }
+        let delivered: Vec<_> = framework.outbox.range(..=c.up_to).map(|(position, _)| *position).collect();
+        if let Some(framework) = self.framework_mut(&c.framework) {
+            for position in delivered {
+                framework.outbox.remove(&position);
+                framework.outbox_minor.remove(&position);
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}

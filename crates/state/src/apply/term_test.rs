@@ -1,0 +1,111 @@
+//! Terms, time and outboxes.
+
+use mesarch_types::{AgentId, At, ClusterId, Epoch, Millis, WallMillis};
+
+use crate::{
+    Change, Command, Effect, Outcome, State,
+    command::{BeginTerm, EventsDelivered, OutboxPosition, SetWeights},
+    model::{Attachment, Connection, OUTBOX_MAX, OutboxItem, TaskNews},
+    open_work,
+    outcome::Refusal,
+    testing::{World, begin_term, task},
+};
+
+#[test]
+fn a_new_term_expects_everybody_and_detaches_nobody() {
+    let mut world = World::new();
+    let (agent, framework) = (world.agent(1), world.framework());
+    let offer = world.offer(&framework, &agent, "cpus:1");
+    world.launch(&framework, &agent, &task("t", "cpus:1"));
+    let applied = world.begin_term();
+    assert_eq!(
+        (applied.outcome, applied.changes, applied.effects),
+        (Outcome::TermBegun, vec![Change::TermBegan], vec![])
+    );
+    let known = world.state.agent(&agent).expect("known");
+    assert_eq!((known.attachment, known.is_active()), (Attachment::Expected, true));
+    let known = world.state.framework(&framework).expect("known");
+    assert!(matches!(known.connection, Connection::Expected { .. }) && known.is_active());
+    assert!(world.state.offer(&offer).is_some());
+    assert_eq!(open_work(&world.state), []);
+    assert_eq!(world.state.term(), 2);
+}
+
+#[test]
+fn a_foreign_log_or_an_older_incarnation_is_refused() {
+    let mut world = World::new();
+    let table = [
+        (BeginTerm { cluster: ClusterId([1; 16]), ..begin_term() }, Refusal::WrongCluster),
+        (BeginTerm { incarnation: 0, ..begin_term() }, Refusal::StaleIncarnation),
+    ];
+    for (command, expect) in table {
+        assert_eq!(world.apply(Command::BeginTerm(command)).outcome, Outcome::Refused(expect));
+    }
+    world.apply(Command::BeginTerm(BeginTerm { incarnation: 3, level: 9, ..begin_term() }));
+    assert_eq!((world.state.incarnation(), world.state.level()), (3, 1));
+    assert!(world.framework().as_str().ends_with("-3-0000"));
+}
+
+#[test]
+fn nothing_happens_before_the_first_term() {
+    let mut state = State::new();
+    let applied = state.apply(At::default(), Command::SetWeights(SetWeights { weights: Vec::new() }));
+    assert_eq!(applied.outcome, Outcome::Refused(Refusal::WrongCluster));
+}
+
+#[test]
+fn cluster_time_never_goes_back() {
+    let mut world = World::new();
+    for (now, expect) in [(5000, 5000), (4000, 5000), (6000, 6000)] {
+        world.now = now;
+        world.begin_term();
+        assert_eq!((world.state.now(), world.state.term_began()), (Millis(expect), Millis(expect)));
+        assert_eq!(world.state.wall(), WallMillis(now));
+    }
+}
+
+#[test]
+fn delivered_events_leave_the_outbox_of_that_stream_only() {
+    let mut world = World::new();
+    let (agent, framework) = (world.agent(1), world.framework());
+    let stream = world.epoch();
+    world.give_up(&agent);
+    let delivered =
+        |stream| EventsDelivered { framework: framework.clone(), stream, up_to: OutboxPosition(0) };
+    let stale = world.apply(Command::EventsDelivered(delivered(Epoch(1))));
+    assert_eq!(stale.outcome, Outcome::Refused(Refusal::StaleStream));
+    let position = OutboxPosition(0);
+    assert_eq!(open_work(&world.state), [Effect::SendOutbox { framework: framework.clone(), position }]);
+    assert_eq!(world.apply(Command::EventsDelivered(delivered(stream))).outcome, Outcome::Done);
+    assert_eq!(open_work(&world.state), []);
+}
+
+#[test]
+fn a_full_outbox_loses_failures_before_updates() {
+    let mut world = World::new();
+    let framework = world.framework();
+    let mut known = world.state.framework(&framework).expect("known").clone();
+    let failure = || OutboxItem::Failure { agent: AgentId::from("a"), executor: None, status: None };
+    let update = || {
+        OutboxItem::Update(TaskNews {
+            task: "t".into(),
+            agent: None,
+            state: mesarch_types::TaskState::Lost,
+            source: mesarch_types::Source::Master,
+            reason: None,
+            message: "".into(),
+            unreachable: None,
+            at: WallMillis(0),
+        })
+    };
+    known.post(update());
+    known.post(failure());
+    for _ in 2..OUTBOX_MAX {
+        known.post(update());
+    }
+    known.post(update());
+    assert!(known.outbox_minor.is_empty() && known.outbox.contains_key(&OutboxPosition(0)));
+    known.post(update());
+    assert!(!known.outbox.contains_key(&OutboxPosition(0)));
+    assert_eq!((known.outbox.len(), known.outbox_dropped), (OUTBOX_MAX, 2));
+}

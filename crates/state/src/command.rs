@@ -1,0 +1,471 @@
+//! Everything that can be in the log.
+//!
+//! A command carries what the proposer drew or judged (times are in [`At`](mesarch_types::At), uuids and stream ids
+//! in the command, syntax already checked); `apply` judges only how it relates to the facts that are stored. A command
+//! that ends something names the beginning that it ends.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use mesarch_types::{
+    AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, Reason, Role, Source,
+    StreamId, TaskId, TaskState, UpdateUuid,
+    attribute::Attribute,
+    capability::{AgentCapabilities, FrameworkCapabilities},
+    resource::Resources,
+};
+
+/// One command of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A leader's first command: from here on its effects count, and every stream and link is unproven.
+    BeginTerm(BeginTerm),
+    /// The outbox of a framework has been written to its stream up to a position.
+    EventsDelivered(EventsDelivered),
+    /// A new agent asks for an id.
+    RegisterAgent(RegisterAgent),
+    /// A known agent has a (new) link to the leader.
+    AttachAgent(AttachAgent),
+    /// An agent's link is gone for good.
+    DetachAgent(DetachAgent),
+    /// Agents that have been away too long.
+    MarkUnreachable(MarkUnreachable),
+    /// A scheduler subscribes, anew or again.
+    Subscribe(Subscribe),
+    /// A scheduler's stream broke.
+    Disconnect(Disconnect),
+    /// A framework wants no offers for some roles.
+    Suppress(FrameworkRoles),
+    /// A framework wants offers again, and drops its filters.
+    Revive(FrameworkRoles),
+    /// A framework ends.
+    Teardown(Teardown),
+    /// A framework did not come back in time.
+    ExpireFailover(ExpireFailover),
+    /// The planner's result.
+    IssueOffers(IssueOffers),
+    /// A framework takes offers and launches tasks on them.
+    AcceptOffers(AcceptOffers),
+    /// A framework gives offers back.
+    DeclineOffers(DeclineOffers),
+    /// Offers are withdrawn.
+    RescindOffers(RescindOffers),
+    /// Status updates from one agent, in its order.
+    RecordUpdates(RecordUpdates),
+    /// Frameworks acknowledged status updates.
+    AcknowledgeUpdates(AcknowledgeUpdates),
+    /// The agent has forgotten what was acknowledged or shut down.
+    AgentForgot(AgentForgot),
+    /// A framework wants a task to end.
+    RequestKill(RequestKill),
+    /// A framework wants an executor to end.
+    RequestShutdown(ExecutorKey),
+    /// An executor's process has ended.
+    ExecutorExited(ExecutorExited),
+    /// An operator sets the weights of roles.
+    SetWeights(SetWeights),
+}
+
+/// See [`Command::BeginTerm`]. The first one of a cluster fixes `cluster`; a later one that differs is refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeginTerm {
+    /// The cluster that the proposer's data directory belongs to.
+    pub cluster: ClusterId,
+    /// Raised by restore and recovery; never lowered.
+    pub incarnation: u64,
+    /// The feature level that a new cluster starts with; ignored once there is one.
+    pub level: u32,
+}
+
+/// See [`Command::EventsDelivered`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventsDelivered {
+    /// Whose outbox.
+    pub framework: FrameworkId,
+    /// The subscription whose stream took them.
+    pub stream: Epoch,
+    /// Everything up to and including this outbox position is written.
+    pub up_to: OutboxPosition,
+}
+
+/// A place in a framework's outbox; positions grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutboxPosition(pub u64);
+
+/// What an agent says of itself: the typed fields that decisions read, beside the message as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentSpec {
+    /// Canonical `mesos.v1.AgentInfo` (without id).
+    pub info: Bytes,
+    /// Name by which people and whitelists know the machine.
+    pub hostname: Arc<str>,
+    /// Port of the agent's own HTTP API.
+    pub port: u16,
+    /// Everything the agent has to give.
+    pub total: Resources,
+    /// In the operator's order.
+    pub attributes: Arc<[Attribute]>,
+    /// What the agent can do.
+    pub capabilities: AgentCapabilities,
+    /// The agent software's version, for display.
+    pub version: Arc<str>,
+}
+
+/// One link of an agent to a leader. Ordered: links of a later term, or later ones of the same term, are newer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Link {
+    /// The term of the leader that holds it.
+    pub term: u64,
+    /// Numbered by that leader.
+    pub serial: u64,
+}
+
+/// See [`Command::RegisterAgent`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegisterAgent {
+    /// Drawn and stored by the agent before it first asks: the same nonce gets the same id again.
+    pub nonce: [u8; 16],
+    /// Who it is.
+    pub spec: AgentSpec,
+    /// The link it asks on; it is attached by it at once.
+    pub link: Link,
+}
+
+/// See [`Command::AttachAgent`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttachAgent {
+    /// Who.
+    pub agent: AgentId,
+    /// The new link; refused if the agent already has a newer one.
+    pub link: Link,
+    /// Present when the agent's info or resources changed since the masters last heard.
+    pub spec: Option<AgentSpec>,
+    /// Present when the digests differed (or the agent is unknown or unreachable): all that the agent runs.
+    pub inventory: Option<Inventory>,
+}
+
+/// Everything that an agent runs or has not yet had acknowledged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inventory {
+    /// Tasks that the agent knows, in any order.
+    pub tasks: Vec<InventoryTask>,
+    /// Executors that run, with the frameworks that own them.
+    pub executors: Vec<InventoryExecutor>,
+    /// Frameworks as the agent remembers them: lets a master that knows less adopt what runs.
+    pub frameworks: Vec<(FrameworkId, Bytes)>,
+}
+
+/// A task as its agent knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InventoryTask {
+    /// Owner.
+    pub framework: FrameworkId,
+    /// Which life of the id.
+    pub launch: LaunchId,
+    /// What it is; lets a master that knows less adopt it.
+    pub spec: TaskSpec,
+    /// Newest state that the agent knows.
+    pub state: TaskState,
+    /// The last update that its framework acknowledged, as the agent stored it.
+    pub acknowledged: Option<UpdateUuid>,
+}
+
+/// An executor as its agent knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InventoryExecutor {
+    /// Owner.
+    pub framework: FrameworkId,
+    /// What it is.
+    pub spec: ExecutorSpec,
+}
+
+/// See [`Command::DetachAgent`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetachAgent {
+    /// Who.
+    pub agent: AgentId,
+    /// The link that ended; refused if the agent has a newer one.
+    pub link: Link,
+}
+
+/// See [`Command::MarkUnreachable`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarkUnreachable {
+    /// Who, and the last link each had; an agent with a newer link is left alone.
+    pub agents: Vec<(AgentId, Link)>,
+}
+
+/// What a framework says of itself: the typed fields that decisions read, beside the message as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameworkSpec {
+    /// Canonical `mesos.v1.FrameworkInfo`; its id is set by `apply` readers, not stored inside.
+    pub info: Bytes,
+    /// Display name.
+    pub name: Arc<str>,
+    /// Default user of its tasks.
+    pub user: Arc<str>,
+    /// Who may speak for it.
+    pub principal: Option<Arc<str>>,
+    /// Roles it subscribes to (one for the old style).
+    pub roles: BTreeSet<Role>,
+    /// What it can deal with.
+    pub capabilities: FrameworkCapabilities,
+    /// Whether its tasks survive a broken agent link and an agent restart.
+    pub checkpoint: bool,
+    /// How long it may be away before it is removed.
+    pub failover_timeout: Millis,
+}
+
+/// See [`Command::Subscribe`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscribe {
+    /// Set on a re-subscription.
+    pub framework: Option<FrameworkId>,
+    /// Replaces what was known (user, checkpoint and principal excepted, by Mesos' rule).
+    pub spec: FrameworkSpec,
+    /// Roles for which it wants no offers now.
+    pub suppressed: BTreeSet<Role>,
+    /// Drawn by the master that holds the stream.
+    pub stream: StreamId,
+    /// The stream that the client wants to go on with; if it is the current one it stays valid, with its offers.
+    pub resume: Option<StreamId>,
+}
+
+/// See [`Command::Disconnect`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Disconnect {
+    /// Who.
+    pub framework: FrameworkId,
+    /// The subscription whose stream broke.
+    pub stream: Epoch,
+}
+
+/// A framework and some of its roles; no role named means all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameworkRoles {
+    /// Who.
+    pub framework: FrameworkId,
+    /// Which; empty means all that it subscribes to. One that it does not subscribe to refuses the command.
+    pub roles: BTreeSet<Role>,
+}
+
+/// See [`Command::Teardown`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Teardown {
+    /// Who.
+    pub framework: FrameworkId,
+}
+
+/// See [`Command::ExpireFailover`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpireFailover {
+    /// Who.
+    pub framework: FrameworkId,
+    /// The disconnection that lasted too long; refused once it subscribed again.
+    pub disconnected: Epoch,
+}
+
+/// See [`Command::IssueOffers`]. At most 256 items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IssueOffers {
+    /// The version of weights, quota and policy that it was planned on.
+    pub policy: Epoch,
+    /// Each is judged on its own.
+    pub items: Vec<OfferItem>,
+}
+
+/// One planned offer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfferItem {
+    /// To whom.
+    pub framework: FrameworkId,
+    /// For which of its roles.
+    pub role: Role,
+    /// Whose resources.
+    pub agent: AgentId,
+    /// What; not yet marked as allocated to the role.
+    pub resources: Resources,
+    /// [`Framework::version`](crate::model::Framework) it was planned on.
+    pub framework_version: Epoch,
+    /// [`Agent::version`](crate::model::Agent) it was planned on.
+    pub agent_version: Epoch,
+}
+
+/// See [`Command::AcceptOffers`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptOffers {
+    /// Who.
+    pub framework: FrameworkId,
+    /// Offers of one agent and one role; all are used up.
+    pub offers: Vec<OfferId>,
+    /// In the framework's order; at most 1,000.
+    pub launches: Vec<Launch>,
+    /// What becomes of the rest.
+    pub refuse: Refuse,
+}
+
+/// For how long the framework does not want the same resources again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refuse {
+    /// Zero: no filter, but the allocation interval still applies.
+    pub duration: Millis,
+}
+
+/// One task of an ACCEPT, as the edge judged it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Launch {
+    /// Its description is in order.
+    Task(TaskSpec),
+    /// Its description is not; the framework is told TASK_ERROR in its place.
+    Invalid {
+        /// Which.
+        task: TaskId,
+        /// What is wrong with it, for the framework.
+        message: Arc<str>,
+    },
+}
+
+/// A task as its framework described it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskSpec {
+    /// Which.
+    pub id: TaskId,
+    /// Canonical `mesos.v1.TaskInfo`.
+    pub info: Bytes,
+    /// What it uses beside its executor, marked with the role.
+    pub resources: Resources,
+    /// None: the agent's built-in command executor, outside the accounting.
+    pub executor: Option<ExecutorSpec>,
+}
+
+/// An executor as its framework described it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutorSpec {
+    /// Which.
+    pub id: ExecutorId,
+    /// Canonical `mesos.v1.ExecutorInfo`; equal bytes mean the same executor.
+    pub info: Bytes,
+    /// What it uses itself, as long as it runs.
+    pub resources: Resources,
+}
+
+/// See [`Command::DeclineOffers`]. Offers that are unknown are ignored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeclineOffers {
+    /// Who.
+    pub framework: FrameworkId,
+    /// Which.
+    pub offers: Vec<OfferId>,
+    /// For how long it does not want them again.
+    pub refuse: Refuse,
+}
+
+/// See [`Command::RescindOffers`]. Offers that are gone already are ignored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RescindOffers {
+    /// Which.
+    pub offers: Vec<OfferId>,
+}
+
+/// See [`Command::RecordUpdates`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordUpdates {
+    /// Who reports.
+    pub agent: AgentId,
+    /// Each is judged on its own.
+    pub updates: Vec<StatusUpdate>,
+}
+
+/// One status update of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusUpdate {
+    /// Owner of the task.
+    pub framework: FrameworkId,
+    /// Which task.
+    pub task: TaskId,
+    /// Which life of it.
+    pub launch: LaunchId,
+    /// Canonical `mesos.v1.TaskStatus`, complete, with its uuid.
+    pub status: Bytes,
+    /// Of this update.
+    pub state: TaskState,
+    /// Newest state that the agent knows, maybe ahead of `state`.
+    pub latest: TaskState,
+    /// Names this update in its acknowledgement.
+    pub uuid: UpdateUuid,
+    /// Who made it.
+    pub source: Source,
+    /// Why, if said.
+    pub reason: Option<Reason>,
+}
+
+/// See [`Command::AcknowledgeUpdates`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcknowledgeUpdates {
+    /// Each is judged on its own.
+    pub items: Vec<Acknowledgement>,
+}
+
+/// A framework has processed one update.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Acknowledgement {
+    /// Who.
+    pub framework: FrameworkId,
+    /// Where the task runs, as the framework says.
+    pub agent: AgentId,
+    /// Which task.
+    pub task: TaskId,
+    /// Which update.
+    pub uuid: UpdateUuid,
+}
+
+/// See [`Command::AgentForgot`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentForgot {
+    /// Who.
+    pub agent: AgentId,
+    /// Acknowledgements that it has stored (a terminal one: the task is forgotten).
+    pub acknowledged: Vec<(FrameworkId, TaskId, LaunchId, UpdateUuid)>,
+    /// Frameworks of which nothing runs there any more.
+    pub frameworks: Vec<FrameworkId>,
+}
+
+/// See [`Command::RequestKill`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestKill {
+    /// Who asks.
+    pub framework: FrameworkId,
+    /// Which task.
+    pub task: TaskId,
+    /// If given and wrong, nothing happens.
+    pub agent: Option<AgentId>,
+    /// Canonical `mesos.v1.KillPolicy`, if given.
+    pub policy: Option<Bytes>,
+}
+
+/// One executor of one framework on one agent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecutorKey {
+    /// Owner.
+    pub framework: FrameworkId,
+    /// Where.
+    pub agent: AgentId,
+    /// Which.
+    pub executor: ExecutorId,
+}
+
+/// See [`Command::ExecutorExited`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutorExited {
+    /// Which.
+    pub executor: ExecutorKey,
+    /// Wait status of its process; −1 if unknown.
+    pub status: i32,
+}
+
+/// See [`Command::SetWeights`]. Roles that are not named keep theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SetWeights {
+    /// Thousandths, above zero.
+    pub weights: Vec<(Role, u64)>,
+}

@@ -1,0 +1,94 @@
+//! What a leader, and only a leader, does after an entry is applied.
+//!
+//! Effects name things; whoever performs them looks the rest up in the newest state and skips what is no longer so.
+//! They may be performed twice, and every one is listed again by [`open_work`](crate::open_work) when a leader dies
+//! before it performed it. A variant that may be lost instead says so here.
+
+use mesarch_types::{AgentId, Epoch, FrameworkId, LaunchId, OfferId, StreamId, TaskId, UpdateUuid};
+
+use crate::command::{ExecutorKey, OutboxPosition};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Send an outstanding offer to its framework.
+    SendOffer {
+        /// To whom.
+        framework: FrameworkId,
+        /// Which.
+        offer: OfferId,
+    },
+    /// Send a task's pending update to its framework.
+    SendUpdate {
+        /// To whom.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+        /// Which update.
+        uuid: UpdateUuid,
+    },
+    /// Send what is in the outbox at this position (an update without uuid, RESCIND or FAILURE).
+    SendOutbox {
+        /// To whom.
+        framework: FrameworkId,
+        /// Which.
+        position: OutboxPosition,
+    },
+    /// Close a stream that has been replaced or whose framework ended. May be lost: the stream dies with its leader.
+    CloseStream {
+        /// Whose.
+        framework: FrameworkId,
+        /// Which.
+        stream: StreamId,
+        /// Which subscription.
+        epoch: Epoch,
+        /// What the ERROR event says; none closes without one.
+        error: Option<&'static str>,
+    },
+    /// Send a STAGING task to its agent.
+    RunTask {
+        /// Where.
+        agent: AgentId,
+        /// Owner.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+        /// Which life.
+        launch: LaunchId,
+    },
+    /// Ask the agent to end a task. May be lost only for a life of the task that is not in the table: the agent names
+    /// it again in its next update or inventory.
+    KillTask {
+        /// Where.
+        agent: AgentId,
+        /// Owner.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+        /// Which life.
+        launch: LaunchId,
+    },
+    /// Tell the agent that an update is acknowledged. May be lost only where it answers a repeated or unknown update:
+    /// the agent repeats that until it hears this.
+    SendAcknowledgement {
+        /// Where.
+        agent: AgentId,
+        /// Owner.
+        framework: FrameworkId,
+        /// Which task.
+        task: TaskId,
+        /// Which life.
+        launch: LaunchId,
+        /// Which update.
+        uuid: UpdateUuid,
+    },
+    /// Ask the agent to end an executor.
+    ShutdownExecutor(ExecutorKey),
+    /// Ask the agent to end everything of a removed framework.
+    ShutdownFramework {
+        /// Where.
+        agent: AgentId,
+        /// Whose.
+        framework: FrameworkId,
+    },
+}

@@ -1,0 +1,130 @@
+//! The state, and the one way in.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use mesarch_types::{AgentId, At, ClusterId, Epoch, FrameworkId, Millis, OfferId, Role, WallMillis};
+
+use crate::{
+    change::Change,
+    command::{Command, ExecutorKey},
+    effect::Effect,
+    filters::Filters,
+    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskKey, UnreachableAgent},
+    outcome::{Outcome, Refusal},
+    step::Step,
+};
+
+/// The highest feature level that this version understands. Any change of what a command does to any state raises it.
+pub const FEATURE_LEVEL_MAX: u32 = 1;
+
+/// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
+///
+/// A clone costs a few counters and shares what is equal.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(crate) meta: Meta,
+    pub(crate) agents: OrdMap<AgentId, Arc<Agent>>,
+    /// Lets an agent that asks twice get one id. Unreachable agents included.
+    pub(crate) nonces: OrdMap<[u8; 16], AgentId>,
+    pub(crate) unreachable: OrdMap<AgentId, Arc<UnreachableAgent>>,
+    /// The unreachable agents by age: the oldest is forgotten when there are too many.
+    pub(crate) unreachable_by_age: OrdSet<(Epoch, AgentId)>,
+    pub(crate) frameworks: OrdMap<FrameworkId, Arc<Framework>>,
+    pub(crate) removed: OrdMap<FrameworkId, Arc<RemovedFramework>>,
+    /// The removed frameworks by age.
+    pub(crate) removed_by_age: OrdSet<(Epoch, FrameworkId)>,
+    pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
+    pub(crate) executors: OrdMap<ExecutorKey, Arc<Executor>>,
+    pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
+    /// Thousandths; roles that are not named have 1000.
+    pub(crate) weights: OrdMap<Role, u64>,
+    /// Refusals of more than ten seconds.
+    pub(crate) filters: Filters,
+}
+
+/// The facts that there is one of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// Fixed by the first BeginTerm.
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) incarnation: u64,
+    pub(crate) level: u32,
+    pub(crate) term: u64,
+    /// The entry that began the term: launches of earlier ones may have been sent by an earlier leader.
+    pub(crate) term_index: u64,
+    /// The same in cluster time.
+    pub(crate) term_began: Millis,
+    pub(crate) now: Millis,
+    pub(crate) wall: WallMillis,
+    /// The last change of weights.
+    pub(crate) policy_version: Epoch,
+    pub(crate) next_framework: u64,
+    pub(crate) next_agent: u64,
+    pub(crate) next_offer: u64,
+}
+
+/// What one command led to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// What the proposer is told. A refusal is an outcome, not an error: all replicas agree on it.
+    pub outcome: Outcome,
+    /// What changed, in order, on every replica: indexes, event streams and metrics are folds over it.
+    pub changes: Vec<Change>,
+    /// What a leader, and only a leader, does next. Idempotent: it may run twice after a failover.
+    pub effects: Vec<Effect>,
+}
+
+impl State {
+    /// The state before the first entry of the log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies one committed command. Total: every command yields an outcome on every replica.
+    ///
+    /// Deterministic: the only inputs are `self` and the arguments. `at` was chosen by the leader and is part of the
+    /// entry. Commands before the log's first BeginTerm are refused.
+    pub fn apply(&mut self, at: At, command: Command) -> Applied {
+        self.meta.now = self.meta.now.max(at.now);
+        self.meta.wall = at.wall;
+        let at = At { now: self.meta.now, ..at };
+        let begun = self.meta.cluster.is_some() || matches!(command, Command::BeginTerm(_));
+        let mut step = Step::new(self, at);
+        let outcome = if begun { step.dispatch(command) } else { Err(Refusal::WrongCluster) };
+        let outcome = outcome.unwrap_or_else(Outcome::Refused);
+        let Step { changes, effects, .. } = step;
+        debug_assert_eq!(crate::invariants::check(self), Ok(()), "after {at:?}");
+        Applied { outcome, changes, effects }
+    }
+}
+
+impl Step<'_> {
+    fn dispatch(&mut self, command: Command) -> Result<Outcome, Refusal> {
+        match command {
+            Command::BeginTerm(c) => self.begin_term(c),
+            Command::EventsDelivered(c) => self.events_delivered(&c),
+            Command::RegisterAgent(c) => Ok(self.register_agent(c)),
+            Command::AttachAgent(c) => self.attach_agent(c),
+            Command::DetachAgent(c) => self.detach_agent(&c),
+            Command::MarkUnreachable(c) => Ok(self.mark_unreachable(c)),
+            Command::Subscribe(c) => self.subscribe(c),
+            Command::Disconnect(c) => self.disconnect(&c),
+            Command::Suppress(c) => self.suppress(c),
+            Command::Revive(c) => self.revive(c),
+            Command::Teardown(c) => self.teardown(&c),
+            Command::ExpireFailover(c) => self.expire_failover(&c),
+            Command::IssueOffers(c) => Ok(self.issue_offers(c)),
+            Command::AcceptOffers(c) => self.accept_offers(c),
+            Command::DeclineOffers(c) => self.decline_offers(c),
+            Command::RescindOffers(c) => Ok(self.rescind_offers(&c)),
+            Command::RecordUpdates(c) => Ok(self.record_updates(c)),
+            Command::AcknowledgeUpdates(c) => Ok(self.acknowledge_updates(c)),
+            Command::AgentForgot(c) => self.agent_forgot(c),
+            Command::RequestKill(c) => self.request_kill(c),
+            Command::RequestShutdown(c) => self.request_shutdown(c),
+            Command::ExecutorExited(c) => self.executor_exited(c),
+            Command::SetWeights(c) => Ok(self.set_weights(c)),
+        }
+    }
+}

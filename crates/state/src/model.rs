@@ -1,0 +1,19 @@
+//! What the state holds: agents, frameworks, tasks, executors, offers, and the bounded memory of those that are gone.
+//!
+//! Entities are plain values behind `Arc`s in ordered, structurally shared maps: a copy of the state costs a few
+//! counters, and a change copies only what it touches.
+
+mod agent;
+mod framework;
+pub(crate) mod ledger;
+mod task;
+
+pub use agent::{Agent, Attachment, ForgettingKey, UnreachableAgent};
+pub use framework::{
+    COMPLETED_TASKS_MAX, Connection, Framework, OUTBOX_MAX, OutboxItem, RemovedFramework, TaskNews,
+};
+pub use ledger::{Holder, Ledger};
+pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task};
+
+/// A framework's task: what tasks are stored under.
+pub type TaskKey = (mesarch_types::FrameworkId, mesarch_types::TaskId);

@@ -1,0 +1,120 @@
+//! Agents, present and away.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::{OrdMap, OrdSet};
+use mesarch_types::{
+    AgentId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, TaskId, UpdateUuid, WallMillis,
+    digest::SetHash, resource::Resources, view::AgentView,
+};
+
+use super::{Ledger, Task, TaskKey};
+use crate::command::{AgentSpec, Link};
+
+/// An agent that is registered and not given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// Drawn by the agent before it first asked for an id; none if it was adopted with the id that it had.
+    pub nonce: Option<[u8; 16]>,
+    /// What it says of itself.
+    pub spec: AgentSpec,
+    /// Place in the log of the last change that matters to a plan: spec or activation.
+    pub version: Epoch,
+    /// Its last link. Ends that name an older one are refused.
+    pub link: Link,
+    /// Whether it is there.
+    pub attachment: Attachment,
+    /// The cluster incarnation in which it last attached; what it runs is unknown if that is an older one.
+    pub incarnation: u64,
+    /// When it got its id. For display.
+    pub registered: WallMillis,
+    /// When it last came back. For display.
+    pub reregistered: Option<WallMillis>,
+    /// Sum over its tasks that have an acknowledged update, forgotten ones included; compared with the agent's own.
+    pub set_hash: SetHash,
+    /// Tasks that it has reported but of which no update is acknowledged: it must list each of them on attaching.
+    pub unsettled: u32,
+    /// What of its resources is offered and used, and by whom.
+    pub ledger: Ledger,
+    /// Outstanding offers of its resources.
+    pub offers: BTreeSet<OfferId>,
+    /// Its tasks in the table, terminal ones that wait for an acknowledgement included.
+    pub tasks: OrdSet<TaskKey>,
+    /// Executors that run on it, or will as soon as their first task arrives.
+    pub executors: BTreeSet<(FrameworkId, ExecutorId)>,
+    /// Ended tasks whose last acknowledgement the agent has not confirmed: it is told until it does.
+    pub forgetting: OrdMap<ForgettingKey, UpdateUuid>,
+    /// Removed frameworks of which something may still run there: it is told until it says otherwise.
+    pub pending_shutdowns: OrdSet<FrameworkId>,
+}
+
+/// One life of one task.
+pub type ForgettingKey = (FrameworkId, TaskId, LaunchId);
+
+/// Whether an agent is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// It has a link to the present leader.
+    Attached {
+        /// When that began.
+        since: Epoch,
+    },
+    /// It was attached when the term began, and has not been heard of in this term. It may be offered.
+    Expected,
+    /// Its link is gone.
+    Detached {
+        /// When that began.
+        since: Epoch,
+        /// The same in cluster time.
+        at: Millis,
+    },
+}
+
+impl Agent {
+    /// Whether messages reach it now.
+    pub fn is_attached(&self) -> bool {
+        matches!(self.attachment, Attachment::Attached { .. })
+    }
+
+    /// Whether its resources may be offered: attached or expected.
+    pub fn is_active(&self) -> bool {
+        !matches!(self.attachment, Attachment::Detached { .. })
+    }
+
+    /// What is neither used nor offered; nothing while its users hold more than it has.
+    pub fn available(&self) -> &Resources {
+        self.ledger.available()
+    }
+
+    /// The agent as the allocator sees it.
+    pub fn view(&self) -> AgentView {
+        AgentView {
+            id: self.id.clone(),
+            hostname: self.spec.hostname.clone(),
+            attributes: self.spec.attributes.clone(),
+            total: self.spec.total.clone(),
+            capabilities: self.spec.capabilities,
+            active: self.is_active(),
+            region: None,
+            zone: None,
+            version: self.version.0,
+        }
+    }
+}
+
+/// An agent that was away for too long, kept so that it and its tasks can return.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnreachableAgent {
+    /// As it was, without offers, tasks, executors and holdings.
+    pub agent: Arc<Agent>,
+    /// Place in the log at which it was given up.
+    pub epoch: Epoch,
+    /// When it was given up, in cluster time.
+    pub since: Millis,
+    /// The same for display, and for `unreachable_time`.
+    pub wall: WallMillis,
+    /// Its tasks at that time, as TASK_UNREACHABLE (told as TASK_LOST to some).
+    pub tasks: OrdMap<TaskKey, Arc<Task>>,
+}

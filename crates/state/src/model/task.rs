@@ -1,0 +1,148 @@
+//! Tasks, executors and offers.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use mesarch_types::{
+    AgentId, Epoch, FrameworkId, LaunchId, OfferId, Reason, Role, Source, TaskId, TaskState, UpdateUuid,
+    WallMillis, digest::task_hash, resource::Resources,
+};
+
+use super::TaskKey;
+use crate::command::{ExecutorKey, ExecutorSpec, TaskSpec};
+
+/// Most statuses kept per task, one per run of equal states; the oldest goes first.
+pub const STATUSES_PER_TASK_MAX: usize = 16;
+
+/// A task that its framework launched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Owner.
+    pub framework: FrameworkId,
+    /// As described by it.
+    pub spec: TaskSpec,
+    /// This life of the id.
+    pub launch: LaunchId,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// Whose offer it used.
+    pub role: Role,
+    /// Newest known to its agent, maybe ahead of what the framework has been told. Terminal: its resources are free.
+    pub state: TaskState,
+    /// The last status of each run of equal states, oldest first, at most [`STATUSES_PER_TASK_MAX`].
+    pub statuses: Vec<Arc<Report>>,
+    /// Whether the last of `statuses` is an agent's update that the framework has not acknowledged.
+    pub unacknowledged: bool,
+    /// Whether the agent has ever spoken of this life; if not, it is asked to run it on every attachment.
+    pub reported: bool,
+    /// The last update that the framework acknowledged: a repeat of it is answered to the agent, never forwarded.
+    pub acknowledged: Option<UpdateUuid>,
+    /// Whether the agent has not yet confirmed that it stored that acknowledgement.
+    pub ack_owed: bool,
+    /// The framework wants it to end; the agent is told on every attachment until the task ends.
+    pub kill: Option<Kill>,
+}
+
+/// A wish that a task ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kill {
+    /// Canonical `mesos.v1.KillPolicy`, if one was given with the newest wish.
+    pub policy: Option<Bytes>,
+}
+
+/// A status of a task: an agent's update, or what the masters themselves concluded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// At that time.
+    pub state: TaskState,
+    /// Who made it.
+    pub source: Source,
+    /// Why, if said.
+    pub reason: Option<Reason>,
+    /// In words; empty for an agent's update, whose `status` has it.
+    pub message: Arc<str>,
+    /// Names an agent's update; none for one of the masters'.
+    pub uuid: Option<UpdateUuid>,
+    /// Canonical `mesos.v1.TaskStatus` of an agent's update; empty for one of the masters'.
+    pub status: Bytes,
+    /// When it was recorded. For display.
+    pub at: WallMillis,
+}
+
+impl Task {
+    /// What it is stored under.
+    pub fn key(&self) -> TaskKey {
+        (self.framework.clone(), self.spec.id.clone())
+    }
+
+    /// The last status that was recorded for the framework: what reconciliation answers.
+    pub fn forwarded(&self) -> Option<&Arc<Report>> {
+        self.statuses.last()
+    }
+
+    /// The update that the framework has not acknowledged.
+    pub fn pending(&self) -> Option<&Arc<Report>> {
+        self.statuses.last().filter(|_| self.unacknowledged)
+    }
+
+    /// The executor that runs it, unless it is a built-in command executor.
+    pub fn executor_key(&self) -> Option<ExecutorKey> {
+        let executor = self.spec.executor.as_ref()?.id.clone();
+        Some(ExecutorKey { framework: self.framework.clone(), agent: self.agent.clone(), executor })
+    }
+
+    /// Its part in its agent's set hash; none before an update is acknowledged.
+    pub fn set_hash(&self) -> Option<u128> {
+        self.acknowledged.map(|uuid| task_hash(&self.framework, &self.spec.id, self.launch, Some(uuid)))
+    }
+
+    /// Whether the agent has it in unacknowledged updates only, so that it must be listed on attaching.
+    pub fn is_unsettled(&self) -> bool {
+        self.reported && self.acknowledged.is_none()
+    }
+
+    /// Adds a status, in place of one of equal state.
+    pub(crate) fn push_report(&mut self, report: Report) {
+        if self.statuses.last().is_some_and(|last| last.state == report.state) {
+            self.statuses.pop();
+        }
+        if self.statuses.len() == STATUSES_PER_TASK_MAX {
+            self.statuses.remove(0);
+        }
+        self.statuses.push(Arc::new(report));
+    }
+}
+
+/// An executor on an agent, charged from its first task on until its end is reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Executor {
+    /// Which.
+    pub key: ExecutorKey,
+    /// As described with its first task.
+    pub spec: ExecutorSpec,
+    /// Whose offer it used.
+    pub role: Role,
+    /// The launch that brought it.
+    pub launch: LaunchId,
+    /// The framework wants it to end; the agent is told on every attachment until it does.
+    pub shutdown_requested: bool,
+    /// Its tasks in the table.
+    pub tasks: BTreeSet<TaskId>,
+}
+
+/// Resources put before a framework.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    /// Which.
+    pub id: OfferId,
+    /// To whom.
+    pub framework: FrameworkId,
+    /// For which of its roles.
+    pub role: Role,
+    /// Whose.
+    pub agent: AgentId,
+    /// What, marked with the role.
+    pub resources: Resources,
+    /// When.
+    pub issued: Epoch,
+}

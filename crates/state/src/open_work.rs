@@ -1,0 +1,99 @@
+//! The effects that are owed, from the state alone.
+//!
+//! A new leader does not replay what former leaders did: it lists what is still to be done, and does it, perhaps for
+//! the second time. Nothing is owed to those without a link or stream; it is listed when they come back.
+
+use mesarch_types::{AgentId, FrameworkId};
+
+use crate::{
+    effect::Effect,
+    machine::State,
+    model::{Agent, Framework, Task},
+};
+
+/// All effects that are owed now.
+pub fn open_work(state: &State) -> Vec<Effect> {
+    let frameworks = state.frameworks().flat_map(|known| open_work_of_framework(state, &known.id));
+    frameworks.chain(state.agents().flat_map(|known| open_work_of_agent(state, &known.id))).collect()
+}
+
+/// What is owed to one framework: first what its outbox holds, in log order, then updates that it has not
+/// acknowledged, then its offers. Nothing if it has no stream.
+pub fn open_work_of_framework(state: &State, id: &FrameworkId) -> Vec<Effect> {
+    let Some(framework) = state.framework(id).filter(|known| known.is_connected()) else {
+        return Vec::new();
+    };
+    let outbox = framework
+        .outbox
+        .keys()
+        .map(|position| Effect::SendOutbox { framework: id.clone(), position: *position });
+    let offers = framework
+        .offers
+        .iter()
+        .map(|offer| Effect::SendOffer { framework: id.clone(), offer: offer.clone() });
+    outbox.chain(pending_updates(state, framework)).chain(offers).collect()
+}
+
+fn pending_updates<'a>(state: &'a State, framework: &'a Framework) -> impl Iterator<Item = Effect> + 'a {
+    framework.tasks.iter().filter_map(move |task| {
+        let uuid = state.task(&framework.id, task)?.pending()?.uuid?;
+        Some(Effect::SendUpdate { framework: framework.id.clone(), task: task.clone(), uuid })
+    })
+}
+
+/// What is owed to one agent: launches first, so that a kill finds its task. Nothing if it has no link.
+pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
+    let Some(agent) = state.agent(id).filter(|known| known.is_attached()) else {
+        return Vec::new();
+    };
+    let launches = tasks(state, agent).filter(|task| !task.reported && !task.state.is_terminal()).map(run);
+    let kills = tasks(state, agent).filter(|task| task.kill.is_some()).map(kill);
+    let acknowledgements = tasks(state, agent).filter(|task| task.ack_owed).filter_map(acknowledge);
+    let forgetting =
+        agent.forgetting.iter().map(|((framework, task, launch), uuid)| Effect::SendAcknowledgement {
+            agent: id.clone(),
+            framework: framework.clone(),
+            task: task.clone(),
+            launch: *launch,
+            uuid: *uuid,
+        });
+    let executors = state.executors_on(id).filter(|executor| executor.shutdown_requested);
+    let executors = executors.map(|executor| Effect::ShutdownExecutor(executor.key.clone()));
+    let frameworks = agent.pending_shutdowns.iter();
+    let frameworks = frameworks
+        .map(|framework| Effect::ShutdownFramework { agent: id.clone(), framework: framework.clone() });
+    let tasks = launches.chain(kills).chain(acknowledgements);
+    tasks.chain(forgetting).chain(executors).chain(frameworks).collect()
+}
+
+fn tasks<'a>(state: &'a State, agent: &'a Agent) -> impl Iterator<Item = &'a Task> {
+    agent.tasks.iter().filter_map(|(framework, task)| state.task(framework, task))
+}
+
+fn run(task: &Task) -> Effect {
+    Effect::RunTask {
+        agent: task.agent.clone(),
+        framework: task.framework.clone(),
+        task: task.spec.id.clone(),
+        launch: task.launch,
+    }
+}
+
+fn kill(task: &Task) -> Effect {
+    Effect::KillTask {
+        agent: task.agent.clone(),
+        framework: task.framework.clone(),
+        task: task.spec.id.clone(),
+        launch: task.launch,
+    }
+}
+
+fn acknowledge(task: &Task) -> Option<Effect> {
+    Some(Effect::SendAcknowledgement {
+        agent: task.agent.clone(),
+        framework: task.framework.clone(),
+        task: task.spec.id.clone(),
+        launch: task.launch,
+        uuid: task.acknowledged?,
+    })
+}

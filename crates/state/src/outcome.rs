@@ -1,0 +1,143 @@
+//! What the proposer of a command is told. A refusal is an outcome: all replicas agree on it.
+
+use mesarch_types::{AgentId, Epoch, FrameworkId, LaunchId, OfferId, TaskId};
+
+/// The answer to one command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Done; nothing to tell.
+    Done,
+    /// BeginTerm took effect.
+    TermBegun,
+    /// The agent has this id and is attached.
+    AgentAttached {
+        /// Its id, given out now or known before.
+        agent: AgentId,
+    },
+    /// The framework is subscribed.
+    Subscribed {
+        /// Its id, given out now or known before.
+        framework: FrameworkId,
+        /// Names this subscription.
+        stream: Epoch,
+        /// Whether the resumed stream and its offers stayed valid.
+        resumed: bool,
+    },
+    /// One result per planned offer, in order.
+    Issued(Vec<Result<OfferId, OfferRefusal>>),
+    /// One result per launch, in order.
+    Accepted(Vec<LaunchResult>),
+    /// One result per update, in order.
+    Recorded(Vec<Result<(), UpdateRefusal>>),
+    /// One result per acknowledgement, in order.
+    Acknowledged(Vec<Result<(), AckRefusal>>),
+    /// Nothing was changed.
+    Refused(Refusal),
+}
+
+/// What became of one task of an ACCEPT.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LaunchResult {
+    /// It is STAGING under this launch id.
+    Launched(LaunchId),
+    /// The framework has this task live already: it is told the known state, nothing is launched.
+    AlreadyLive(TaskId),
+    /// The framework is told the reason in a status update.
+    Refused(LaunchRefusal),
+}
+
+/// Why one task was not launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text says it")]
+pub enum LaunchRefusal {
+    #[error("the task's description is invalid")]
+    Invalid,
+    #[error("an offer is not outstanding, or the offers are not of one agent and one role")]
+    InvalidOffers,
+    #[error("the task and its executor use more than what is left of the offers")]
+    Resources,
+    #[error("another executor with the same id runs on the agent")]
+    ExecutorDiffers,
+    #[error("the agent is not attached")]
+    AgentDetached,
+    #[error("the agent is unknown")]
+    AgentUnknown,
+}
+
+/// Why one planned offer was not issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text says it")]
+pub enum OfferRefusal {
+    #[error("the framework, or its roles, changed since the plan")]
+    FrameworkChanged,
+    #[error("the agent changed since the plan")]
+    AgentChanged,
+    #[error("weights, quota or policy changed since the plan")]
+    PolicyChanged,
+    #[error("the agent does not have that much left")]
+    Resources,
+}
+
+/// Why one status update was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text says it")]
+pub enum UpdateRefusal {
+    #[error("no such task, or an earlier life of it")]
+    UnknownTask,
+    #[error("recorded before and not yet acknowledged")]
+    Pending,
+    #[error("recorded and acknowledged before")]
+    Acknowledged,
+    #[error("an earlier update of the task is not yet acknowledged")]
+    OutOfOrder,
+    #[error("the framework is removed")]
+    FrameworkRemoved,
+    #[error("the agent is unknown")]
+    AgentUnknown,
+}
+
+/// Why an acknowledgement had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text says it")]
+pub enum AckRefusal {
+    #[error("no such task on that agent")]
+    UnknownTask,
+    #[error("not the uuid of the task's pending update")]
+    NotPending,
+}
+
+/// Why a whole command changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text says it")]
+pub enum Refusal {
+    #[error("the log belongs to another cluster")]
+    WrongCluster,
+    #[error("the incarnation would go back")]
+    StaleIncarnation,
+    #[error("no such framework")]
+    UnknownFramework,
+    #[error("Framework has been removed")]
+    FrameworkRemoved,
+    #[error("the framework's principal cannot change")]
+    PrincipalChanged,
+    #[error("a newer subscription exists")]
+    StaleStream,
+    #[error("the framework is subscribed again")]
+    Resubscribed,
+    #[error("a role is not among the framework's roles")]
+    UnknownRole,
+    #[error("no such agent")]
+    UnknownAgent,
+    #[error("the agent was removed and its id may not come back")]
+    AgentGone,
+    #[error("the agent has a newer link")]
+    StaleLink,
+    #[error("an inventory is needed")]
+    InventoryNeeded,
+    #[error("no such task")]
+    UnknownTask,
+    #[error("no such executor")]
+    UnknownExecutor,
+    #[error("a bound of the cluster is reached")]
+    Full,
+}

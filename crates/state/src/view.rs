@@ -1,0 +1,283 @@
+//! Read-only questions to the state, for adapters, planner and streams.
+
+use std::sync::Arc;
+
+use mesarch_types::{
+    AgentId, ClusterId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, Millis, OfferId, Role, TaskId,
+    TaskState, WallMillis, digest::SetHash,
+};
+
+use crate::{
+    command::ExecutorKey,
+    filters::LongFilter,
+    machine::State,
+    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskKey, UnreachableAgent},
+    outcome::Refusal,
+    snapshot,
+};
+
+/// How many of each there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Counts {
+    pub agents: usize,
+    pub unreachable_agents: usize,
+    pub frameworks: usize,
+    pub removed_frameworks: usize,
+    pub tasks: usize,
+    pub executors: usize,
+    pub offers: usize,
+    pub filters: usize,
+    /// Refusals that gave way because there were too many.
+    pub filters_evicted: u64,
+}
+
+impl State {
+    /// The cluster's id; none before the first BeginTerm.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.meta.cluster
+    }
+
+    /// Raised by restore and recovery.
+    pub fn incarnation(&self) -> u64 {
+        self.meta.incarnation
+    }
+
+    /// The feature level.
+    pub fn level(&self) -> u32 {
+        self.meta.level
+    }
+
+    /// The term of the newest BeginTerm.
+    pub fn term(&self) -> u64 {
+        self.meta.term
+    }
+
+    /// What orders this term's leader for agents; none before the first BeginTerm.
+    pub fn fence(&self) -> Option<Fence> {
+        let (incarnation, term) = (self.meta.incarnation, self.meta.term);
+        self.meta.cluster.map(|cluster| Fence { cluster, incarnation, term })
+    }
+
+    /// Cluster time of the newest entry.
+    pub fn now(&self) -> Millis {
+        self.meta.now
+    }
+
+    /// Wall time of the newest entry. For display, and for a new leader's clock.
+    pub fn wall(&self) -> WallMillis {
+        self.meta.wall
+    }
+
+    /// Cluster time at which the term began.
+    pub fn term_began(&self) -> Millis {
+        self.meta.term_began
+    }
+
+    /// Place in the log of the last change of weights.
+    pub fn policy_version(&self) -> Epoch {
+        self.meta.policy_version
+    }
+
+    /// The agent, unless it is unknown or given up.
+    pub fn agent(&self, id: &AgentId) -> Option<&Agent> {
+        self.agents.get(id).map(|agent| &**agent)
+    }
+
+    /// All agents that are not given up, by id.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.agents.values().map(|agent| &**agent)
+    }
+
+    /// The agent that registered with this nonce, given up or not.
+    pub fn agent_of_nonce(&self, nonce: &[u8; 16]) -> Option<&AgentId> {
+        self.nonces.get(nonce)
+    }
+
+    /// The agent, if it was given up and is remembered.
+    pub fn unreachable_agent(&self, id: &AgentId) -> Option<&UnreachableAgent> {
+        self.unreachable.get(id).map(|away| &**away)
+    }
+
+    /// All agents that were given up and are remembered, by id.
+    pub fn unreachable_agents(&self) -> impl Iterator<Item = &UnreachableAgent> {
+        self.unreachable.values().map(|away| &**away)
+    }
+
+    /// The framework, unless it is unknown or removed.
+    pub fn framework(&self, id: &FrameworkId) -> Option<&Framework> {
+        self.frameworks.get(id).map(|framework| &**framework)
+    }
+
+    /// All frameworks that are not removed, by id.
+    pub fn frameworks(&self) -> impl Iterator<Item = &Framework> {
+        self.frameworks.values().map(|framework| &**framework)
+    }
+
+    /// The framework, if it was removed and is remembered.
+    pub fn removed_framework(&self, id: &FrameworkId) -> Option<&RemovedFramework> {
+        self.removed.get(id).map(|removed| &**removed)
+    }
+
+    /// All removed frameworks that are remembered, by id.
+    pub fn removed_frameworks(&self) -> impl Iterator<Item = (&FrameworkId, &RemovedFramework)> {
+        self.removed.iter().map(|(id, removed)| (id, &**removed))
+    }
+
+    /// The offer, if it is outstanding.
+    pub fn offer(&self, id: &OfferId) -> Option<&Offer> {
+        self.offers.get(id).map(|offer| &**offer)
+    }
+
+    /// All outstanding offers, by id.
+    pub fn offers(&self) -> impl Iterator<Item = &Offer> {
+        self.offers.values().map(|offer| &**offer)
+    }
+
+    /// The task, if it is in the table: live, or ended and not yet acknowledged.
+    pub fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<&Task> {
+        self.tasks.get(&(framework.clone(), task.clone())).map(|task| &**task)
+    }
+
+    /// All tasks of the table, by framework and id.
+    pub fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().map(|task| &**task)
+    }
+
+    /// The tasks that a framework has in the table.
+    pub fn tasks_of<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = &'a Task> {
+        let ids = self.framework(framework).into_iter().flat_map(|known| known.tasks.iter());
+        ids.filter_map(move |task| self.task(framework, task))
+    }
+
+    /// The executor, if it runs or is about to.
+    pub fn executor(&self, key: &ExecutorKey) -> Option<&Executor> {
+        self.executors.get(key).map(|executor| &**executor)
+    }
+
+    /// All executors, by framework, agent and id.
+    pub fn executors(&self) -> impl Iterator<Item = &Executor> {
+        self.executors.values().map(|executor| &**executor)
+    }
+
+    /// The executors of a framework.
+    pub fn executors_of<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = &'a Executor> {
+        let first = ExecutorKey {
+            framework: framework.clone(),
+            agent: AgentId::from(""),
+            executor: ExecutorId::from(""),
+        };
+        let own = self.executors.range(first..).take_while(move |(key, _)| key.framework == *framework);
+        own.map(|(_, executor)| &**executor)
+    }
+
+    /// The executors on an agent.
+    pub fn executors_on<'a>(&'a self, agent: &'a AgentId) -> impl Iterator<Item = &'a Executor> {
+        let keys = self.agent(agent).into_iter().flat_map(|known| known.executors.iter());
+        keys.filter_map(move |(framework, executor)| {
+            let key = ExecutorKey {
+                framework: framework.clone(),
+                agent: agent.clone(),
+                executor: executor.clone(),
+            };
+            self.executor(&key)
+        })
+    }
+
+    /// The task, if it is kept with an unreachable agent.
+    pub fn unreachable_task(&self, key: &TaskKey) -> Option<&Task> {
+        let agent = self.framework(&key.0)?.unreachable.get(&key.1)?;
+        self.unreachable.get(agent)?.tasks.get(key).map(|task| &**task)
+    }
+
+    /// What reconciliation answers about a task that is in the table or with an unreachable agent: the last state told
+    /// to the framework, where the task is, and since when its agent is unreachable.
+    pub fn known_state(
+        &self,
+        framework: &FrameworkId,
+        task: &TaskId,
+    ) -> Option<(TaskState, AgentId, Option<WallMillis>)> {
+        if let Some(task) = self.task(framework, task) {
+            let state = task.forwarded().map_or(task.state, |last| last.state);
+            return Some((state, task.agent.clone(), None));
+        }
+        let agent = self.framework(framework)?.unreachable.get(task)?;
+        let since = self.unreachable.get(agent).map(|away| away.wall);
+        Some((TaskState::Unreachable, agent.clone(), since))
+    }
+
+    /// The weight of a role in thousandths; 1000 if none was set.
+    pub fn weight(&self, role: &Role) -> u64 {
+        self.weights.get(role).copied().unwrap_or(crate::apply::WEIGHT_DEFAULT)
+    }
+
+    /// All weights that were set, by role, in thousandths.
+    pub fn weights(&self) -> impl Iterator<Item = (&Role, u64)> {
+        self.weights.iter().map(|(role, weight)| (role, *weight))
+    }
+
+    /// The refusals of more than ten seconds that have not ended: a new leader's allocator starts with these.
+    pub fn filters(&self) -> impl Iterator<Item = LongFilter> + '_ {
+        self.filters.live(self.meta.now)
+    }
+
+    /// How many of each there are.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            agents: self.agents.len(),
+            unreachable_agents: self.unreachable.len(),
+            frameworks: self.frameworks.len(),
+            removed_frameworks: self.removed.len(),
+            tasks: self.tasks.len(),
+            executors: self.executors.len(),
+            offers: self.offers.len(),
+            filters: self.filters.entries.len(),
+            filters_evicted: self.filters.evicted,
+        }
+    }
+
+    /// Whether an agent may attach without an inventory: its set hash over the tasks that it did not list is the
+    /// masters' over the same, and it listed what has to be listed. `false` for an unknown agent.
+    pub fn knows_tasks_of(
+        &self,
+        agent: &AgentId,
+        digest: SetHash,
+        listed: &[(FrameworkId, TaskId, LaunchId)],
+    ) -> bool {
+        let Some(known) = self.agent(agent) else {
+            return false;
+        };
+        if known.incarnation != self.meta.incarnation {
+            return false;
+        }
+        let (mut expect, mut unsettled) = (known.set_hash, 0);
+        for (framework, task, launch) in listed {
+            let entry = (framework.clone(), task.clone(), *launch);
+            let live =
+                self.task(framework, task).filter(|task| (&task.agent, task.launch) == (agent, *launch));
+            if let Some(task) = live {
+                task.set_hash().into_iter().for_each(|hash| expect.remove(hash));
+                unsettled += u32::from(task.is_unsettled());
+            } else if let Some(uuid) = known.forgetting.get(&entry) {
+                expect.remove(mesarch_types::digest::task_hash(framework, task, *launch, Some(*uuid)));
+            } else if !known.pending_shutdowns.contains(framework) {
+                return false;
+            }
+        }
+        expect == digest && unsettled == known.unsettled
+    }
+
+    /// The hash of the snapshot's bytes: equal on replicas that applied the same entries. Costs a whole encoding.
+    pub fn digest(&self) -> u128 {
+        snapshot::digest(self)
+    }
+
+    /// The framework that a command names.
+    pub(crate) fn known_framework(&self, id: &FrameworkId) -> Result<&Arc<Framework>, Refusal> {
+        let missing = || match self.removed.contains_key(id) {
+            true => Refusal::FrameworkRemoved,
+            false => Refusal::UnknownFramework,
+        };
+        self.frameworks.get(id).ok_or_else(missing)
+    }
+}

@@ -1,0 +1,225 @@
+//! What holds after any sequence of commands.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesarch_state::{
+    Applied, Change, Command, Effect, State, check, command::*, model::Holder, open_work, snapshot,
+};
+use mesarch_types::{AgentId, At, FrameworkId, OfferId, TaskId, resource::Resources};
+use proptest::prelude::*;
+use support::{Choice, Driver};
+
+fn choices(commands_max: usize) -> impl Strategy<Value = Vec<Choice>> {
+    proptest::collection::vec(any::<Choice>(), 1..commands_max)
+}
+
+/// Whether an effect's documentation allows its loss after this command.
+fn may_be_lost(command: &Command, effect: &Effect) -> bool {
+    match effect {
+        Effect::CloseStream { .. } => true,
+        Effect::SendAcknowledgement { .. } => matches!(command, Command::RecordUpdates(_)),
+        Effect::KillTask { .. } => matches!(command, Command::RecordUpdates(_) | Command::AttachAgent(_)),
+        _ => false,
+    }
+}
+
+/// Everybody comes back to a new leader, on the stream that it had.
+fn effects_of_a_new_leader(driver: &Driver) -> Vec<Effect> {
+    let mut driver = driver.clone();
+    let (attached, connected) = present(&driver.state);
+    driver.at = At { index: driver.at.index + 1, position: 0, term: driver.at.term + 1, ..driver.at };
+    let cluster = driver.state.cluster().expect("begun");
+    let mut effects =
+        driver.apply(Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: 1 })).effects;
+    for agent in attached {
+        driver.at.index += 1;
+        let link = Link { term: driver.at.term, serial: 1 };
+        let attach = AttachAgent { agent, link, spec: None, inventory: None };
+        effects.extend(driver.apply(Command::AttachAgent(attach)).effects);
+    }
+    for framework in connected {
+        driver.at.index += 1;
+        let known = driver.state.framework(&framework).expect("known").clone();
+        let resume = known.stream().map(|(stream, _)| stream.clone());
+        let subscribe = Subscribe {
+            framework: Some(framework),
+            spec: known.spec,
+            suppressed: known.suppressed,
+            stream: "another".into(),
+            resume,
+        };
+        effects.extend(driver.apply(Command::Subscribe(subscribe)).effects);
+    }
+    effects
+}
+
+fn present(state: &State) -> (Vec<AgentId>, Vec<FrameworkId>) {
+    let attached = state.agents().filter(|agent| agent.is_attached()).map(|agent| agent.id.clone());
+    let connected = state.frameworks().filter(|known| known.is_connected()).map(|known| known.id.clone());
+    (attached.collect(), connected.collect())
+}
+
+/// What an index that only follows changes knows.
+#[derive(Default)]
+struct Fold {
+    held: BTreeMap<(AgentId, Holder), Resources>,
+    offers: BTreeSet<OfferId>,
+    tasks: BTreeSet<(FrameworkId, TaskId)>,
+    executors: BTreeSet<ExecutorKey>,
+    agents: BTreeSet<AgentId>,
+    frameworks: BTreeSet<FrameworkId>,
+    /// An agent's holdings overlapped once: sums cannot be followed any more.
+    overlapped: bool,
+}
+
+impl Fold {
+    fn follow(&mut self, change: &Change) {
+        match change {
+            Change::Taken(it) => {
+                let key = (it.agent.clone(), (it.framework.clone(), it.role.clone()));
+                let held = self.held.entry(key).or_default();
+                *held = held.checked_add(&it.resources).expect("adds up");
+            }
+            Change::Released { holding: it, .. } => {
+                let key = (it.agent.clone(), (it.framework.clone(), it.role.clone()));
+                match self.held.get(&key).and_then(|held| held.checked_sub(&it.resources)) {
+                    Some(rest) => drop(self.held.insert(key, rest)),
+                    None => self.overlapped = true,
+                }
+            }
+            Change::OfferAdded(id) => assert!(self.offers.insert(id.clone())),
+            Change::OfferRemoved { offer, .. } => assert!(self.offers.remove(offer)),
+            Change::TaskAdded(framework, task) => {
+                assert!(self.tasks.insert((framework.clone(), task.clone())))
+            }
+            Change::TaskRemoved(framework, task) => {
+                assert!(self.tasks.remove(&(framework.clone(), task.clone())))
+            }
+            Change::ExecutorAdded(key) => assert!(self.executors.insert(key.clone())),
+            Change::ExecutorRemoved(key) => assert!(self.executors.remove(key)),
+            Change::Agent(id) => drop(self.agents.insert(id.clone())),
+            Change::AgentRemoved(id) => assert!(self.agents.remove(id)),
+            Change::Framework(id) => drop(self.frameworks.insert(id.clone())),
+            Change::FrameworkRemoved(id) => assert!(self.frameworks.remove(id)),
+            Change::TaskUpdated { .. } | Change::TermBegan | Change::Revived { .. } | Change::Policy => {}
+        }
+    }
+
+    fn compare(&mut self, state: &State) {
+        assert!(self.offers.iter().eq(state.offers().map(|offer| &offer.id)));
+        assert!(
+            self.tasks
+                .iter()
+                .cloned()
+                .eq(state.tasks().map(|task| (task.framework.clone(), task.spec.id.clone())))
+        );
+        assert!(self.executors.iter().eq(state.executors().map(|executor| &executor.key)));
+        assert!(self.agents.iter().eq(state.agents().map(|agent| &agent.id)));
+        assert!(self.frameworks.iter().eq(state.frameworks().map(|known| &known.id)));
+        self.overlapped |= state.agents().any(|agent| agent.ledger.is_overcommitted());
+        if self.overlapped {
+            return;
+        }
+        let mut held: BTreeMap<(AgentId, Holder), Resources> = BTreeMap::new();
+        for agent in state.agents() {
+            for (holder, resources) in agent.ledger.used().iter().chain(agent.ledger.offered()) {
+                let sum = held.entry((agent.id.clone(), holder.clone())).or_default();
+                *sum = sum.checked_add(resources).expect("adds up");
+            }
+        }
+        self.held.retain(|_, held| !held.is_empty());
+        assert_eq!(self.held, held);
+    }
+}
+
+fn bytes(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    snapshot::encode(state, &mut bytes).expect("in memory");
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_and_effects_are_open_work(choices in choices(300)) {
+        let mut driver = Driver::new();
+        for choice in choices {
+            let command = driver.next(choice);
+            let Applied { effects, .. } = driver.apply(command.clone());
+            prop_assert_eq!(check(&driver.state), Ok(()), "after {:?}", command);
+            let owed = open_work(&driver.state);
+            for effect in &effects {
+                prop_assert!(owed.contains(effect) || may_be_lost(&command, effect), "{:?} of {:?}", effect, command);
+            }
+        }
+        let again = effects_of_a_new_leader(&driver);
+        for effect in open_work(&driver.state) {
+            prop_assert!(again.contains(&effect), "{:?} is forgotten by a new leader", effect);
+        }
+    }
+
+    #[test]
+    fn indexes_that_follow_changes_agree_with_the_state(choices in choices(300)) {
+        let (mut driver, mut fold) = (Driver::new(), Fold::default());
+        for choice in choices {
+            let command = driver.next(choice);
+            driver.apply(command).changes.iter().for_each(|change| fold.follow(change));
+            fold.compare(&driver.state);
+        }
+    }
+
+    #[test]
+    fn replicas_are_equal_and_a_snapshot_with_the_tail_is_the_whole_log(choices in choices(200), cut in any::<prop::sample::Index>()) {
+        let mut driver = Driver::new();
+        let mut log = vec![];
+        let mut other = driver.state.clone();
+        for choice in &choices {
+            let command = driver.next(*choice);
+            log.push((driver.at, command.encode()));
+            driver.apply(command);
+        }
+        let cut = cut.index(log.len());
+        for (position, (at, command)) in log.iter().enumerate() {
+            if position == cut {
+                other = snapshot::decode(&mut &bytes(&other)[..]).expect("just encoded");
+            }
+            other.apply(*at, Command::decode(command).expect("encoded"));
+        }
+        prop_assert_eq!(bytes(&other), bytes(&driver.state));
+        prop_assert_eq!(other.digest(), driver.state.digest());
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_an_error_or_a_state_but_never_a_panic(
+        choices in choices(60),
+        position in any::<prop::sample::Index>(),
+        flip in 1u8..,
+        cut in any::<bool>(),
+    ) {
+        let mut driver = Driver::new();
+        for choice in choices {
+            let command = driver.next(choice);
+            driver.apply(command);
+        }
+        let mut bytes = bytes(&driver.state);
+        let position = position.index(bytes.len());
+        if cut {
+            bytes.truncate(position);
+            prop_assert!(snapshot::decode(&mut &bytes[..]).is_err());
+        } else {
+            bytes[position] ^= flip;
+            drop(snapshot::decode(&mut &bytes[..]));
+        }
+    }
+
+    #[test]
+    fn decoders_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        drop(Command::decode(&bytes));
+        drop(snapshot::decode(&mut &bytes[..]));
+        let with_header = [b"mesarch\0\x01".as_slice(), &(bytes.len() as u64).to_le_bytes(), &bytes].concat();
+        drop(snapshot::decode(&mut &with_header[..]));
+    }
+}

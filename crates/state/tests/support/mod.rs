@@ -1,0 +1,404 @@
+//! Turns small random choices into commands that mostly make sense in the present state.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use mesarch_state::{Applied, Command, State, command::*, model::Task};
+use mesarch_types::{
+    AgentId, At, ClusterId, Epoch, FrameworkId, LaunchId, Millis, OfferId, Role, Source, StreamId, TaskId,
+    TaskState, UpdateUuid, WallMillis,
+    capability::{AgentCapabilities, FrameworkCapabilities, FrameworkCapability},
+    resource::{Resources, parse_resources},
+};
+
+/// What decides one command: its kind, and three picks.
+pub(crate) type Choice = [u8; 4];
+
+/// A cluster that is driven by choices.
+#[derive(Clone)]
+pub(crate) struct Driver {
+    pub(crate) state: State,
+    pub(crate) at: At,
+    serial: u64,
+}
+
+const ROLES: [&str; 3] = ["eng", "eng/web", "ops"];
+const STATES: [TaskState; 8] = [
+    TaskState::Starting,
+    TaskState::Running,
+    TaskState::Running,
+    TaskState::Killing,
+    TaskState::Finished,
+    TaskState::Failed,
+    TaskState::Killed,
+    TaskState::Dropped,
+];
+
+pub(crate) fn resources(text: &str) -> Resources {
+    parse_resources(text, &Role::any()).expect("well-formed")
+}
+
+fn pick<T>(list: impl IntoIterator<Item = T>, choice: u8) -> Option<T> {
+    let mut list: Vec<T> = list.into_iter().collect();
+    let count = list.len();
+    (count > 0).then(|| list.swap_remove(usize::from(choice) % count))
+}
+
+impl Driver {
+    pub(crate) fn new() -> Self {
+        let at = At { index: 0, position: 0, term: 0, now: Millis(1), wall: WallMillis(1) };
+        let mut driver = Self { state: State::new(), at, serial: 0 };
+        let begin = driver.begin_term();
+        driver.apply(begin);
+        driver
+    }
+
+    /// Applies a command, some of them in the same entry as the one before.
+    pub(crate) fn apply(&mut self, command: Command) -> Applied {
+        self.state.apply(self.at, command)
+    }
+
+    /// The next command; where it has nothing to work on it is one about something unknown.
+    pub(crate) fn next(&mut self, [kind, a, b, c]: Choice) -> Command {
+        let same_entry = kind >= 128 && self.at.position < 7;
+        self.at.position = if same_entry { self.at.position + 1 } else { 0 };
+        self.at.index += u64::from(!same_entry);
+        self.at.now = self.at.now.saturating_add(Millis(u64::from(c) * 10));
+        self.at.wall = WallMillis(self.at.now.0 + 1_000_000);
+        let few_agents = self.state.agents().count() < 4;
+        match kind % 48 {
+            0 if a < 64 => self.begin_term(),
+            0..=3 if few_agents || b < 16 => self.register(a, b),
+            0..=3 => self.attach(a, b, c),
+            4 if b < 96 => Command::DetachAgent(self.detach(a, b)),
+            5 if b < 64 => self.mark_unreachable(a, b),
+            6 | 7 => self.subscribe_new(a, b),
+            8 => self.subscribe_again(a, b, c),
+            9 if b < 96 => self.disconnect(a, b),
+            10 => self.roles(a, b, c),
+            11 if b < 24 => Command::Teardown(Teardown { framework: self.framework(a) }),
+            11 if b < 96 => self.expire(a),
+            12 => self.decline(a, b, c),
+            13 if b < 96 => Command::RescindOffers(RescindOffers { offers: self.offer_ids(None, a, b) }),
+            14 => self.forgot(a, b),
+            15 => self.delivered(a, b),
+            16 => self.kill(a, b),
+            17 => self.executor(a, b),
+            18..=21 => self.attach(a, b, c),
+            22..=28 => self.issue(a, b, c),
+            29..=35 => self.accept(a, b, c),
+            36..=39 => self.acknowledge(a, b),
+            _ => self.record(a, b, c),
+        }
+    }
+
+    fn begin_term(&mut self) -> Command {
+        self.at.term += 1;
+        self.at.position = 0;
+        self.at.index += 1;
+        let cluster = ClusterId([7; 16]);
+        Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: 1 })
+    }
+
+    fn link(&mut self) -> Link {
+        self.serial += 1;
+        Link { term: self.at.term, serial: self.serial }
+    }
+
+    fn spec(&self, choice: u8) -> AgentSpec {
+        let total = ["cpus:8;mem:4096;ports:[1-99]", "cpus:4;mem:4096;ports:[1-50];disk(eng):100"];
+        AgentSpec {
+            info: Bytes::from_static(b"info"),
+            hostname: "host".into(),
+            port: 5051,
+            total: resources(total[usize::from(choice.is_multiple_of(8))]),
+            attributes: [].into(),
+            capabilities: AgentCapabilities::all(),
+            version: "1".into(),
+        }
+    }
+
+    fn register(&mut self, a: u8, b: u8) -> Command {
+        let (link, spec) = (self.link(), self.spec(b));
+        Command::RegisterAgent(RegisterAgent { nonce: [a % 16; 16], spec, link })
+    }
+
+    fn agent(&self, choice: u8) -> AgentId {
+        pick(self.state.agents(), choice).map_or_else(|| "unknown".into(), |agent| agent.id.clone())
+    }
+
+    fn framework(&self, choice: u8) -> FrameworkId {
+        pick(self.state.frameworks(), choice).map_or_else(|| "unknown".into(), |known| known.id.clone())
+    }
+
+    fn attach(&mut self, a: u8, b: u8, c: u8) -> Command {
+        let away: Vec<_> = self.state.unreachable_agents().map(|away| away.agent.id.clone()).collect();
+        let agent = match b % 4 {
+            0 => pick(away, a).unwrap_or_else(|| self.agent(a)),
+            _ => self.agent(a),
+        };
+        let spec = (b % 16 == 5).then(|| self.spec(c));
+        let inventory = (b.is_multiple_of(2)).then(|| self.inventory(&agent, c));
+        let link = if b < 8 { Link { term: 1, serial: 1 } } else { self.link() };
+        Command::AttachAgent(AttachAgent { agent, link, spec, inventory })
+    }
+
+    /// What the agent runs, with some of it lost and some of it changed.
+    fn inventory(&self, agent: &AgentId, choice: u8) -> Inventory {
+        let live = self.state.tasks().filter(|task| task.agent == *agent && task.reported);
+        let away = self.state.unreachable_agent(agent).into_iter().flat_map(|away| away.tasks.values());
+        let away = away.map(|task| &**task).filter(|task| task.reported);
+        let gone = self.state.frameworks().flat_map(|known| known.completed.iter()).map(|task| &**task);
+        let gone = gone.filter(|task| task.agent == *agent && choice.is_multiple_of(5)).take(2);
+        let tasks: Vec<InventoryTask> = live
+            .chain(away)
+            .chain(gone)
+            .enumerate()
+            .filter(|(position, _)| (position + usize::from(choice)) % 4 != 0)
+            .map(|(_, task)| self.listed(task, choice))
+            .collect();
+        let executors = tasks.iter().filter(|_| !choice.is_multiple_of(3)).filter_map(|item| {
+            let spec = item.spec.executor.clone()?;
+            Some(InventoryExecutor { framework: item.framework.clone(), spec })
+        });
+        let executors = executors.collect();
+        Inventory { tasks, executors, frameworks: Vec::new() }
+    }
+
+    fn listed(&self, task: &Task, choice: u8) -> InventoryTask {
+        let older = choice % 16 == 3;
+        InventoryTask {
+            framework: task.framework.clone(),
+            launch: LaunchId { index: task.launch.index - u64::from(older), ..task.launch },
+            spec: task.spec.clone(),
+            state: if choice.is_multiple_of(7) { TaskState::Failed } else { TaskState::Running },
+            acknowledged: if choice.is_multiple_of(9) { None } else { task.acknowledged },
+        }
+    }
+
+    fn detach(&self, a: u8, b: u8) -> DetachAgent {
+        let agent = self.agent(a);
+        let known = self.state.agent(&agent).map(|agent| agent.link);
+        let link = known.filter(|_| b >= 32).unwrap_or_default();
+        DetachAgent { agent, link }
+    }
+
+    fn mark_unreachable(&self, a: u8, b: u8) -> Command {
+        let DetachAgent { agent, link } = self.detach(a, b);
+        Command::MarkUnreachable(MarkUnreachable { agents: vec![(agent, link)] })
+    }
+
+    fn subscription(&mut self, a: u8, b: u8) -> Subscribe {
+        self.serial += 1;
+        let capabilities = match a % 3 {
+            0 => FrameworkCapabilities::NONE,
+            _ => FrameworkCapabilities::NONE.with(FrameworkCapability::PartitionAware),
+        };
+        let roles: BTreeSet<Role> =
+            ROLES.iter().take(1 + usize::from(b % 3)).map(|role| Role::from(*role)).collect();
+        Subscribe {
+            framework: None,
+            spec: FrameworkSpec {
+                info: Bytes::new(),
+                name: "name".into(),
+                user: "user".into(),
+                principal: None,
+                roles,
+                capabilities,
+                checkpoint: a.is_multiple_of(2),
+                failover_timeout: Millis(1000),
+            },
+            suppressed: BTreeSet::new(),
+            stream: StreamId::from(format!("stream-{}", self.serial)),
+            resume: None,
+        }
+    }
+
+    fn subscribe_new(&mut self, a: u8, b: u8) -> Command {
+        if self.state.frameworks().count() >= 5 {
+            return self.subscribe_again(a, b, b);
+        }
+        Command::Subscribe(self.subscription(a, b))
+    }
+
+    fn subscribe_again(&mut self, a: u8, b: u8, c: u8) -> Command {
+        let removed: Vec<_> = self.state.removed_frameworks().map(|(id, _)| id.clone()).collect();
+        let framework = if c < 16 { pick(removed, a) } else { None }.unwrap_or_else(|| self.framework(a));
+        let stream = self.state.framework(&framework).and_then(|known| known.stream());
+        let resume = stream.map(|(stream, _)| stream.clone()).filter(|_| c.is_multiple_of(2));
+        Command::Subscribe(Subscribe { framework: Some(framework), resume, ..self.subscription(a, b) })
+    }
+
+    fn stream_epoch(&self, framework: &FrameworkId) -> Epoch {
+        self.state
+            .framework(framework)
+            .and_then(|known| known.stream())
+            .map(|(_, epoch)| epoch)
+            .unwrap_or_default()
+    }
+
+    fn disconnect(&self, a: u8, b: u8) -> Command {
+        let framework = self.framework(a);
+        let stream = if b < 32 { Epoch(1) } else { self.stream_epoch(&framework) };
+        Command::Disconnect(Disconnect { framework, stream })
+    }
+
+    fn roles(&self, a: u8, b: u8, c: u8) -> Command {
+        let roles = ROLES.iter().take(usize::from(b % 3)).map(|role| Role::from(*role)).collect();
+        let roles = FrameworkRoles { framework: self.framework(a), roles };
+        if c.is_multiple_of(3) { Command::Suppress(roles) } else { Command::Revive(roles) }
+    }
+
+    fn expire(&self, a: u8) -> Command {
+        use mesarch_state::model::Connection;
+        let framework = self.framework(a);
+        let disconnected = match self.state.framework(&framework).map(|known| &known.connection) {
+            Some(Connection::Disconnected { epoch, .. }) => *epoch,
+            _ => Epoch(3),
+        };
+        Command::ExpireFailover(ExpireFailover { framework, disconnected })
+    }
+
+    fn issue(&self, a: u8, b: u8, c: u8) -> Command {
+        let policy = self.state.policy_version();
+        let what = ["cpus:1;mem:256", "cpus:2;mem:512;ports:[1-9]", "cpus:3;ports:[5-20]", "disk(eng):10"];
+        let items = [(a, b), (b, c), (c, a)].into_iter().filter_map(|(framework, agent)| {
+            let framework = pick(self.state.frameworks(), framework)?;
+            let agent = pick(self.state.agents(), agent)?;
+            Some(OfferItem {
+                framework: framework.id.clone(),
+                role: pick(framework.spec.roles.iter().cloned(), c)?,
+                agent: agent.id.clone(),
+                resources: resources(what[usize::from(a ^ b) % what.len()]),
+                framework_version: framework.version,
+                agent_version: agent.version,
+            })
+        });
+        Command::IssueOffers(IssueOffers { policy, items: items.collect() })
+    }
+
+    fn offer_ids(&self, framework: Option<&FrameworkId>, a: u8, b: u8) -> Vec<OfferId> {
+        let own = || self.state.offers().filter(|offer| framework.is_none_or(|id| offer.framework == *id));
+        let Some(first) = pick(own(), a) else {
+            return vec![OfferId::from("gone")];
+        };
+        let alike = own().filter(|offer| (&offer.agent, &offer.role) == (&first.agent, &first.role));
+        let mut ids: Vec<OfferId> =
+            alike.take(1 + usize::from(b % 2)).map(|offer| offer.id.clone()).collect();
+        ids.extend((b.is_multiple_of(16)).then(|| OfferId::from("gone")));
+        ids
+    }
+
+    fn accept(&self, a: u8, b: u8, c: u8) -> Command {
+        let framework =
+            pick(self.state.offers(), a).map_or_else(|| self.framework(a), |offer| offer.framework.clone());
+        let offers = self.offer_ids(Some(&framework), a, b);
+        let role = self.state.offer(&offers[0]).map_or_else(Role::any, |offer| offer.role.clone());
+        let launches = (0..c % 4).map(|number| self.task(b.wrapping_add(number), c, &role));
+        let mut launches: Vec<Launch> = launches.map(Launch::Task).collect();
+        if c % 8 == 7 {
+            launches.push(Launch::Invalid { task: TaskId::from("invalid"), message: "bad".into() });
+        }
+        let refuse = Refuse { duration: Millis(u64::from(b) * 100) };
+        Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse })
+    }
+
+    fn task(&self, id: u8, kind: u8, role: &Role) -> TaskSpec {
+        let executor = (kind % 4 < 2).then(|| ExecutorSpec {
+            id: format!("e{}", kind % 2).into(),
+            info: Bytes::copy_from_slice(&[kind / 64]),
+            resources: resources("cpus:0.1;mem:32").allocated_to(role),
+        });
+        TaskSpec {
+            id: TaskId::from(format!("t{}", id % 24)),
+            info: Bytes::copy_from_slice(&[id, kind]),
+            resources: resources(if kind < 128 { "cpus:0.5;mem:64" } else { "ports:[5-6]" })
+                .allocated_to(role),
+            executor,
+        }
+    }
+
+    fn decline(&self, a: u8, b: u8, c: u8) -> Command {
+        let framework =
+            pick(self.state.offers(), a).map_or_else(|| self.framework(a), |offer| offer.framework.clone());
+        let offers = self.offer_ids(Some(&framework), a, b);
+        Command::DeclineOffers(DeclineOffers {
+            framework,
+            offers,
+            refuse: Refuse { duration: Millis(u64::from(c) * 100) },
+        })
+    }
+
+    fn record(&self, a: u8, b: u8, c: u8) -> Command {
+        let Some(task) = pick(self.state.tasks(), a) else {
+            return Command::RecordUpdates(RecordUpdates { agent: self.agent(a), updates: Vec::new() });
+        };
+        let state = STATES[usize::from(b % 8)];
+        let again = task.pending().and_then(|pending| pending.uuid).or(task.acknowledged);
+        let uuid = again.filter(|_| c.is_multiple_of(4)).unwrap_or(UpdateUuid([b ^ c; 16]));
+        let update = StatusUpdate {
+            framework: task.framework.clone(),
+            task: task.spec.id.clone(),
+            launch: if b > 250 { LaunchId::default() } else { task.launch },
+            status: Bytes::copy_from_slice(&[a, b, c]),
+            state,
+            latest: if c % 8 == 1 { TaskState::Failed } else { state },
+            uuid,
+            source: Source::Executor,
+            reason: None,
+        };
+        Command::RecordUpdates(RecordUpdates { agent: task.agent.clone(), updates: vec![update] })
+    }
+
+    fn acknowledge(&self, a: u8, b: u8) -> Command {
+        let waiting = self.state.tasks().filter_map(|task| Some((task, task.pending()?.uuid?)));
+        let items = pick(waiting, a).map(|(task, uuid)| Acknowledgement {
+            framework: task.framework.clone(),
+            agent: task.agent.clone(),
+            task: task.spec.id.clone(),
+            uuid: if b < 16 { UpdateUuid([0; 16]) } else { uuid },
+        });
+        Command::AcknowledgeUpdates(AcknowledgeUpdates { items: items.into_iter().collect() })
+    }
+
+    fn forgot(&self, a: u8, b: u8) -> Command {
+        let agent = self.agent(a);
+        let known = self.state.agent(&agent);
+        let ended = known.into_iter().flat_map(|known| known.forgetting.iter());
+        let mut acknowledged: Vec<_> = ended
+            .map(|((framework, task, launch), uuid)| (framework.clone(), task.clone(), *launch, *uuid))
+            .collect();
+        let live = self.state.tasks().filter(|task| task.agent == agent && task.ack_owed);
+        acknowledged.extend(live.filter_map(|task| {
+            Some((task.framework.clone(), task.spec.id.clone(), task.launch, task.acknowledged?))
+        }));
+        let frameworks = known.into_iter().flat_map(|known| known.pending_shutdowns.iter().cloned());
+        let frameworks = frameworks.filter(|_| b.is_multiple_of(2)).collect();
+        Command::AgentForgot(AgentForgot { agent, acknowledged, frameworks })
+    }
+
+    fn delivered(&self, a: u8, b: u8) -> Command {
+        let framework = self.framework(a);
+        let stream = self.stream_epoch(&framework);
+        Command::EventsDelivered(EventsDelivered { framework, stream, up_to: OutboxPosition(u64::from(b)) })
+    }
+
+    fn kill(&self, a: u8, b: u8) -> Command {
+        let task = pick(self.state.tasks(), a);
+        Command::RequestKill(RequestKill {
+            framework: task.map_or_else(|| self.framework(a), |task| task.framework.clone()),
+            task: task.map_or_else(|| "unknown".into(), |task| task.spec.id.clone()),
+            agent: (b < 16).then(|| self.agent(b)),
+            policy: None,
+        })
+    }
+
+    fn executor(&self, a: u8, b: u8) -> Command {
+        let key = pick(self.state.executors(), a).map(|executor| executor.key.clone());
+        match key {
+            Some(key) if !b.is_multiple_of(4) => Command::RequestShutdown(key),
+            Some(executor) => Command::ExecutorExited(ExecutorExited { executor, status: i32::from(b) }),
+            None => Command::SetWeights(SetWeights { weights: vec![(Role::from(ROLES[0]), u64::from(b))] }),
+        }
+    }
+}
