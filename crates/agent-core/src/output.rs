@@ -1,0 +1,115 @@
+//! What an agent does. Outputs are performed in order, each only when the records before it are on disk.
+
+use bytes::Bytes;
+use mesarch_types::{FrameworkId, TaskId, TaskState, UpdateUuid};
+
+use crate::{ExecutorKey, ExecutorSpec, Hello, Inventory, Record, Run, TaskKey, Update};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Append to the checkpoint and sync before anything after this is performed.
+    Persist(Record),
+    /// Make a sandbox and start a process.
+    StartExecutor(Box<StartExecutor>),
+    /// Write to the executor's event stream, if it has one.
+    ToExecutor(Run, ExecutorEvent),
+    /// SIGKILL the whole session of the run; its end is reported as [`Input::ExecutorExited`](crate::Input).
+    KillExecutor(Run),
+    /// Send on the newest link.
+    ToMaster(ToMaster),
+    /// Give up a link.
+    CloseLink {
+        /// Which.
+        link: u64,
+        /// Why, for the log.
+        why: LinkRefusal,
+    },
+}
+
+/// What a start needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartExecutor {
+    /// The new run.
+    pub run: Run,
+    /// What to start.
+    pub executor: ExecutorSpec,
+    /// `mesos.v1.FrameworkInfo`, with id.
+    pub framework_info: Bytes,
+    /// Whether the executor is meant to outlive the agent.
+    pub checkpoint: bool,
+}
+
+/// An event for an executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExecutorEvent {
+    /// First event of a stream.
+    Subscribed,
+    /// Run a task: `mesos.v1.TaskInfo`.
+    Launch(Bytes),
+    /// End a task; `mesos.v1.KillPolicy`, empty if none.
+    Kill(TaskId, Bytes),
+    /// The update is durable here; the executor may forget it.
+    Acknowledged(TaskId, UpdateUuid),
+    /// Bytes from the scheduler.
+    Message(Bytes),
+    /// End all tasks and exit.
+    Shutdown,
+}
+
+/// A message to the leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToMaster {
+    /// First message of a link: Register if the agent has no id yet, else Attach.
+    Hello(Box<Hello>),
+    /// Answer to an inventory request.
+    Inventory(Inventory),
+    /// The oldest unacknowledged update of a task.
+    Update {
+        /// Which life.
+        key: TaskKey,
+        /// The update.
+        update: Update,
+        /// Newest state known.
+        latest: TaskState,
+        /// The run that the task belongs to, for the container status.
+        run: Option<Run>,
+    },
+    /// An acknowledgement is stored here.
+    Forgot {
+        /// Which life.
+        key: TaskKey,
+        /// Which update.
+        uuid: UpdateUuid,
+    },
+    /// Nothing of the framework is left here.
+    ForgotFramework(FrameworkId),
+    /// A framework's own executor has ended.
+    ExecutorExited {
+        /// Which.
+        executor: ExecutorKey,
+        /// Raw wait status; −1 if unknown.
+        status: i32,
+    },
+    /// Bytes to a scheduler.
+    Message {
+        /// From whom.
+        executor: ExecutorKey,
+        /// Opaque.
+        data: Bytes,
+    },
+}
+
+/// Why a link is not listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkRefusal {
+    /// A newer leader has been obeyed before.
+    #[error("the leader's fence is lower than the highest one obeyed")]
+    StaleLeader,
+    /// The masters belong to another cluster than the one that gave the agent its id.
+    #[error("the masters belong to another cluster")]
+    OtherCluster,
+    /// The leader calls the agent by another id than its own.
+    #[error("the leader gave another agent id than the stored one")]
+    OtherAgent,
+}

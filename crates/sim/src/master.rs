@@ -1,0 +1,392 @@
+//! The masters: one replicated log, the state that it leads to, and whoever leads.
+//!
+//! A leader that dies takes what it knew with it. Of what it had proposed, a random first part is in the log; nobody is
+//! told. Entries reach the leader's mind late at times, so that the published state is ahead of them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use mesarch_agent_core::ToMaster;
+use mesarch_leader_core::{Config, Input, Leader, Output, Ticket, ToAgent};
+use mesarch_state::{
+    Command, Effect, Outcome, State,
+    command::{BeginTerm, Link},
+    model::OutboxItem,
+    outcome::Refusal,
+};
+use mesarch_types::{At, ClusterId, Epoch, FrameworkId, Millis, WallMillis};
+
+use crate::{
+    convert,
+    event::{ConnId, Event, News, Proposer},
+    world::World,
+};
+
+const CLUSTER: ClusterId = ClusterId([0xc1; 16]);
+
+/// All masters together.
+#[derive(Default)]
+pub(crate) struct Master {
+    pub(crate) state: State,
+    pub(crate) log: Vec<(At, Command)>,
+    pub(crate) term: u64,
+    pub(crate) leader: Option<Leader>,
+    pub(crate) conns: BTreeMap<ConnId, Conn>,
+    pub(crate) streams: BTreeMap<FrameworkId, Stream>,
+    /// Applied, and not yet told to the leader's mind.
+    held: VecDeque<Input>,
+    last_commit: Millis,
+}
+
+/// A connection of an agent, as long as the leader's end is open.
+pub(crate) struct Conn {
+    pub(crate) agent: usize,
+    /// Nothing comes through any more.
+    pub(crate) cut: bool,
+    up_at: Millis,
+    down_at: Millis,
+}
+
+/// A scheduler's stream, as long as the leader's end is open.
+#[derive(Clone)]
+pub(crate) struct Stream {
+    pub(crate) scheduler: usize,
+    pub(crate) epoch: Epoch,
+    /// Nothing comes through any more.
+    pub(crate) cut: bool,
+    at: Millis,
+}
+
+impl Master {
+    /// Whether the leader's mind has been told of all that is applied.
+    pub(crate) fn is_told(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
+impl World {
+    fn link(&self, conn: ConnId) -> Link {
+        Link { term: self.master.term, serial: conn }
+    }
+
+    // The log.
+
+    /// A proposal gets its place behind those before it.
+    pub(crate) fn propose(&mut self, proposer: Proposer, command: Command) {
+        let delay = self.rng.between(1, 15);
+        let at = self.master.last_commit.max(Millis(self.now.0 + delay));
+        self.master.last_commit = at;
+        let term = self.master.term;
+        self.at(at, Event::Commit { term, proposer, command });
+    }
+
+    pub(crate) fn committed(&mut self, term: u64, proposer: Proposer, command: Command) {
+        if term != self.master.term || self.master.leader.is_none() {
+            return;
+        }
+        let (outcome, applied) = self.apply(command);
+        let Input::Applied { index, .. } = applied else {
+            return;
+        };
+        if let Proposer::Subscriber(scheduler) = proposer {
+            self.subscribed(scheduler, &outcome);
+        }
+        self.master.held.push_back(applied);
+        if let Proposer::Mind(ticket) = proposer {
+            self.master.held.push_back(Input::Answered { ticket, outcome, index });
+        }
+        match self.rng.chance(75) {
+            true => self.drain(term),
+            false => self.soon(1, 25, Event::Drain { term }),
+        }
+    }
+
+    pub(crate) fn drain(&mut self, term: u64) {
+        while term == self.master.term {
+            let Some(input) = self.master.held.pop_front() else {
+                return;
+            };
+            self.mind(input);
+        }
+    }
+
+    fn apply(&mut self, command: Command) -> (Outcome, Input) {
+        let index = self.master.log.len() as u64 + 1;
+        let at =
+            At { index, position: 0, term: self.master.term, now: self.now, wall: WallMillis(self.now.0) };
+        self.master.log.push((at, command.clone()));
+        let applied = self.master.state.apply(at, command.clone());
+        self.watch.applied(&self.master.state, &command, &applied);
+        let input = Input::Applied { index, changes: applied.changes, effects: applied.effects };
+        (applied.outcome, input)
+    }
+
+    // Leadership.
+
+    pub(crate) fn elect(&mut self) {
+        if self.master.leader.is_some() {
+            return;
+        }
+        self.master.term += 1;
+        self.apply(Command::BeginTerm(BeginTerm { cluster: CLUSTER, incarnation: 1, level: 1 }));
+        let index = self.master.log.len() as u64;
+        let (leader, outputs) = Leader::begin(self.config(), &self.master.state, index, self.now);
+        self.master.leader = Some(leader);
+        self.carry_out(outputs);
+    }
+
+    /// Odd seeds are impatient with agents, so that many are given up and come back.
+    fn config(&self) -> Config {
+        let impatient = !self.options.seed.is_multiple_of(2);
+        let agent_reregister_timeout = if impatient { Millis(8_000) } else { Millis::from_secs(600) };
+        Config { agent_reregister_timeout, removal_guard_percent: 100, ..Config::default() }
+    }
+
+    pub(crate) fn leader_dies(&mut self) {
+        let Some(leader) = self.master.leader.take() else {
+            return;
+        };
+        self.add_counters(leader.counters());
+        let proposed = self.take_proposals();
+        let kept = self.rng.index(proposed.len() + 1);
+        for command in proposed.into_iter().take(kept) {
+            self.apply(command);
+        }
+        self.master.held.clear();
+        for (conn, end) in std::mem::take(&mut self.master.conns) {
+            self.soon(1, 500, Event::AgentEndGone { agent: end.agent, conn });
+        }
+        for (_, stream) in std::mem::take(&mut self.master.streams) {
+            self.end_stream(&stream);
+        }
+        self.soon(10, 3000, Event::Election);
+    }
+
+    fn take_proposals(&mut self) -> Vec<Command> {
+        let term = self.master.term;
+        let is_ours = |event: &Event| matches!(event, Event::Commit { term: of, .. } if *of == term);
+        let keys: Vec<_> =
+            self.queue.iter().filter(|(_, event)| is_ours(event)).map(|(key, _)| *key).collect();
+        let events = keys.into_iter().filter_map(|key| self.queue.remove(&key));
+        let command = |event| match event {
+            Event::Commit { command, .. } => Some(command),
+            _ => None,
+        };
+        events.filter_map(command).collect()
+    }
+
+    // The leader's mind.
+
+    pub(crate) fn mind(&mut self, input: Input) {
+        let Some(leader) = &mut self.master.leader else {
+            return;
+        };
+        let outputs = leader.step(&self.master.state, self.now, input);
+        self.carry_out(outputs);
+    }
+
+    fn carry_out(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Propose { ticket, command } => self.proposed(ticket, command),
+                Output::Send { link, message } => self.send(link, message),
+                Output::CloseLink { link, .. } => self.close(link.serial),
+                Output::Perform(effect) => self.perform(effect),
+            }
+        }
+    }
+
+    fn proposed(&mut self, ticket: Ticket, command: Command) {
+        if !self.calm && self.rng.chance(3) {
+            let term = self.master.term;
+            return self.soon(1, 5, Event::NoPlace { term, ticket });
+        }
+        self.propose(Proposer::Mind(ticket), command);
+    }
+
+    fn send(&mut self, link: Link, message: ToAgent) {
+        let delay = self.rng.between(1, 30);
+        let Some(conn) = self.master.conns.get_mut(&link.serial).filter(|conn| !conn.cut) else {
+            return;
+        };
+        conn.down_at = conn.down_at.max(Millis(self.now.0 + delay));
+        let at = conn.down_at;
+        let conn = link.serial;
+        if let ToAgent::Ping { number } = message {
+            return self.at(at, Event::Ping { conn, number });
+        }
+        let Some(fence) = self.master.state.fence() else {
+            return;
+        };
+        if let Some(message) = convert::message(&self.master.state, message) {
+            self.at(at, Event::Down { conn, fence, message: Box::new(message) });
+        }
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        if let Some(end) = self.master.conns.remove(&conn) {
+            self.soon(1, 50, Event::AgentEndGone { agent: end.agent, conn });
+        }
+    }
+
+    // Agents.
+
+    /// A connection to the leader, if there is one.
+    pub(crate) fn connect_agent(&mut self, agent: usize) -> Option<ConnId> {
+        self.master.leader.as_ref()?;
+        let conn = self.fresh();
+        let (up_at, down_at) = (self.now, self.now);
+        self.master.conns.insert(conn, Conn { agent, cut: false, up_at, down_at });
+        Some(conn)
+    }
+
+    pub(crate) fn send_up(&mut self, conn: ConnId, message: ToMaster) {
+        let delay = self.rng.between(1, 30);
+        let Some(end) = self.master.conns.get_mut(&conn).filter(|end| !end.cut) else {
+            return;
+        };
+        end.up_at = end.up_at.max(Millis(self.now.0 + delay));
+        let at = end.up_at;
+        self.at(at, Event::Up { conn, message });
+    }
+
+    pub(crate) fn is_through(&self, conn: ConnId) -> bool {
+        self.master.conns.get(&conn).is_some_and(|end| !end.cut)
+    }
+
+    pub(crate) fn arrived(&mut self, conn: ConnId, message: ToMaster) {
+        let Some(end) = self.master.conns.get(&conn).filter(|end| !end.cut) else {
+            return;
+        };
+        let (link, agent) = (self.link(conn), end.agent);
+        let input = match message {
+            ToMaster::Hello(hello) => Input::LinkOpened { link, hello: convert::hello(agent, *hello) },
+            ToMaster::Inventory(inventory) => {
+                Input::LinkInventory { link, inventory: convert::inventory(inventory) }
+            }
+            other => match convert::report(other) {
+                Some(message) => Input::FromAgent { link, message },
+                None => return,
+            },
+        };
+        self.mind(input);
+    }
+
+    pub(crate) fn ponged(&mut self, conn: ConnId, number: u64) {
+        if self.is_through(conn) {
+            let link = self.link(conn);
+            self.mind(Input::Pong { link, number });
+        }
+    }
+
+    pub(crate) fn leader_end_gone(&mut self, conn: ConnId) {
+        if self.master.conns.remove(&conn).is_some() {
+            let link = self.link(conn);
+            self.mind(Input::LinkClosed { link });
+        }
+    }
+
+    // Schedulers.
+
+    /// The stream is in place before the mind hears of the subscription: effects for it come with that entry.
+    fn subscribed(&mut self, scheduler: usize, outcome: &Outcome) {
+        match outcome {
+            Outcome::Subscribed { framework, stream, resumed } => {
+                let (epoch, at) = (*stream, self.now);
+                let stream = Stream { scheduler, epoch, cut: false, at };
+                if let Some(old) = self.master.streams.insert(framework.clone(), stream) {
+                    self.end_stream(&old);
+                }
+                let known = self.master.state.framework(framework).and_then(|known| known.stream());
+                let Some((stream, _)) = known else { return };
+                let (framework, stream, resumed) = (framework.clone(), stream.clone(), *resumed);
+                self.tell(
+                    &framework.clone(),
+                    News::Subscribed { framework: framework.clone(), stream, resumed },
+                );
+                self.master.held.push_back(Input::StreamOpened { framework, epoch });
+            }
+            Outcome::Refused(Refusal::FrameworkRemoved) => {
+                let epoch = Epoch::default();
+                self.soon(1, 20, Event::Tell { scheduler, epoch, news: News::Removed });
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, framework: &FrameworkId, news: News) -> Option<Millis> {
+        let delay = self.rng.between(1, 30);
+        let stream = self.master.streams.get_mut(framework).filter(|stream| !stream.cut)?;
+        stream.at = stream.at.max(Millis(self.now.0 + delay));
+        let (at, scheduler, epoch) = (stream.at, stream.scheduler, stream.epoch);
+        self.at(at, Event::Tell { scheduler, epoch, news });
+        Some(at)
+    }
+
+    /// The scheduler notices the end of its stream, after all that was on its way.
+    pub(crate) fn end_stream(&mut self, stream: &Stream) {
+        let delay = self.rng.between(1, 500);
+        let at = stream.at.max(Millis(self.now.0 + delay));
+        let (scheduler, epoch) = (stream.scheduler, stream.epoch);
+        self.at(at, Event::Tell { scheduler, epoch, news: News::Closed });
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let state = &self.master.state;
+        match effect {
+            Effect::SendOffer { framework, offer } if state.offer(&offer).is_some() => {
+                self.tell(&framework, News::Offer(offer));
+            }
+            Effect::SendUpdate { framework, task, uuid } => {
+                let Some(known) = state.task(&framework, &task) else {
+                    return;
+                };
+                let Some(pending) = known.pending().filter(|pending| pending.uuid == Some(uuid)) else {
+                    return;
+                };
+                let (state, agent) = (pending.state, known.agent.clone());
+                self.tell(&framework, News::Update { task, uuid, state, agent });
+            }
+            Effect::SendOutbox { framework, position } => {
+                let known =
+                    state.framework(&framework).and_then(|known| known.outbox.get(&position).cloned());
+                let news = match known.as_deref() {
+                    Some(OutboxItem::Update(news)) => {
+                        News::Status { task: news.task.clone(), state: news.state }
+                    }
+                    Some(OutboxItem::Rescind(offer)) => News::Rescind(offer.clone()),
+                    Some(OutboxItem::Failure { .. }) => News::Failure,
+                    None => return,
+                };
+                let epoch = self.master.streams.get(&framework).map(|stream| stream.epoch);
+                if let (Some(at), Some(epoch)) = (self.tell(&framework, news), epoch) {
+                    self.at(Millis(at.0 + 1), Event::Written { framework, epoch, position });
+                }
+            }
+            Effect::CloseStream { framework, epoch, .. } => {
+                let is_it = self.master.streams.get(&framework).is_some_and(|stream| stream.epoch == epoch);
+                if is_it && let Some(stream) = self.master.streams.remove(&framework) {
+                    self.end_stream(&stream);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts as written only if it arrived: what a broken stream swallowed is for reconciliation, which is not played.
+    pub(crate) fn written(&mut self, input: Input) {
+        let Input::Delivered { framework, epoch, .. } = &input else {
+            return;
+        };
+        let stream = self.master.streams.get(framework);
+        if stream.is_some_and(|stream| stream.epoch == *epoch && !stream.cut) {
+            self.mind(input);
+        }
+    }
+
+    pub(crate) fn stream_gone(&mut self, framework: FrameworkId, epoch: Epoch) {
+        if self.master.streams.get(&framework).is_some_and(|stream| stream.epoch == epoch) {
+            self.master.streams.remove(&framework);
+            self.mind(Input::StreamClosed { framework, epoch });
+        }
+    }
+}

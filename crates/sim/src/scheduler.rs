@@ -1,0 +1,226 @@
+//! Frameworks' schedulers: they launch, decline, acknowledge, lose their stream and repeat themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesarch_state::{
+    Command,
+    command::{
+        AcceptOffers, AcknowledgeUpdates, Acknowledgement, DeclineOffers, FrameworkRoles, FrameworkSpec,
+        Launch, Refuse, Subscribe,
+    },
+};
+use mesarch_types::{
+    AgentId, Epoch, FrameworkCapability, FrameworkId, Millis, OfferId, Role, StreamId, TaskId, UpdateUuid,
+};
+
+use crate::{
+    convert,
+    event::{Call, Event, News, Proposer},
+    world::World,
+};
+
+/// One scheduler.
+#[derive(Default)]
+pub(crate) struct Scheduler {
+    pub(crate) id: Option<FrameworkId>,
+    pub(crate) stream: Option<(Epoch, StreamId)>,
+    /// The last stream, to go on with.
+    last: Option<StreamId>,
+    offers: BTreeSet<OfferId>,
+    /// So many tasks are still to be launched.
+    pub(crate) wants: usize,
+    pub(crate) offers_seen: u64,
+    /// Tasks, and whether their end has been told; by framework, for a removed one starts anew.
+    pub(crate) told: BTreeMap<(FrameworkId, TaskId), bool>,
+    named: u64,
+}
+
+impl Scheduler {
+    /// A new one that wants to launch so many tasks.
+    pub(crate) fn wanting(tasks: usize) -> Self {
+        Self { wants: tasks, ..Self::default() }
+    }
+
+    pub(crate) fn held_offers(&self) -> Vec<OfferId> {
+        self.offers.iter().cloned().collect()
+    }
+}
+
+impl World {
+    /// Keeps asking until a stream is there.
+    pub(crate) fn subscribe(&mut self, number: usize) {
+        if self.schedulers[number].stream.is_some() {
+            return;
+        }
+        self.soon(1500, 4000, Event::Subscribe { scheduler: number });
+        if self.master.leader.is_none() {
+            return;
+        }
+        let stream = StreamId::from(format!("stream-{}", self.fresh()));
+        let resumes = self.rng.chance(60);
+        let scheduler = &self.schedulers[number];
+        let resume = scheduler.last.clone().filter(|_| resumes);
+        let command = Subscribe {
+            framework: scheduler.id.clone(),
+            spec: spec(number),
+            suppressed: BTreeSet::new(),
+            stream,
+            resume,
+        };
+        self.propose(Proposer::Subscriber(number), Command::Subscribe(command));
+    }
+
+    pub(crate) fn called(&mut self, number: usize, call: Call) {
+        match call {
+            Call::Command(command) | Call::Insist(command) if self.master.leader.is_some() => {
+                self.propose(Proposer::Caller, command);
+            }
+            Call::Insist(command) => {
+                let call = Call::Insist(command);
+                self.soon(200, 3000, Event::Call { scheduler: number, call });
+            }
+            Call::Command(_) => {}
+        }
+    }
+
+    pub(crate) fn insist(&mut self, number: usize, command: Command) {
+        self.soon(4000, 5000, Event::Call { scheduler: number, call: Call::Insist(command) });
+    }
+
+    /// It wants offers again, for whatever role it had suppressed.
+    pub(crate) fn revive(&mut self, number: usize) {
+        if let Some(framework) = self.schedulers[number].id.clone() {
+            let roles = BTreeSet::new();
+            self.insist(number, Command::Revive(FrameworkRoles { framework, roles }));
+        }
+    }
+
+    pub(crate) fn call(&mut self, number: usize, command: Command) {
+        self.soon(1, 60, Event::Call { scheduler: number, call: Call::Command(command) });
+    }
+
+    pub(crate) fn told(&mut self, number: usize, epoch: Epoch, news: News) {
+        let scheduler = &mut self.schedulers[number];
+        match news {
+            News::Subscribed { framework, stream, resumed } => {
+                // Of two subscriptions the newer one counts; the scheduler closes the other one's stream.
+                let newest = scheduler.stream.as_ref().map(|(newest, _)| *newest);
+                if newest.is_some_and(|newest| newest > epoch) {
+                    return self.soon(1, 100, Event::StreamGone { framework, epoch });
+                }
+                let former = scheduler.id.clone().zip(newest);
+                if !resumed {
+                    scheduler.offers.clear();
+                }
+                scheduler.id = Some(framework);
+                scheduler.last = Some(stream.clone());
+                scheduler.stream = Some((epoch, stream));
+                if let Some((framework, epoch)) = former {
+                    self.soon(1, 100, Event::StreamGone { framework, epoch });
+                }
+            }
+            News::Removed => self.start_anew(number),
+            other if scheduler.stream.as_ref().is_some_and(|(current, _)| *current == epoch) => {
+                self.told_on_stream(number, other);
+            }
+            _ => {}
+        }
+    }
+
+    /// The framework is removed: the scheduler asks for a new id.
+    pub(crate) fn start_anew(&mut self, number: usize) {
+        let scheduler = &mut self.schedulers[number];
+        scheduler.id = None;
+        scheduler.stream = None;
+        scheduler.last = None;
+        scheduler.offers.clear();
+        self.soon(1, 500, Event::Subscribe { scheduler: number });
+    }
+
+    fn told_on_stream(&mut self, number: usize, news: News) {
+        let scheduler = &mut self.schedulers[number];
+        let Some(framework) = scheduler.id.clone() else {
+            return;
+        };
+        match news {
+            News::Offer(offer) => {
+                scheduler.offers_seen += 1;
+                scheduler.offers.insert(offer.clone());
+                self.answer_offer(number, framework, offer);
+            }
+            News::Rescind(offer) => drop(scheduler.offers.remove(&offer)),
+            News::Update { task, uuid, state, agent } => {
+                *scheduler.told.entry((framework.clone(), task.clone())).or_default() |= state.is_terminal();
+                self.watch.updated(&framework, &task, uuid, state);
+                self.acknowledge(number, framework, agent, task, uuid);
+            }
+            News::Status { task, state } => {
+                *scheduler.told.entry((framework, task)).or_default() |= state.is_terminal();
+            }
+            News::Closed => {
+                scheduler.stream = None;
+                self.soon(1, 1000, Event::Subscribe { scheduler: number });
+            }
+            News::Failure | News::Subscribed { .. } | News::Removed => {}
+        }
+    }
+
+    fn acknowledge(
+        &mut self,
+        number: usize,
+        framework: FrameworkId,
+        agent: AgentId,
+        task: TaskId,
+        uuid: UpdateUuid,
+    ) {
+        if self.calm || self.rng.chance(85) {
+            let items = vec![Acknowledgement { framework, agent, task, uuid }];
+            self.call(number, Command::AcknowledgeUpdates(AcknowledgeUpdates { items }));
+        }
+    }
+
+    fn answer_offer(&mut self, number: usize, framework: FrameworkId, offer: OfferId) {
+        let refuse = Refuse { duration: Millis([0, 1000, 5000, 20_000][self.rng.index(4)]) };
+        let idle = !self.calm && self.rng.chance(5);
+        let offers = vec![offer];
+        if idle {
+            return;
+        }
+        if self.schedulers[number].wants == 0 || self.rng.chance(20) {
+            return self.call(number, Command::DeclineOffers(DeclineOffers { framework, offers, refuse }));
+        }
+        let launches = (0..self.rng.between(1, 3)).map(|_| self.new_task(number)).collect();
+        let command = Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse });
+        let call = Call::Insist(command);
+        if self.rng.chance(10) {
+            self.soon(1, 5000, Event::Call { scheduler: number, call: call.clone() });
+        }
+        self.soon(1, 60, Event::Call { scheduler: number, call });
+    }
+
+    fn new_task(&mut self, number: usize) -> Launch {
+        let own = self.rng.chance(30);
+        let scheduler = &mut self.schedulers[number];
+        scheduler.wants = scheduler.wants.saturating_sub(1);
+        scheduler.named += 1;
+        let id = TaskId::from(format!("task-{number}-{}", scheduler.named));
+        let executor = own.then(|| convert::executor_spec(&format!("executor-{number}"), "cpus:0.1;mem:32"));
+        Launch::Task(convert::task_spec(&id, "cpus:0.5;mem:128", executor))
+    }
+}
+
+fn spec(number: usize) -> FrameworkSpec {
+    let name = ["a", "b", "b/c", "d"][number % 4];
+    FrameworkSpec {
+        info: name.to_owned().into(),
+        name: name.into(),
+        user: "u".into(),
+        principal: None,
+        roles: [Role::from(name)].into(),
+        capabilities: [FrameworkCapability::MultiRole, FrameworkCapability::PartitionAware]
+            .into_iter()
+            .collect(),
+        checkpoint: true,
+        failover_timeout: Millis::from_secs(3600),
+    }
+}
