@@ -1,0 +1,213 @@
+//! The handle that the rest of the master holds.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mesarch_storage::{Fatal, NodeInfo};
+use mesarch_types::{ClusterId, NodeId};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::control::{Control, MembershipError, ReadError, TransferError};
+use crate::leadership::Leadership;
+use crate::limits::Full;
+use crate::proposer::{COMMAND_BYTES_MAX, Queued};
+use crate::status::{Members, Status};
+
+/// How long a proposal waits for a place in the queue.
+pub(crate) const PLACE_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a command was not proposed. Nothing was done: it may be proposed again, here or elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// This node is not the leader in the term that was named.
+    #[error("this node does not lead in that term")]
+    NotLeader {
+        /// Who leads, as far as this node knows.
+        leader: Option<(NodeId, NodeInfo)>,
+    },
+    /// There was no place in the queue within a second.
+    #[error("too many proposals are waiting")]
+    Busy,
+    /// A resource runs out.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The command is bigger than a log entry may be.
+    #[error("a command of {bytes} bytes is longer than {max} bytes")]
+    TooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The node is stopping.
+    #[error("this node is stopping")]
+    Stopped,
+}
+
+/// Why a proposed command has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// It is certain that it never commits.
+    #[error("the command was not committed and never will be")]
+    NotCommitted,
+    /// The node stopped, or a snapshot replaced its state, before it could be known.
+    #[error("it is unknown whether the command was committed")]
+    Unknown,
+}
+
+/// A command that holds its place: resolves to its outcome once it is applied on this node.
+///
+/// There is no deadline: while a command may still commit, it stays open. Dropping the ticket does not take the command
+/// back.
+#[derive(Debug)]
+#[must_use = "the command may be refused later"]
+pub struct Ticket<O> {
+    outcome: oneshot::Receiver<Result<O, Unresolved>>,
+}
+
+impl<O> Future for Ticket<O> {
+    type Output = Result<O, Unresolved>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = Pin::new(&mut self.outcome).poll(context);
+        outcome.map(|told| told.unwrap_or(Err(Unresolved::Unknown)))
+    }
+}
+
+/// What every clone of a handle shares.
+pub(crate) struct Shared<O> {
+    pub(crate) queue: mpsc::Sender<Queued<O>>,
+    /// Bytes that may wait in the queue.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) full: watch::Receiver<Option<Full>>,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) identity: Box<dyn Fn() -> (Option<ClusterId>, u64) + Send + Sync>,
+    pub(crate) fatal: Fatal,
+}
+
+/// Proposes, reads and changes members. Cheap to clone.
+pub struct Handle<O> {
+    pub(crate) shared: Arc<Shared<O>>,
+}
+
+impl<O> Clone for Handle<O> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<O: Send + 'static> Handle<O> {
+    /// Proposes `command` in exactly `term`. Waits at most a second for a place in the queue; commands that one task
+    /// proposes in order are applied in order. The term is checked again when the command is appended.
+    pub async fn propose(&self, term: u64, command: Bytes) -> Result<Ticket<O>, ProposeError> {
+        self.check(term, &command)?;
+        let shared = &self.shared;
+        let place = async {
+            let bytes = command.len().max(1) as u32;
+            let room = shared.room.clone().acquire_many_owned(bytes).await.ok()?;
+            Some((room, shared.queue.reserve().await.ok()?))
+        };
+        match tokio::time::timeout(PLACE_WAIT, place).await {
+            Err(_) => Err(ProposeError::Busy),
+            Ok(None) => Err(ProposeError::Stopped),
+            Ok(Some((room, place))) => {
+                let (reply, outcome) = oneshot::channel();
+                place.send(Queued { term, command, reply, _room: room });
+                Ok(Ticket { outcome })
+            }
+        }
+    }
+
+    fn check(&self, term: u64, command: &Bytes) -> Result<(), ProposeError> {
+        if command.len() > COMMAND_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes: command.len(), max: COMMAND_BYTES_MAX });
+        }
+        let leadership = self.shared.leadership.borrow();
+        if !leadership.is_self || leadership.term != term {
+            return Err(ProposeError::NotLeader { leader: leadership.leader.clone() });
+        }
+        match &*self.shared.full.borrow() {
+            Some(full) => Err(ProposeError::Full(full.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Who leads, as it changes.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.shared.leadership.clone()
+    }
+
+    /// Returns once the local state holds everything that was committed anywhere before the call (ReadIndex). Only the
+    /// leader can. At most 5 s.
+    pub async fn read_barrier(&self) -> Result<(), ReadError> {
+        self.shared.control.read(openraft::ReadPolicy::ReadIndex).await
+    }
+
+    /// Like [`read_barrier`](Handle::read_barrier), but trusts the leader's lease instead of asking a quorum: cheaper,
+    /// and at most one lease stale if a leader that still runs was taken for dead.
+    pub async fn lease_read(&self) -> Result<(), ReadError> {
+        self.shared.control.read(openraft::ReadPolicy::LeaseRead).await
+    }
+
+    /// Hands the leadership to `to`, or to the follower whose log is longest. Returns once another node leads. At most
+    /// 2 s.
+    pub async fn transfer(&self, to: Option<NodeId>) -> Result<(), TransferError> {
+        self.shared.control.transfer(to, self.leadership()).await
+    }
+
+    /// Who belongs to the cluster, by this node's log.
+    pub fn membership(&self) -> Members {
+        self.shared.control.members()
+    }
+
+    /// Index of the last entry applied here; 0 before the first.
+    pub fn applied_index(&self) -> u64 {
+        *self.shared.applied.borrow()
+    }
+
+    /// [`applied_index`](Handle::applied_index), as it grows.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.shared.applied.clone()
+    }
+
+    /// Everything an operator may ask about this node.
+    pub fn status(&self) -> Status {
+        let (cluster, incarnation) = self.identity();
+        let mut status = self.shared.control.status();
+        (status.cluster, status.incarnation) = (cluster, incarnation);
+        status.applied = self.applied_index();
+        status.full = self.shared.full.borrow().clone();
+        status
+    }
+
+    /// The cluster that this node belongs to, once it has joined one, and its incarnation.
+    pub fn identity(&self) -> (Option<ClusterId>, u64) {
+        (self.shared.identity)()
+    }
+
+    /// Adds a node that receives the log and does not vote. At most 30 s.
+    pub async fn add_learner(&self, node: NodeId, info: NodeInfo) -> Result<(), MembershipError> {
+        self.shared.control.add_learner(node, info).await
+    }
+
+    /// Lets a learner vote. At most 30 s.
+    pub async fn promote(&self, node: NodeId) -> Result<(), MembershipError> {
+        self.shared.control.promote(node).await
+    }
+
+    /// Removes a voter or learner; its id is never used again. At most 30 s.
+    pub async fn remove(&self, node: NodeId) -> Result<(), MembershipError> {
+        self.shared.control.remove(node).await
+    }
+
+    /// Why the node must stop, once it must.
+    pub fn fatal(&self) -> Fatal {
+        self.shared.fatal.clone()
+    }
+}

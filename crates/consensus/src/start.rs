@@ -1,0 +1,324 @@
+//! Starts a node.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mesarch_storage::log::open_in;
+use mesarch_storage::{DataDir, DataDirError, DiskError, Fatal, Log, NodeInfo, SnapshotStore};
+use openraft::errors::{InitializeError, RaftError};
+use openraft::{Config, ConfigError, SnapshotPolicy};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::compaction::compact;
+use crate::control::RaftControl;
+use crate::detector::detect;
+use crate::envelope::Origin;
+use crate::handle::{Handle, Shared};
+use crate::leadership::{Leadership, follow};
+use crate::limits::{Full, shortage, watch_resources};
+use crate::machine::{Machine, Stamp};
+use crate::network::client::Dialer;
+use crate::network::gate::Gate;
+use crate::network::server::{Service, serve};
+use crate::options::{Options, OptionsError};
+use crate::proposer::{Parts, Proposer, QUEUE_BYTES, QUEUE_COMMANDS, Queued};
+use crate::running::Running;
+use crate::state_machine::{Applier, Raft};
+use crate::stop::Stopping;
+use crate::waiters::Waiters;
+
+/// Gives the times that entries are stamped with, at the moment when they are packed.
+pub type Clock = Arc<dyn Fn() -> Stamp + Send + Sync>;
+
+/// What a node needs from its surroundings.
+pub struct Deps {
+    /// The clock of the leader.
+    pub clock: Clock,
+    /// A Raft listener that is bound already; otherwise one is bound to [`Options::raft_listen`].
+    pub listener: Option<TcpListener>,
+    /// How a peer is reached, if not at the Raft address that it advertises: through a proxy, or with faults.
+    pub route: Option<Route>,
+}
+
+impl Deps {
+    /// The clock, and everything else as usual.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, listener: None, route: None }
+    }
+}
+
+/// Gives the `host:port` at which a peer is dialled.
+pub type Route = Arc<dyn Fn(&NodeInfo) -> String + Send + Sync>;
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The options contradict each other.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The log or the snapshots cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The Raft listener cannot be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Raft refuses its settings.
+    #[error("Raft refuses its settings")]
+    Settings(#[source] ConfigError),
+    /// Raft cannot continue from what is stored.
+    #[error("Raft cannot start: {0}")]
+    Raft(String),
+}
+
+/// The entry point.
+pub struct Consensus;
+
+/// What is on disk, opened.
+struct Stored {
+    dir: Arc<DataDir>,
+    log: Log,
+    snapshots: SnapshotStore,
+}
+
+impl Consensus {
+    /// Starts a node and, if it was asked for or was begun before, bootstraps its cluster. Returns once the local state
+    /// is restored; a leader may not be known yet.
+    pub async fn start<M: Machine>(
+        options: Options,
+        machine: M,
+        deps: Deps,
+    ) -> Result<(Handle<M::Outcome>, Running), StartError> {
+        options.validate()?;
+        let fatal = Fatal::default();
+        let stored = open(&options, fatal.clone()).await?;
+        let listener = listen(&options, deps.listener).await?;
+        let route = deps.route.unwrap_or_else(|| Arc::new(|info: &NodeInfo| info.raft.clone()));
+        let node = Node::build(&options, machine, &stored, route, fatal).await?;
+        if let Err(error) = node.bootstrap(&stored.dir).await {
+            drop(node.raft.shutdown().await);
+            return Err(error);
+        }
+        Ok(node.run(options, stored, listener, deps.clock))
+    }
+}
+
+/// Raft and what is wired to it.
+struct Node<M: Machine> {
+    raft: Raft<M>,
+    gate: Gate,
+    route: Route,
+    waiters: Arc<Waiters<M::Outcome>>,
+    applied: watch::Receiver<u64>,
+    fatal: Fatal,
+}
+
+impl<M: Machine> Node<M> {
+    async fn build(
+        options: &Options,
+        machine: M,
+        stored: &Stored,
+        route: Route,
+        fatal: Fatal,
+    ) -> Result<Self, StartError> {
+        let node = options.node_id.0;
+        let waiters = Arc::new(Waiters::new(Origin { node, epoch: uuid::Uuid::new_v4().into_bytes() }));
+        let (applied_sender, applied) = watch::channel(0);
+        let applier =
+            Applier::new(machine, waiters.clone(), stored.snapshots.clone(), applied_sender, fatal.clone());
+        let gate = Gate::new(stored.dir.clone());
+        let dialer = Dialer::new(gate.clone(), route.clone());
+        let config = Arc::new(config(options)?);
+        let raft = Raft::new(node, config, dialer, stored.log.clone(), applier).await;
+        let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
+        Ok(Self { raft, gate, route, waiters, applied, fatal })
+    }
+
+    /// Finishes a bootstrap that was begun, now or by an earlier process.
+    async fn bootstrap(&self, dir: &Arc<DataDir>) -> Result<(), StartError> {
+        let Some(members) = dir.identity().bootstrap else {
+            return Ok(());
+        };
+        match self.raft.initialize(members).await {
+            // The log holds the members already: the crash came after this step.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => return Err(StartError::Raft(error.to_string())),
+        }
+        let dir = dir.clone();
+        Ok(on_blocking_thread(move || dir.finish_bootstrap()).await??)
+    }
+
+    fn run(
+        self,
+        options: Options,
+        stored: Stored,
+        listener: TcpListener,
+        clock: Clock,
+    ) -> (Handle<M::Outcome>, Running) {
+        let (stop, stopping) = watch::channel(false);
+        let (leadership_sender, leadership) = watch::channel(Leadership::default());
+        let (queue, queued) = mpsc::channel(QUEUE_COMMANDS);
+        let control = Arc::new(RaftControl { raft: self.raft.clone(), log: stored.log.clone() });
+        let mut running = self.serve(&stored, listener, stop, (control.clone(), leadership.clone()));
+        let watch = self.raft.metrics();
+        let following = follow(watch, leadership_sender, stopping.clone(), self.fatal.clone());
+        running.spawn("leadership", following);
+        let full = self.watch_disk(&mut running, &options, &stored, &stopping);
+        if options.crash_detector {
+            let (raft, route) = (self.raft.clone(), self.route.clone());
+            running.spawn("detector", detect(raft, leadership.clone(), route, stopping.clone()));
+        }
+        let proposer = self.proposer(queued, leadership.clone(), clock, stopping);
+        running.spawn("proposer", proposer.run());
+        let handle = self.handle(queue, leadership, full, control, stored.dir);
+        (handle, running)
+    }
+
+    /// Starts to answer the other masters.
+    fn serve(
+        &self,
+        stored: &Stored,
+        listener: TcpListener,
+        stop: watch::Sender<bool>,
+        control: (Arc<RaftControl<M>>, watch::Receiver<Leadership>),
+    ) -> Running {
+        let address = listener.local_addr().ok();
+        let (stop_serving, serving) = watch::channel(false);
+        let (raft, gate, snapshots) = (self.raft.clone(), self.gate.clone(), stored.snapshots.clone());
+        let server = tokio::spawn(serve(listener, Service { raft, gate, snapshots }, serving));
+        let disk = (stored.log.clone(), stored.dir.clone());
+        let (control, leadership) = control;
+        let fatal = self.fatal.clone();
+        let mut running = Running::new(server, stop_serving, stop, (control, leadership), disk, fatal);
+        running.address = address;
+        let waiters = self.waiters.clone();
+        running.at_end = Some(Box::new(move || waiters.close()));
+        running
+    }
+
+    /// Keeps the log small and watches what may run out.
+    fn watch_disk(
+        &self,
+        running: &mut Running,
+        options: &Options,
+        stored: &Stored,
+        stopping: &Stopping,
+    ) -> watch::Receiver<Option<Full>> {
+        let (path, reserve) = (options.data_dir.clone(), options.reserve);
+        let (full_sender, full) = watch::channel(shortage(&path, reserve));
+        running.spawn("limits", watch_resources(path, reserve, full_sender, stopping.clone()));
+        let (raft, log, snapshots) = (self.raft.clone(), stored.log.clone(), stored.snapshots.clone());
+        let compacting = compact(raft, log, snapshots, options.compaction, stopping.clone());
+        running.spawn("compaction", compacting);
+        full
+    }
+
+    fn proposer(
+        &self,
+        queue: mpsc::Receiver<Queued<M::Outcome>>,
+        leadership: watch::Receiver<Leadership>,
+        clock: Clock,
+        stop: Stopping,
+    ) -> Proposer<M> {
+        let (raft, waiters) = (self.raft.clone(), self.waiters.clone());
+        Proposer::new(Parts { raft, queue, waiters, leadership, clock, stop })
+    }
+
+    fn handle(
+        self,
+        queue: mpsc::Sender<Queued<M::Outcome>>,
+        leadership: watch::Receiver<Leadership>,
+        full: watch::Receiver<Option<Full>>,
+        control: Arc<RaftControl<M>>,
+        dir: Arc<DataDir>,
+    ) -> Handle<M::Outcome> {
+        let identity = Box::new(move || {
+            let identity = dir.identity();
+            (identity.cluster, identity.incarnation)
+        });
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        let Self { applied, fatal, .. } = self;
+        let shared = Shared { queue, room, leadership, applied, full, control, identity, fatal };
+        Handle { shared: Arc::new(shared) }
+    }
+}
+
+async fn open(options: &Options, fatal: Fatal) -> Result<Stored, StartError> {
+    let options = options.clone();
+    on_blocking_thread(move || {
+        let dir = DataDir::open(&options.data_dir, options.node_id, options.backend)?;
+        if let Some(members) = &options.bootstrap {
+            dir.begin_bootstrap(
+                &members.iter().map(|(id, info)| (id.0, info.clone())).collect::<BTreeMap<_, _>>(),
+            )?;
+        }
+        let snapshots = SnapshotStore::open(&dir.snapshot_folder())?;
+        let log = open_in(dir.log_folder(), options.backend, fatal)?;
+        require_continuity(&dir, &log, &snapshots)?;
+        Ok(Stored { dir: Arc::new(dir), log, snapshots })
+    })
+    .await?
+}
+
+/// What was purged must be covered by a snapshot; otherwise the state would silently begin with a gap.
+fn require_continuity(dir: &DataDir, log: &Log, snapshots: &SnapshotStore) -> Result<(), DiskError> {
+    let covered = snapshots.newest().and_then(|newest| newest.meta().last_log_id);
+    match log.purged() {
+        Some(purged) if covered.is_none_or(|covered| covered.index < purged.index) => {
+            let what = format!("the log begins after {purged} and no valid snapshot reaches that far");
+            Err(DiskError::corrupt(dir.path(), what))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn listen(options: &Options, bound: Option<TcpListener>) -> Result<TcpListener, StartError> {
+    let address = options.raft_listen;
+    match bound {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source }),
+    }
+}
+
+fn config(options: &Options) -> Result<Config, StartError> {
+    let ms = |duration: std::time::Duration| duration.as_millis() as u64;
+    let (timing, compaction) = (options.timing, options.compaction);
+    let config = Config {
+        cluster_name: "mesarch".into(),
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: ms(timing.election_max),
+        enable_pre_vote: Some(true),
+        // A leader that lost its quorum falls silent for a while, so that those who still see each other can elect.
+        quorum_loss_probe_interval: Some(2 * ms(timing.election_max)),
+        // A leader sends entries out while its own disk still writes them. If it dies then, and led on in its old term
+        // after a restart, it would lack entries that the others have, or that are committed, and number new ones alike.
+        enable_leader_restore: Some(false),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(compaction.snapshot_entries),
+        replication_lag_threshold: compaction.snapshot_entries.saturating_mul(2),
+        max_in_snapshot_log_to_keep: compaction.keep_entries,
+        purge_batch_size: 1_000.min(compaction.keep_entries.max(1)),
+        max_payload_entries: 4_096,
+        install_snapshot_timeout: 60_000,
+        backoff: "50ms".into(),
+        ..Config::default()
+    };
+    config.validate().map_err(StartError::Settings)
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| StartError::Raft(error.to_string()))
+}

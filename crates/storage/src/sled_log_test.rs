@@ -1,0 +1,128 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn record(index: u64, length: usize) -> Record {
+    Record { index, bytes: vec![index as u8; length].into() }
+}
+
+/// What a crash of the host right now would leave: a copy of the files, taken while the log is open.
+fn crash_copy(path: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    copy
+}
+
+fn reopened(path: &Path) -> Loaded {
+    SledLog::open(path).unwrap().load().unwrap()
+}
+
+#[test]
+fn trap_3_what_was_synced_survives_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    log.load().unwrap();
+    let records = [record(0, 10), record(1, 30_000), record(2, 10)];
+    log.append(&records).unwrap();
+    log.put_meta(MetaKey::Vote, b"vote").unwrap();
+    log.sync().unwrap();
+    let copy = crash_copy(dir.path());
+    let loaded = reopened(copy.path());
+    assert_eq!(loaded.records, records);
+    assert_eq!(loaded.meta[&MetaKey::Vote], b"vote"[..]);
+}
+
+#[test]
+fn trap_4_no_value_is_bigger_than_a_chunk_and_no_blob_file_appears() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    let sizes = [1, CHUNK_BYTES - 10, CHUNK_BYTES - 9, CHUNK_BYTES - 8, CHUNK_BYTES, 256 << 10, 3];
+    let records: Vec<_> = (0..).zip(sizes).map(|(index, length)| record(index, length)).collect();
+    log.append(&records).unwrap();
+    log.sync().unwrap();
+    for pair in log.log.iter() {
+        let (_, value) = pair.unwrap();
+        assert!(value.len() <= CHUNK_BYTES, "{}", value.len());
+    }
+    let blobs = fs::read_dir(dir.path().join("blobs")).map_or(0, Iterator::count);
+    assert_eq!(blobs, 0);
+    drop(log);
+    assert_eq!(reopened(dir.path()).records, records);
+}
+
+#[test]
+fn trap_5_a_leftover_generating_snapshot_does_not_keep_the_log_shut() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    log.append(&[record(0, 5)]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    fs::write(dir.path().join("snap.0000000000000042.generating"), b"half").unwrap();
+    assert_eq!(reopened(dir.path()).records, [record(0, 5)]);
+}
+
+#[test]
+fn trap_12_sleds_own_timed_flush_is_off() {
+    assert_eq!(config(Path::new("/log")).flush_every_ms, None);
+}
+
+#[test]
+fn truncation_inside_a_chunk_keeps_the_entries_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    let records: Vec<_> = (0..10).map(|index| record(index, 20)).collect();
+    log.append(&records).unwrap();
+    log.truncate(4).unwrap();
+    log.append(&[record(4, 9_000), record(5, 1)]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let expected = [&records[..4], &[record(4, 9_000), record(5, 1)]].concat();
+    assert_eq!(reopened(dir.path()).records, expected);
+}
+
+#[test]
+fn a_purge_frees_its_keys_in_slices_and_is_believed_before_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    let count = 3 * PURGE_SLICE_KEYS as u64;
+    for index in 0..count {
+        log.append(&[record(index, 8_000)]).unwrap();
+    }
+    log.purge(count - 2).unwrap();
+    log.sync().unwrap();
+    let copy = crash_copy(dir.path());
+    assert_eq!(reopened(copy.path()).records, [record(count - 1, 8_000)]);
+    let mut slices = 1;
+    while log.housekeep().unwrap() {
+        slices += 1;
+    }
+    assert_eq!(slices, 3);
+    assert_eq!(log.log.len(), 1);
+}
+
+#[test]
+fn a_damaged_value_is_corruption() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    log.append(&[record(0, 50)]).unwrap();
+    let mut value = log.log.get(key(0, 0)).unwrap().unwrap().to_vec();
+    value[20] ^= 1;
+    log.log.insert(key(0, 0), value).unwrap();
+    assert!(matches!(log.load(), Err(DiskError::Corrupt { .. })));
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = SledLog::open(dir.path()).unwrap();
+    log.put("format", &9u32.to_le_bytes()).unwrap();
+    drop(log);
+    assert!(matches!(SledLog::open(dir.path()), Err(DiskError::Version { found: 9, .. })));
+}
