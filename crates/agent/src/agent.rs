@@ -1,0 +1,182 @@
+//! The agent as its caller sees it: made from options, run until shut down.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
+
+use mesarch_agent_core::{self as core, Config, Record};
+use mesarch_types::Millis;
+use tokio::sync::mpsc;
+
+use crate::{
+    InvalidOptions, Options,
+    checkpoint::{Checkpoint, CheckpointError},
+    containerizer::posix::Posix,
+    environment::Common,
+    http,
+    info::Identity,
+    launch::Rules,
+    link::Follower,
+    requests::REQUESTS_MAX,
+    runner::{Clock, Runner, RunnerEnd},
+    status::Renderer,
+    streams::Streams,
+    wire::Speaker,
+};
+
+/// Renders `/metrics`.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// An agent that has its work directory and its address, and does not run yet.
+pub struct Agent {
+    options: Options,
+    program: PathBuf,
+    listener: TcpListener,
+    identity: Identity,
+    checkpoint: Checkpoint,
+    records: Vec<Record>,
+    metrics: Option<RenderMetrics>,
+}
+
+/// Why an agent cannot start. The texts name the option or the path.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An option is wrong.
+    #[error(transparent)]
+    Options(#[from] InvalidOptions),
+    /// The work directory cannot be used.
+    #[error(transparent)]
+    WorkDir(#[from] CheckpointError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As asked for.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The path of this very program is unknown, and no other was given.
+    #[error("the path of this program cannot be found; name one that has the executor subcommands")]
+    Program(#[source] io::Error),
+}
+
+/// Why a running agent ended. Executors of checkpointing frameworks go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The checkpoint cannot be written: nothing more may be promised.
+    #[error("the checkpoint failed")]
+    Checkpoint(#[source] CheckpointError),
+    /// The masters do not want this agent; its executors have ended. Its work directory has to be emptied before it
+    /// can come back as a new agent.
+    #[error("the masters dismissed this agent; empty its work directory to let it come back as a new one")]
+    Dismissed,
+    /// The HTTP server failed.
+    #[error("the HTTP server failed")]
+    Http(#[source] io::Error),
+    /// A task of the agent panicked.
+    #[error("a part of the agent ended unexpectedly")]
+    Broken,
+}
+
+impl Agent {
+    /// Validates the options, locks and reads the work directory, and binds the address.
+    ///
+    /// # Errors
+    /// When any of these fails; nothing is left behind then.
+    pub fn new(options: Options) -> Result<Self, StartError> {
+        options.validate()?;
+        let program = match &options.executor_program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(StartError::Program)?,
+        };
+        let (checkpoint, records) = Checkpoint::open(&options.work_dir)?;
+        let failed = |source| StartError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let identity = Identity::new(&options, listener.local_addr().map_err(failed)?)?;
+        Ok(Self { options, program, listener, identity, checkpoint, records, metrics: None })
+    }
+
+    /// Serves `/metrics` with what this renders.
+    pub fn with_metrics(mut self, render: RenderMetrics) -> Self {
+        self.metrics = Some(render);
+        self
+    }
+
+    /// Where the API listens; the kernel's choice if port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.identity.address
+    }
+
+    /// Runs until `shutdown` is done, which leaves executors running, or until something ends it.
+    ///
+    /// # Errors
+    /// See [`RunError`]; a failed checkpoint and a dismissal are final.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let (sender, requests) = mpsc::channel(REQUESTS_MAX);
+        let listener = tokio::net::TcpListener::from_std(self.listener).map_err(RunError::Http)?;
+        let site = http::Site { requests: sender.clone(), metrics: self.metrics };
+        let rules = Rules { shutdown_grace: Millis(self.options.executor_shutdown_grace_ms) };
+        let follower = Follower::new(&self.options.masters, sender.clone(), rules);
+        let common = common(&self.options, &self.identity);
+        let posix = Posix::new(self.options.work_dir.clone(), self.program, common, sender.clone());
+        let clock = Clock::start();
+        let (core, outputs) = core::Agent::recover(config(&self.options), clock.now(), self.records);
+        let renderer = Renderer { agent: core.id().cloned(), ip: self.identity.address.ip() };
+        let speaker = Speaker { identity: self.identity, nonce: self.checkpoint.nonce(), renderer };
+        let runner = Runner {
+            core,
+            checkpoint: Some(self.checkpoint),
+            clock,
+            requests,
+            streams: Streams::new(sender),
+            posix,
+            speaker,
+            link: None,
+            outputs,
+            detached: Some(Instant::now()),
+        };
+        tokio::select! {
+            ended = runner.run() => match ended {
+                Ok(never) => match never {},
+                Err(end) => Err(end.into()),
+            },
+            () = follower.run() => Err(RunError::Broken),
+            served = http::serve(listener, site) => served.map_err(RunError::Http),
+            () = shutdown => Ok(()),
+        }
+    }
+}
+
+impl From<RunnerEnd> for RunError {
+    fn from(end: RunnerEnd) -> Self {
+        match end {
+            RunnerEnd::Checkpoint(error) => Self::Checkpoint(error),
+            RunnerEnd::Dismissed => Self::Dismissed,
+            RunnerEnd::Broken => Self::Broken,
+        }
+    }
+}
+
+fn config(options: &Options) -> Config {
+    Config {
+        registration_timeout: Millis(options.executor_registration_timeout_ms),
+        reregistration_timeout: Millis(options.executor_reregistration_timeout_ms),
+        repeat_first: Millis(options.update_repeat_ms),
+        ..Config::default()
+    }
+}
+
+fn common(options: &Options, identity: &Identity) -> Common {
+    Common {
+        address: identity.address,
+        pid: identity.pid(),
+        recovery_timeout: Millis(options.recovery_timeout_ms),
+        backoff_max: Millis(options.executor_reregistration_timeout_ms),
+    }
+}

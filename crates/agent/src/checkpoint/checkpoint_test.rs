@@ -1,0 +1,147 @@
+//! What is on disk after a good and a bad end.
+
+use bytes::Bytes;
+use mesarch_agent_core::{Body, ExecutorSpec, FrameworkSpec, Run, TaskKey, TaskRecord, Update};
+use mesarch_types::{ClusterId, Fence, LaunchId, Millis, Reason, TaskState, UpdateUuid, WallMillis};
+
+use super::*;
+
+fn key() -> TaskKey {
+    TaskKey { framework: "F".into(), task: "t".into(), launch: LaunchId { index: 7, position: 3 } }
+}
+
+fn update(body: Body) -> Record {
+    let wall = WallMillis(123);
+    Record::Update(key(), Update { uuid: UpdateUuid([5; 16]), state: TaskState::Failed, wall, body })
+}
+
+/// One record of every kind, every field set.
+fn all() -> Vec<Record> {
+    let run = Run { framework: "F".into(), executor: "e".into(), container: "c".into() };
+    let executor = ExecutorSpec {
+        id: "e".into(),
+        info: Bytes::from_static(b"executor"),
+        command: true,
+        shutdown_grace: Millis(5_000),
+    };
+    let framework = FrameworkSpec {
+        id: "F".into(),
+        info: Bytes::from_static(b"framework"),
+        checkpoint: true,
+        partition_aware: true,
+    };
+    let task = TaskRecord {
+        key: key(),
+        info: Bytes::from_static(b"task"),
+        executor: executor.clone(),
+        container: Some("c".into()),
+        state: TaskState::Running,
+        acknowledged: Some(UpdateUuid([4; 16])),
+        recent: vec![UpdateUuid([3; 16]), UpdateUuid([4; 16])],
+    };
+    vec![
+        Record::Identity("S1".into()),
+        Record::Fence(Fence { cluster: ClusterId([9; 16]), incarnation: 2, term: 3 }),
+        Record::Framework(framework),
+        Record::Executor(run.clone(), executor),
+        Record::Task(TaskRecord { container: None, acknowledged: None, ..task.clone() }),
+        Record::Task(task),
+        Record::Bound(key(), "c".into()),
+        update(Body::Executor(Bytes::from_static(b"status"))),
+        update(Body::Agent { reason: Some(Reason::ExecutorTerminated), message: "it ended".into() }),
+        Record::Acknowledged(key(), UpdateUuid([5; 16])),
+        Record::ExecutorEnded(run),
+        Record::FrameworkEnding("F".into()),
+        Record::FrameworkEnded("F".into()),
+        Record::Finished(key(), UpdateUuid([5; 16])),
+        Record::Watermark(LaunchId { index: 6, position: 0 }),
+    ]
+}
+
+fn reopen(dir: &Path) -> Vec<Record> {
+    Checkpoint::open(dir).expect("opens").1
+}
+
+#[test]
+fn every_record_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut checkpoint, records) = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!(records, []);
+    checkpoint.append(&all()[..3]).unwrap();
+    checkpoint.append(&all()[3..]).unwrap();
+    let nonce = checkpoint.nonce();
+    drop(checkpoint);
+    let (checkpoint, records) = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!((records, checkpoint.nonce()), (all(), nonce));
+}
+
+#[test]
+fn a_compacted_log_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut checkpoint, _) = Checkpoint::open(dir.path()).unwrap();
+    let nonce = checkpoint.nonce();
+    checkpoint.append(&all()).unwrap();
+    checkpoint.compact(&all()[..2]).unwrap();
+    checkpoint.append(&all()[2..3]).unwrap();
+    drop(checkpoint);
+    assert_eq!(reopen(dir.path()), &all()[..3]);
+    assert_eq!(Checkpoint::open(dir.path()).unwrap().0.nonce(), nonce);
+}
+
+/// Wherever a crash cuts the last batch, the batches before it are whole and the log can be written again.
+#[test]
+fn a_torn_tail_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut checkpoint, _) = Checkpoint::open(dir.path()).unwrap();
+    checkpoint.append(&all()[..1]).unwrap();
+    let path = checkpoint.path.clone();
+    let good = fs::read(&path).unwrap().len();
+    checkpoint.append(&all()[1..]).unwrap();
+    drop(checkpoint);
+    let whole = fs::read(&path).unwrap();
+    for cut in good..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        assert_eq!(reopen(dir.path()), &all()[..1], "cut at {cut}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), good as u64);
+    }
+    let mut zeros = whole[..good].to_vec();
+    zeros.extend([0; 4096]);
+    fs::write(&path, &zeros).unwrap();
+    let (mut checkpoint, records) = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!(records, &all()[..1]);
+    checkpoint.append(&all()[1..]).unwrap();
+    drop(checkpoint);
+    assert_eq!(reopen(dir.path()), all());
+}
+
+#[test]
+fn damage_before_the_end_is_refused_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut checkpoint, _) = Checkpoint::open(dir.path()).unwrap();
+    checkpoint.append(&all()).unwrap();
+    checkpoint.append(&all()).unwrap();
+    let path = checkpoint.path.clone();
+    drop(checkpoint);
+    let mut content = fs::read(&path).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    fs::write(&path, content).unwrap();
+    let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("agent.log") && error.contains("corrupt at byte"), "{error}");
+}
+
+#[test]
+fn foreign_newer_and_used_folders_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (checkpoint, _) = Checkpoint::open(dir.path()).unwrap();
+    assert!(matches!(Checkpoint::open(dir.path()), Err(CheckpointError::InUse(_))));
+    let path = checkpoint.path.clone();
+    drop(checkpoint);
+    fs::write(&path, b"something else entirely").unwrap();
+    assert!(matches!(Checkpoint::open(dir.path()), Err(CheckpointError::Foreign(_))));
+    fs::write(&path, b"MESAGENT\x63\0\0\0").unwrap();
+    assert!(matches!(Checkpoint::open(dir.path()), Err(CheckpointError::Version { found: 99, .. })));
+    let mesos = tempfile::tempdir().unwrap();
+    fs::create_dir_all(mesos.path().join("meta/slaves/latest")).unwrap();
+    assert!(matches!(Checkpoint::open(mesos.path()), Err(CheckpointError::Foreign(_))));
+}

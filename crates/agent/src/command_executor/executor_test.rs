@@ -1,0 +1,164 @@
+//! The executor without an agent: what it tells, in order.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mesarch_proto::mesos::v1::{
+    CommandInfo, DurationInfo, FrameworkInfo, KillPolicy, TaskId, TaskInfo, TaskState, TaskStatus,
+    executor::{Event, event},
+    framework_info::{Capability, capability},
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::{
+    connection::{Connection, Heard},
+    environment::Environment,
+    executor::Executor,
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Script {
+    events: mpsc::Sender<Heard>,
+    connection: Connection,
+    running: tokio::task::JoinHandle<std::process::ExitCode>,
+    seen: usize,
+    _sandbox: tempfile::TempDir,
+}
+
+impl Script {
+    async fn launch(task: TaskInfo) -> Self {
+        let sandbox = tempfile::tempdir().unwrap();
+        let environment = Environment {
+            agent: String::new(),
+            framework: "F".into(),
+            executor: "t".into(),
+            sandbox: sandbox.path().to_owned(),
+            recovery: None,
+            backoff_max: mesarch_types::Millis(1000),
+        };
+        let (events, heard) = mpsc::channel(8);
+        let connection = Connection::detached();
+        let executor = Executor::new(environment, connection.clone());
+        let running = tokio::spawn(executor.run(heard));
+        let mut script = Self { events, connection, running, seen: 0, _sandbox: sandbox };
+        let killing = Capability { r#type: Some(capability::Type::TaskKillingState as i32) };
+        let framework_info = FrameworkInfo { capabilities: vec![killing], ..Default::default() };
+        let subscribed = Some(event::Subscribed { framework_info, ..Default::default() });
+        script.hear(Event { subscribed, ..of(event::Type::Subscribed) }).await;
+        let launch = Some(event::Launch { task });
+        script.hear(Event { launch, ..of(event::Type::Launch) }).await;
+        script
+    }
+
+    async fn hear(&mut self, event: Event) {
+        self.events.send(Heard::Event(Box::new(event))).await.unwrap();
+    }
+
+    async fn kill(&mut self, grace_ms: Option<i64>) {
+        let policy = |ms| KillPolicy { grace_period: Some(DurationInfo { nanoseconds: ms * 1_000_000 }) };
+        let kill = Some(event::Kill { kill_policy: grace_ms.map(policy), ..Default::default() });
+        self.hear(Event { kill, ..of(event::Type::Kill) }).await;
+    }
+
+    /// The next update.
+    async fn told(&mut self) -> TaskStatus {
+        let number = self.seen;
+        self.seen += 1;
+        let next = async {
+            loop {
+                if let Some(status) = self.connection.unacknowledged().updates.get(number) {
+                    return status.clone();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, next).await.expect("an update")
+    }
+
+    async fn states(&mut self, expect: &[TaskState]) -> TaskStatus {
+        let mut last = TaskStatus::default();
+        for state in expect {
+            last = self.told().await;
+            assert_eq!(last.state, *state as i32, "{last:?}");
+        }
+        last
+    }
+
+    async fn finish(mut self, uuid: Option<Bytes>) {
+        let acknowledged = Some(event::Acknowledged { uuid: uuid.unwrap(), ..Default::default() });
+        self.hear(Event { acknowledged, ..of(event::Type::Acknowledged) }).await;
+        timeout(DEADLINE, self.running).await.expect("ends").unwrap();
+    }
+}
+
+fn of(kind: event::Type) -> Event {
+    Event { r#type: Some(kind as i32), ..Default::default() }
+}
+
+fn task(line: &str) -> TaskInfo {
+    let command = CommandInfo { value: Some(line.to_owned()), ..Default::default() };
+    TaskInfo { task_id: TaskId { value: "t".into() }, command: Some(command), ..Default::default() }
+}
+
+use TaskState::*;
+
+#[tokio::test]
+async fn a_command_that_ends_well_is_finished() {
+    let mut script = Script::launch(task("true")).await;
+    let last = script.states(&[TaskStarting, TaskRunning, TaskFinished]).await;
+    script.finish(last.uuid).await;
+}
+
+#[tokio::test]
+async fn a_command_that_ends_badly_is_failed_with_its_status() {
+    let mut script = Script::launch(task("exit 3")).await;
+    let last = script.states(&[TaskStarting, TaskRunning, TaskFailed]).await;
+    assert_eq!(last.message.as_deref(), Some("Command exited with status 3"));
+    script.finish(last.uuid).await;
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_exist_is_failed() {
+    let command = CommandInfo { shell: Some(false), value: Some("/no/such".into()), ..Default::default() };
+    let mut script = Script::launch(TaskInfo { command: Some(command), ..task("") }).await;
+    let last = script.states(&[TaskStarting, TaskFailed]).await;
+    script.finish(last.uuid).await;
+}
+
+#[tokio::test]
+async fn a_killed_command_is_killed_even_if_it_ends_well() {
+    let mut script = Script::launch(task("trap 'exit 0' TERM; while :; do sleep 0.05; done")).await;
+    script.states(&[TaskStarting, TaskRunning]).await;
+    script.kill(None).await;
+    let last = script.states(&[TaskKilling, TaskKilled]).await;
+    script.finish(last.uuid).await;
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_listen_is_killed_after_the_grace_which_a_second_kill_can_shorten() {
+    let mut script = Script::launch(task("trap '' TERM; while :; do sleep 0.05; done")).await;
+    script.states(&[TaskStarting, TaskRunning]).await;
+    script.kill(Some(3_600_000)).await;
+    script.kill(Some(100)).await;
+    let last = script.states(&[TaskKilling, TaskKilled]).await;
+    assert_eq!(last.message.as_deref(), Some("Command terminated with signal Killed"));
+    script.finish(last.uuid).await;
+}
+
+#[tokio::test]
+async fn a_command_that_runs_for_too_long_fails() {
+    let max_completion_time = Some(DurationInfo { nanoseconds: 100_000_000 });
+    let mut script = Script::launch(TaskInfo { max_completion_time, ..task("exec sleep 1000") }).await;
+    let last = script.states(&[TaskStarting, TaskRunning, TaskKilling, TaskFailed]).await;
+    assert_eq!(last.reason(), mesarch_proto::mesos::v1::task_status::Reason::MaxCompletionTimeReached);
+    script.finish(last.uuid).await;
+}
+
+#[tokio::test]
+async fn without_its_agent_nothing_goes_on() {
+    let mut script = Script::launch(task("exec sleep 1000")).await;
+    script.states(&[TaskStarting, TaskRunning]).await;
+    script.events.send(Heard::Gone("gone".into())).await.unwrap();
+    timeout(DEADLINE, script.running).await.expect("ends").unwrap();
+}

@@ -1,0 +1,101 @@
+//! The task's process.
+
+use std::{
+    collections::BTreeMap, ffi::OsString, io, os::unix::process::ExitStatusExt, path::Path,
+    process::ExitStatus,
+};
+
+use mesarch_proto::mesos::v1::CommandInfo;
+use rustix::process::Signal;
+use tokio::process::{Child, Command};
+
+use crate::{
+    containerizer::process::signal_tree,
+    environment::{PATH, value},
+};
+
+/// Variables of the executor that its task may see; everything else of `MESOS_` and `LIBPROCESS_` is the executor's.
+const SHARED: [&str; 3] = ["MESOS_SANDBOX", "MESOS_ALLOCATION_ROLE", "MESOS_CONTAINER_IP"];
+
+/// Starts the command in a process group of its own; its output goes where the executor's goes.
+pub(super) fn start(command: &CommandInfo, sandbox: &Path) -> io::Result<Child> {
+    let text = command.value.clone().unwrap_or_default();
+    let mut process = if command.shell() {
+        let mut process = Command::new("/bin/sh");
+        process.arg0("sh").arg("-c").arg(text);
+        process
+    } else {
+        let mut process = Command::new(&text);
+        process.arg0(command.arguments.first().unwrap_or(&text)).args(command.arguments.iter().skip(1));
+        process
+    };
+    process.env_clear().envs(variables(command, |name| std::env::var_os(name)));
+    process.current_dir(sandbox).process_group(0).spawn()
+}
+
+fn variables(command: &CommandInfo, own: impl Fn(&str) -> Option<OsString>) -> BTreeMap<String, OsString> {
+    let mut all = BTreeMap::from([("PATH".to_owned(), OsString::from(PATH))]);
+    all.extend(SHARED.iter().filter_map(|name| Some(((*name).to_owned(), own(name)?))));
+    let described = command.environment.iter().flat_map(|environment| &environment.variables);
+    all.extend(described.map(|variable| (variable.name.clone(), value(variable).into())));
+    all
+}
+
+/// Sends a signal to everything that the task started, but not to the executor. Blocking.
+pub(super) fn signal(task: i32, signal: Signal) {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    // Outside of a session of its own (in a test) the executor must not take its neighbours for the task's.
+    let session = rustix::process::getsid(None).map_or(task, |session| session.as_raw_nonzero().get());
+    let session = if session == own { session } else { task };
+    signal_tree(task, session, own, signal);
+}
+
+/// How the command ended, as schedulers know the words.
+pub(super) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("Command exited with status {code}"),
+        (None, Some(signal)) => format!("Command terminated with signal {}", signal_name(signal)),
+        (None, None) => "Command ended in an unknown way".to_owned(),
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    let name = match number {
+        1 => "Hangup",
+        2 => "Interrupt",
+        3 => "Quit",
+        6 => "Aborted",
+        9 => "Killed",
+        11 => "Segmentation fault",
+        13 => "Broken pipe",
+        15 => "Terminated",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use mesarch_proto::mesos::v1::{Environment, environment::Variable};
+
+    use super::*;
+
+    #[test]
+    fn ends_are_told_in_words() {
+        let check = |raw, expect: &str| assert_eq!(describe(ExitStatus::from_raw(raw)), expect);
+        check(0, "Command exited with status 0");
+        check(3 << 8, "Command exited with status 3");
+        check(9, "Command terminated with signal Killed");
+        check(15, "Command terminated with signal Terminated");
+    }
+
+    #[test]
+    fn a_task_does_not_see_its_executor_s_variables() {
+        let own = |name: &str| (name != "MESOS_CONTAINER_IP").then(|| OsString::from("own"));
+        let variable = Variable { name: "X".into(), value: Some("y".into()), ..Default::default() };
+        let environment = Some(Environment { variables: vec![variable] });
+        let all = variables(&CommandInfo { environment, ..Default::default() }, own);
+        let names: Vec<&str> = all.keys().map(String::as_str).collect();
+        assert_eq!(names, ["MESOS_ALLOCATION_ROLE", "MESOS_SANDBOX", "PATH", "X"]);
+    }
+}

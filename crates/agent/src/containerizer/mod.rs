@@ -1,0 +1,4 @@
+//! What runs executors. One kind today: plain processes.
+
+pub(crate) mod posix;
+pub(crate) mod process;

@@ -1,0 +1,254 @@
+//! Executors as plain processes, each in its own session.
+//!
+//! Whatever was started, or may have been started by an agent before this one, ends in exactly one report to the runner:
+//! `LaunchFailed` or `ExecutorExited`. The report comes when nothing of the session is left.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use mesarch_agent_core::{Input, Run, StartExecutor};
+use mesarch_proto::mesos::v1::{CommandInfo, ExecutorInfo};
+use mesarch_types::{AgentId, ContainerId};
+use prost::Message;
+use tokio::{
+    process::{Child, Command},
+    sync::{mpsc, watch},
+};
+
+use super::process::{ProcessId, kill_session};
+use crate::{
+    environment::{self, Common, RUN_FILE},
+    fetcher,
+    requests::Request,
+    sandbox::{Places, run_file},
+};
+
+/// Wait status of a process that was not our child.
+const UNKNOWN_STATUS: i32 = -1;
+
+/// Starts, watches and kills. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Posix(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    work_dir: PathBuf,
+    /// Has the subcommands `command-executor` and `executor-launcher`.
+    program: PathBuf,
+    common: Common,
+    requests: mpsc::Sender<Request>,
+    /// One entry per run that has not been reported; true once it is to be killed.
+    runs: Mutex<BTreeMap<ContainerId, watch::Sender<bool>>>,
+}
+
+/// Why a run did not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("the description of the executor cannot be read")]
+    Info(#[from] prost::DecodeError),
+    #[error("the sandbox cannot be made: {0}")]
+    Sandbox(#[source] std::io::Error),
+    #[error(transparent)]
+    Fetch(#[from] fetcher::FetchError),
+    #[error("the process cannot be started: {0}")]
+    Spawn(#[source] std::io::Error),
+    #[error("killed while it was being started")]
+    Killed,
+    #[error("the agent is shutting down")]
+    Aborted(#[from] tokio::task::JoinError),
+}
+
+impl Posix {
+    pub(crate) fn new(
+        work_dir: PathBuf,
+        program: PathBuf,
+        common: Common,
+        requests: mpsc::Sender<Request>,
+    ) -> Self {
+        Self(Arc::new(Inner { work_dir, program, common, requests, runs: Mutex::default() }))
+    }
+
+    /// Starts a run in the background.
+    pub(crate) fn start(&self, agent: AgentId, start: StartExecutor) {
+        let (inner, killed) = (self.0.clone(), self.0.enlist(&start.run));
+        tokio::spawn(async move { inner.run(agent, start, killed).await });
+    }
+
+    /// Watches a run that an earlier agent started, if it did.
+    pub(crate) fn adopt(&self, run: Run) {
+        let (inner, killed) = (self.0.clone(), self.0.enlist(&run));
+        tokio::spawn(async move { inner.watch_foreign(run, killed).await });
+    }
+
+    /// Kills a run; its end is reported by whoever watches it.
+    pub(crate) fn kill(&self, run: &Run) {
+        if let Some(killed) = self.0.runs().get(&run.container) {
+            killed.send_replace(true);
+        }
+    }
+}
+
+impl Inner {
+    fn runs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, watch::Sender<bool>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enlist(&self, run: &Run) -> watch::Receiver<bool> {
+        let (sender, receiver) = watch::channel(false);
+        self.runs().insert(run.container.clone(), sender);
+        receiver
+    }
+
+    async fn run(self: Arc<Self>, agent: AgentId, start: StartExecutor, mut killed: watch::Receiver<bool>) {
+        let run = start.run.clone();
+        let started = tokio::select! {
+            started = self.clone().spawn(agent, start) => started,
+            () = kill_wanted(&mut killed) => Err(StartError::Killed),
+        };
+        let input = match started {
+            Ok(child) => {
+                let status = watch_child(child, &mut killed).await;
+                Input::ExecutorExited { run: run.clone(), status }
+            }
+            Err(error) => {
+                tracing::warn!(executor = %run.executor, %error, "an executor was not started");
+                metrics::counter!(crate::metrics::LAUNCH_FAILURES).increment(1);
+                Input::LaunchFailed { run: run.clone(), message: error.to_string().into() }
+            }
+        };
+        self.report(&run, input).await;
+    }
+
+    /// The process is made in the last step, without waiting: whoever gives up earlier leaves none behind.
+    async fn spawn(self: Arc<Self>, agent: AgentId, start: StartExecutor) -> Result<Child, StartError> {
+        let prepared = tokio::task::spawn_blocking(move || self.prepare(&agent, &start)).await??;
+        prepared.into_child()
+    }
+
+    /// Sandbox, files, environment. Blocking.
+    fn prepare(&self, agent: &AgentId, start: &StartExecutor) -> Result<Prepared, StartError> {
+        let info = ExecutorInfo::decode(start.executor.info.clone())?;
+        let places = Places::new(&self.work_dir, agent, &start.run);
+        places.create().map_err(StartError::Sandbox)?;
+        let own = info.command.clone().unwrap_or_default();
+        fetcher::fetch(&own.uris, &places.sandbox)?;
+        let mut variables = environment::variables(&self.common, agent, start, &info, &places.sandbox);
+        variables.insert(RUN_FILE.to_owned(), places.run_file.clone().into());
+        let (stdout, stderr) = places.outputs().map_err(StartError::Sandbox)?;
+        let mut command = Command::new(&self.program);
+        command.args(arguments(start.executor.command, &own)).env_clear().envs(variables);
+        command.current_dir(&places.sandbox).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        Ok(Prepared(command))
+    }
+
+    async fn watch_foreign(self: Arc<Self>, run: Run, mut killed: watch::Receiver<bool>) {
+        if let Some(process) = ProcessId::noted(&run_file(&self.work_dir, &run)).filter(ProcessId::is_alive) {
+            let ended = tokio::select! {
+                ended = process.ended() => ended,
+                () = kill_wanted(&mut killed) => Ok(()),
+            };
+            if let Err(error) = ended {
+                // Without a way to see its end the process is not left alone: its task could not be told from a lost one.
+                tracing::error!(executor = %run.executor, %error, "an executor cannot be watched; it is killed");
+            }
+            kill_all(process.pid).await;
+        }
+        self.report(&run, Input::ExecutorExited { run: run.clone(), status: UNKNOWN_STATUS }).await;
+    }
+
+    /// The end of a run: its note goes, and the runner hears of it.
+    async fn report(&self, run: &Run, input: Input) {
+        self.runs().remove(&run.container);
+        let note = run_file(&self.work_dir, run);
+        if let Err(error) = fs::remove_file(&note)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %note.display(), %error, "the note of an ended run stays behind");
+        }
+        // The runner is gone when this fails: the next agent finds the run dead.
+        let _ = self.requests.send(Request::Input(input)).await;
+    }
+}
+
+/// A process that only has to be made.
+struct Prepared(Command);
+
+impl Prepared {
+    fn into_child(mut self) -> Result<Child, StartError> {
+        self.0.spawn().map_err(StartError::Spawn)
+    }
+}
+
+/// What follows our program's name: the built-in executor, or the launcher and the framework's own command.
+fn arguments(command: bool, own: &CommandInfo) -> Vec<OsString> {
+    if command {
+        return vec!["command-executor".into()];
+    }
+    let value = own.value.clone().unwrap_or_default();
+    let mut arguments = vec!["executor-launcher".into()];
+    if own.shell() {
+        arguments.extend(["sh", "/bin/sh", "-c", &value].map(OsString::from));
+        return arguments;
+    }
+    let name = own.arguments.first().unwrap_or(&value);
+    arguments.extend([name, &value].map(OsString::from));
+    arguments.extend(own.arguments.iter().skip(1).map(OsString::from));
+    arguments
+}
+
+async fn kill_wanted(killed: &mut watch::Receiver<bool>) {
+    if killed.wait_for(|killed| *killed).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for the end of the process, which may have to be brought about, and then ends what it left behind.
+async fn watch_child(mut child: Child, killed: &mut watch::Receiver<bool>) -> i32 {
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let status = tokio::select! {
+        status = child.wait() => status,
+        () = kill_wanted(killed) => {
+            // Before it has made its session the process is alone and is killed as such.
+            let _ = child.start_kill();
+            child.wait().await
+        }
+    };
+    if let Some(pid) = pid {
+        kill_all(pid).await;
+    }
+    status.map_or(UNKNOWN_STATUS, ExitStatusExt::into_raw)
+}
+
+async fn kill_all(session: i32) {
+    if let Err(error) = tokio::task::spawn_blocking(move || kill_session(session)).await {
+        tracing::error!(session, %error, "a session could not be ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_become_arguments() {
+        let check = |command, own: CommandInfo, expect: &[&str]| {
+            assert_eq!(arguments(command, &own), expect.iter().map(OsString::from).collect::<Vec<_>>());
+        };
+        let line = CommandInfo { value: Some("a | b".into()), ..Default::default() };
+        check(true, line.clone(), &["command-executor"]);
+        check(false, line, &["executor-launcher", "sh", "/bin/sh", "-c", "a | b"]);
+        let arguments = ["name", "-x"].map(str::to_owned).to_vec();
+        let argv =
+            CommandInfo { shell: Some(false), value: Some("/bin/p".into()), arguments, ..Default::default() };
+        check(false, argv, &["executor-launcher", "name", "/bin/p", "-x"]);
+        let bare = CommandInfo { shell: Some(false), value: Some("/bin/p".into()), ..Default::default() };
+        check(false, bare, &["executor-launcher", "/bin/p", "/bin/p"]);
+    }
+}

@@ -1,0 +1,138 @@
+//! What the agent says of itself, and what it finds out about its machine.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use mesarch_mesos_v1::convert::{ResourceForm, attributes_to_v1, resources_to_v1};
+use mesarch_proto::mesos::v1;
+use mesarch_types::{Ranges, Resource, Resources, Role, Scalar, parse_attributes, parse_resources};
+use prost::Message;
+
+use crate::{InvalidOptions, Options};
+
+const MB: u64 = 1024 * 1024;
+/// Left to the machine itself, in MB, on machines with at least twice (memory) or twice (disk) as much.
+const MEM_KEPT_MB: u64 = 1024;
+const DISK_KEPT_MB: u64 = 5 * 1024;
+/// When the machine does not say: Mesos' fallbacks.
+const MEM_UNKNOWN_MB: u64 = 1024;
+const DISK_UNKNOWN_MB: u64 = 10 * 1024;
+const PORTS: (u64, u64) = (31_000, 32_000);
+
+/// `mesos.v1.AgentInfo` without id, and the address it names.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) info: v1::AgentInfo,
+    /// Canonical bytes of `info`.
+    pub(crate) bytes: Bytes,
+    /// Where the API listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Identity {
+    pub(crate) fn new(options: &Options, address: SocketAddr) -> Result<Self, InvalidOptions> {
+        let resources = resources(options)?;
+        let attributes = options.attributes.as_deref().unwrap_or_default();
+        let attributes =
+            parse_attributes(attributes).map_err(|error| InvalidOptions::Attributes(error.to_string()))?;
+        let info = v1::AgentInfo {
+            hostname: options.hostname.clone().unwrap_or_else(|| reachable_name(address)),
+            port: Some(i32::from(address.port())),
+            resources: resources_to_v1(&resources, ResourceForm::New),
+            attributes: attributes_to_v1(&attributes),
+            ..Default::default()
+        };
+        let bytes = info.encode_to_vec().into();
+        Ok(Self { info, bytes, address })
+    }
+
+    /// The name that tools know: `slave(1)@ip:port`.
+    pub(crate) fn pid(&self) -> String {
+        format!("slave(1)@{}", self.address)
+    }
+}
+
+/// The address itself, unless it means every address of the machine.
+fn reachable_name(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    } else {
+        address.ip().to_string()
+    }
+}
+
+/// The operator's text; what it does not name is taken from the machine.
+fn resources(options: &Options) -> Result<Resources, InvalidOptions> {
+    let refused = |error: &dyn std::fmt::Display| InvalidOptions::Resources(error.to_string());
+    let text = options.resources.as_deref().unwrap_or_default();
+    let given =
+        parse_resources(text, &Role::from(options.default_role.as_str())).map_err(|error| refused(&error))?;
+    let named = |name: &str| given.iter().any(|resource| &*resource.name == name);
+    let found = detect(&options.work_dir).into_iter().filter(|resource| !named(&resource.name));
+    let found = Resources::new(found).map_err(|error| refused(&error))?;
+    given.checked_add(&found).ok_or_else(|| InvalidOptions::Resources("too much to count".to_owned()))
+}
+
+fn detect(work_dir: &Path) -> Vec<Resource> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let memory = rustix::system::sysinfo();
+    let memory = (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit)) / MB;
+    let disk =
+        rustix::fs::statvfs(work_dir).map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / MB);
+    let mut found = vec![
+        scalar("cpus", cores),
+        scalar("mem", left(memory, MEM_KEPT_MB, MEM_UNKNOWN_MB)),
+        scalar("disk", left(disk, DISK_KEPT_MB, DISK_UNKNOWN_MB)),
+    ];
+    found.extend(Ranges::new([PORTS]).map(|ports| Resource::new(Arc::from("ports"), ports)));
+    found
+}
+
+/// What may be given away of `total`: all but `kept`, or half on small machines.
+fn left(total: u64, kept: u64, unknown: u64) -> u64 {
+    match total {
+        0 => unknown,
+        total if total >= 2 * kept => total - kept,
+        total => total / 2,
+    }
+}
+
+fn scalar(name: &str, whole: u64) -> Resource {
+    let thousandths = i64::try_from(whole.saturating_mul(1000)).unwrap_or(i64::MAX);
+    Resource::new(Arc::from(name), Scalar(thousandths))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_left_to_the_machine() {
+        let check = |total, expect| assert_eq!(left(total, 1024, 777), expect);
+        check(0, 777);
+        check(1000, 500);
+        check(2048, 1024);
+        check(8192, 7168);
+    }
+
+    #[test]
+    fn named_resources_win_and_the_others_are_found() {
+        let options = Options {
+            resources: Some("cpus(eng):4;gpus:2".to_owned()),
+            work_dir: std::env::temp_dir(),
+            ..Options::default()
+        };
+        let found = resources(&options).unwrap();
+        let names: Vec<_> = found.iter().map(|resource| resource.name.to_string()).collect();
+        assert_eq!(names.iter().filter(|name| *name == "cpus").count(), 1);
+        for name in ["gpus", "mem", "disk", "ports"] {
+            assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
+        }
+    }
+
+    #[test]
+    fn bad_text_names_the_option() {
+        let options = Options { resources: Some("cpus:".to_owned()), ..Options::default() };
+        assert!(resources(&options).unwrap_err().to_string().starts_with("resources: "));
+    }
+}

@@ -1,0 +1,132 @@
+//! A launch as it comes from the leader: who runs it, and what this agent cannot do.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mesarch_agent_core::{ExecutorSpec, FrameworkSpec, RunTask};
+use mesarch_proto::{
+    link,
+    mesos::v1::{
+        CommandInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo, container_info,
+        executor_info, framework_info,
+    },
+};
+use mesarch_types::Millis;
+use prost::Message;
+
+use crate::wire::{WireError, key_from};
+
+/// Grace between SIGTERM and SIGKILL when nobody says otherwise, in milliseconds.
+pub(crate) const KILL_GRACE_MS: u64 = 3_000;
+/// The command executor needs this much longer than its task to end.
+const COMMAND_EXECUTOR_EXTRA_MS: u64 = 2_000;
+const NANOS_PER_MS: i64 = 1_000_000;
+
+/// How launches are judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) shutdown_grace: Millis,
+}
+
+impl Rules {
+    /// Reads the messages that the core carries as bytes.
+    pub(crate) fn prepare(&self, launch: link::RunTask) -> Result<RunTask, WireError> {
+        let key = key_from(launch.key)?;
+        let task = TaskInfo::decode(launch.info.clone()).map_err(|_| WireError("info"))?;
+        let framework =
+            FrameworkInfo::decode(launch.framework_info.clone()).map_err(|_| WireError("framework_info"))?;
+        let executor = match &task.executor {
+            Some(own) => self.own(own),
+            None => command_executor(&task, &key.framework),
+        };
+        Ok(RunTask {
+            framework: FrameworkSpec {
+                id: key.framework.clone(),
+                checkpoint: framework.checkpoint(),
+                partition_aware: has(&framework, framework_info::capability::Type::PartitionAware),
+                info: launch.framework_info,
+            },
+            refused: refusal(&task).map(Arc::from),
+            key,
+            info: launch.info,
+            executor,
+        })
+    }
+
+    fn own(&self, info: &ExecutorInfo) -> ExecutorSpec {
+        let grace = info.shutdown_grace_period.as_ref().and_then(millis);
+        ExecutorSpec {
+            id: info.executor_id.value.as_str().into(),
+            info: info.encode_to_vec().into(),
+            command: false,
+            shutdown_grace: grace.unwrap_or(self.shutdown_grace),
+        }
+    }
+}
+
+/// A duration that is not negative.
+pub(crate) fn millis(duration: &DurationInfo) -> Option<Millis> {
+    u64::try_from(duration.nanoseconds / NANOS_PER_MS).ok().map(Millis)
+}
+
+/// The grace that a policy asks for, if it does.
+pub(crate) fn kill_grace(policy: Option<&KillPolicy>) -> Option<Millis> {
+    policy.and_then(|policy| policy.grace_period.as_ref()).and_then(millis)
+}
+
+/// Whether a framework declared a capability.
+pub(crate) fn has(framework: &FrameworkInfo, wanted: framework_info::capability::Type) -> bool {
+    framework.capabilities.iter().any(|capability| capability.r#type == Some(wanted as i32))
+}
+
+/// The built-in executor of a task with a command; its files are the executor's to fetch.
+fn command_executor(task: &TaskInfo, framework: &mesarch_types::FrameworkId) -> ExecutorSpec {
+    let command = task.command.clone().unwrap_or_default();
+    let grace = kill_grace(task.kill_policy.as_ref()).map_or(KILL_GRACE_MS, |grace| grace.0);
+    let shutdown_grace = Millis(grace.saturating_add(COMMAND_EXECUTOR_EXTRA_MS));
+    let shown = command.value.clone().unwrap_or_default();
+    let id = &task.task_id.value;
+    let info = ExecutorInfo {
+        r#type: Some(executor_info::Type::Custom as i32),
+        executor_id: mesarch_proto::mesos::v1::ExecutorId { value: id.clone() },
+        framework_id: Some(mesarch_proto::mesos::v1::FrameworkId { value: framework.to_string() }),
+        name: Some(format!("Command Executor (Task: {id}) (Command: {shown})")),
+        command: Some(CommandInfo { uris: command.uris, ..Default::default() }),
+        shutdown_grace_period: i64::try_from(shutdown_grace.0)
+            .ok()
+            .and_then(|ms| ms.checked_mul(NANOS_PER_MS))
+            .map(|nanoseconds| DurationInfo { nanoseconds }),
+        ..Default::default()
+    };
+    let info: Bytes = info.encode_to_vec().into();
+    ExecutorSpec { id: id.as_str().into(), info, command: true, shutdown_grace }
+}
+
+/// What the task asks for that is not there. A task must not run without something that its framework relies on.
+fn refusal(task: &TaskInfo) -> Option<String> {
+    let executor = task.executor.as_ref();
+    let containers = [task.container.as_ref(), executor.and_then(|executor| executor.container.as_ref())];
+    let unsupported = |container: &mesarch_proto::mesos::v1::ContainerInfo| {
+        let mesos = container.r#type == container_info::Type::Mesos as i32;
+        let image = container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some());
+        !mesos || image || !container.volumes.is_empty() || !container.network_infos.is_empty()
+    };
+    if containers.into_iter().flatten().any(unsupported) {
+        return Some("not implemented: containers with images, volumes or networks of their own".to_owned());
+    }
+    if executor.is_none() && (task.health_check.is_some() || task.check.is_some()) {
+        return Some("not implemented: health checks and checks by the command executor".to_owned());
+    }
+    if executor.is_some_and(|executor| executor.r#type() == executor_info::Type::Default) {
+        return Some("not implemented: the default executor".to_owned());
+    }
+    let command = executor.map_or(task.command.as_ref(), |executor| executor.command.as_ref());
+    let Some(command) = command else {
+        return Some("neither the task nor its executor has a command".to_owned());
+    };
+    crate::fetcher::refusal(&command.uris)
+}
+
+#[cfg(test)]
+#[path = "launch_test.rs"]
+mod tests;

@@ -1,0 +1,84 @@
+//! Who runs a task, and what is refused.
+
+use mesarch_proto::mesos::v1::{
+    ContainerInfo, ExecutorId, HealthCheck, TaskId, command_info::Uri, framework_info::Capability,
+};
+
+use super::*;
+
+fn task() -> TaskInfo {
+    TaskInfo {
+        name: "n".into(),
+        task_id: TaskId { value: "t".into() },
+        command: Some(CommandInfo { value: Some("true".into()), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+fn prepared(task: &TaskInfo, framework: &FrameworkInfo) -> RunTask {
+    let key = link::TaskKey {
+        framework: "F".into(),
+        task: "t".into(),
+        launch: Some(link::LaunchId { index: 1, position: 0 }),
+    };
+    let rules = Rules { shutdown_grace: Millis(5_000) };
+    let launch = link::RunTask {
+        key: Some(key),
+        info: task.encode_to_vec().into(),
+        framework_info: framework.encode_to_vec().into(),
+    };
+    rules.prepare(launch).expect("in order")
+}
+
+#[test]
+fn a_command_gets_the_built_in_executor_with_time_to_kill_it() {
+    let launch = prepared(&task(), &FrameworkInfo::default());
+    assert!(launch.executor.command && launch.refused.is_none());
+    assert_eq!(launch.executor.id.as_str(), "t");
+    assert_eq!(launch.executor.shutdown_grace, Millis(5_000));
+    let policy = KillPolicy { grace_period: Some(DurationInfo { nanoseconds: 10_000_000_000 }) };
+    let launch = prepared(&TaskInfo { kill_policy: Some(policy), ..task() }, &FrameworkInfo::default());
+    assert_eq!(launch.executor.shutdown_grace, Millis(12_000));
+}
+
+#[test]
+fn an_own_executor_is_taken_as_it_is() {
+    let executor = ExecutorInfo {
+        executor_id: ExecutorId { value: "e".into() },
+        command: Some(CommandInfo { value: Some("./run".into()), ..Default::default() }),
+        ..Default::default()
+    };
+    let own = TaskInfo { command: None, executor: Some(executor.clone()), ..task() };
+    let launch = prepared(&own, &FrameworkInfo::default());
+    assert!(!launch.executor.command);
+    assert_eq!(launch.executor.info, executor.encode_to_vec());
+}
+
+#[test]
+fn capabilities_and_checkpointing_are_read() {
+    let partition_aware = framework_info::capability::Type::PartitionAware as i32;
+    let framework = FrameworkInfo {
+        checkpoint: Some(true),
+        capabilities: vec![Capability { r#type: Some(partition_aware) }],
+        ..Default::default()
+    };
+    let launch = prepared(&task(), &framework);
+    assert!(launch.framework.checkpoint && launch.framework.partition_aware);
+    let launch = prepared(&task(), &FrameworkInfo::default());
+    assert!(!launch.framework.checkpoint && !launch.framework.partition_aware);
+}
+
+#[test]
+fn what_is_not_there_is_refused_in_words() {
+    let check = |task: TaskInfo, word: &str| {
+        let text = refusal(&task).expect("refused");
+        assert!(text.contains(word), "{text}");
+    };
+    let docker = ContainerInfo { r#type: container_info::Type::Docker as i32, ..Default::default() };
+    check(TaskInfo { container: Some(docker), ..task() }, "images");
+    check(TaskInfo { health_check: Some(HealthCheck::default()), ..task() }, "health checks");
+    check(TaskInfo { command: None, ..task() }, "command");
+    let uris = vec![Uri { value: "http://example.org/x".into(), ..Default::default() }];
+    let command = CommandInfo { value: Some("true".into()), uris, ..Default::default() };
+    check(TaskInfo { command: Some(command), ..task() }, "http://example.org/x");
+}

@@ -1,0 +1,209 @@
+//! The link to the leader: one stream at a time, always the newest.
+
+use std::{sync::Arc, time::Duration};
+
+use mesarch_agent_core::Input;
+use mesarch_proto::link::{
+    FromAgent, Pong, ToAgent, agent_link_client::AgentLinkClient, from_agent, to_agent,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Streaming, transport::Channel};
+
+use crate::{
+    launch::Rules,
+    masters::{self, Backoff, Standing},
+    requests::Request,
+    wire::{self, WireError},
+};
+
+/// Most messages that wait to be sent; a leader that reads slower loses the link.
+const OUTGOING_MAX: usize = 4096;
+/// From opening the stream to the first word of the leader.
+const FIRST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence that ends a link when the leader has not said how much is normal.
+const SILENCE_MAX: Duration = Duration::from_secs(75);
+/// The largest message in either direction; an inventory is the largest one.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Follows the leader until it is dropped.
+pub(crate) struct Follower {
+    standings: Vec<watch::Receiver<Standing>>,
+    requests: mpsc::Sender<Request>,
+    rules: Arc<Rules>,
+    links: u64,
+    _watches: JoinSet<()>,
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkEnd {
+    #[error("the leader did not answer in time")]
+    NoAnswer,
+    #[error("the leader has been silent for too long")]
+    Silent,
+    #[error("the leader ended the stream")]
+    Ended,
+    #[error("the agent gave the link up")]
+    GivenUp,
+    #[error("the leader's message cannot be read")]
+    Unreadable(#[from] WireError),
+    #[error(transparent)]
+    Refused(#[from] tonic::Status),
+}
+
+impl Follower {
+    pub(crate) fn new(masters: &[String], requests: mpsc::Sender<Request>, rules: Rules) -> Self {
+        let mut watches = JoinSet::new();
+        let mut follow = |master: &String| {
+            let (sender, receiver) = watch::channel(Standing::default());
+            watches.spawn(masters::follow(master.clone(), sender));
+            receiver
+        };
+        let standings = masters.iter().map(&mut follow).collect();
+        Self { standings, requests, rules: Arc::new(rules), links: 0, _watches: watches }
+    }
+
+    /// One link after another, always to whoever leads in the highest term.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let (term, channel) = self.leader_above(None).await;
+            self.links += 1;
+            let link = self.links;
+            let session = Session { link, requests: self.requests.clone(), rules: self.rules.clone() };
+            let began = Instant::now();
+            let end = tokio::select! {
+                end = session.run(channel) => Some(end),
+                _ = self.leader_above(Some(term)) => None,
+            };
+            self.tell(Request::Input(Input::LinkClosed { link })).await;
+            match end {
+                Some(end) => tracing::info!(link, term, end = %end, "the link to the leader ended"),
+                None => tracing::info!(link, term, "a newer leader is there"),
+            }
+            if began.elapsed() > masters::BACKOFF_MAX {
+                backoff.reset();
+            }
+            // Whoever leads in a newer term is gone to at once; the same one is not run into again and again.
+            if self.best().is_none_or(|(newest, _)| newest <= term) {
+                tokio::select! {
+                    () = backoff.pause() => {}
+                    _ = self.leader_above(Some(term)) => {}
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, request: Request) {
+        // The runner outlives its follower; if it is gone there is nobody to tell.
+        let _ = self.requests.send(request).await;
+    }
+
+    fn best(&self) -> Option<(u64, Channel)> {
+        let leading = self.standings.iter().filter_map(|standing| standing.borrow().leads.clone());
+        leading.max_by_key(|(term, _)| *term)
+    }
+
+    /// Waits for a master that leads in a higher term than `term`.
+    async fn leader_above(&mut self, term: Option<u64>) -> (u64, Channel) {
+        loop {
+            self.standings.iter_mut().for_each(|standing| {
+                standing.borrow_and_update();
+            });
+            if let Some(best) = self.best().filter(|(newest, _)| term.is_none_or(|term| *newest > term)) {
+                return best;
+            }
+            any_change(&mut self.standings).await;
+        }
+    }
+}
+
+/// Waits until one of the masters says something new.
+async fn any_change(standings: &mut [watch::Receiver<Standing>]) {
+    let mut changes: Vec<_> = standings.iter_mut().map(|standing| Box::pin(standing.changed())).collect();
+    std::future::poll_fn(|context| {
+        let ready = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+        if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+/// One link.
+struct Session {
+    link: u64,
+    requests: mpsc::Sender<Request>,
+    rules: Arc<Rules>,
+}
+
+impl Session {
+    async fn run(self, channel: Channel) -> LinkEnd {
+        match self.talk(channel).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn talk(self, channel: Channel) -> Result<std::convert::Infallible, LinkEnd> {
+        let (sender, receiver) = mpsc::channel(OUTGOING_MAX);
+        let (open, mut given_up) = oneshot::channel();
+        let pongs = sender.downgrade();
+        self.tell(Request::LinkOpened { link: self.link, sender, open }).await?;
+        let mut client = AgentLinkClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        metrics::counter!(crate::metrics::LINKS).increment(1);
+        let opening = client.connect(ReceiverStream::new(receiver));
+        let opened = timeout(FIRST_WORD_TIMEOUT, opening).await.map_err(|_| LinkEnd::NoAnswer)??;
+        let mut stream = opened.into_inner();
+        let first = timeout(FIRST_WORD_TIMEOUT, next(&mut stream)).await.map_err(|_| LinkEnd::NoAnswer)??;
+        let (mut message, mut silence) = (first, SILENCE_MAX);
+        loop {
+            silence = announced_silence(&message).unwrap_or(silence);
+            self.take(message, &pongs).await?;
+            message = tokio::select! {
+                message = timeout(silence, next(&mut stream)) => message.map_err(|_| LinkEnd::Silent)??,
+                _ = &mut given_up => return Err(LinkEnd::GivenUp),
+            };
+        }
+    }
+
+    async fn take(&self, message: ToAgent, pongs: &mpsc::WeakSender<FromAgent>) -> Result<(), LinkEnd> {
+        let kind = message.kind.ok_or(WireError("kind"))?;
+        if let to_agent::Kind::Ping(ping) = &kind {
+            let pong = FromAgent { kind: Some(from_agent::Kind::Pong(Pong { number: ping.number })) };
+            let sender = pongs.upgrade().ok_or(LinkEnd::GivenUp)?;
+            return sender.try_send(pong).map_err(|_| LinkEnd::GivenUp);
+        }
+        if let to_agent::Kind::Dismissed(dismissed) = &kind {
+            tracing::error!(reason = %dismissed.reason, "the masters dismissed this agent");
+        }
+        let fence = wire::fence_from(message.fence.as_ref().ok_or(WireError("fence"))?)?;
+        let Some(message) = wire::master_message(kind, &self.rules)? else {
+            return Ok(());
+        };
+        self.tell(Request::Input(Input::Master { link: self.link, fence, message })).await
+    }
+
+    async fn tell(&self, request: Request) -> Result<(), LinkEnd> {
+        self.requests.send(request).await.map_err(|_| LinkEnd::GivenUp)
+    }
+}
+
+/// How much silence the leader calls too much.
+fn announced_silence(message: &ToAgent) -> Option<Duration> {
+    match &message.kind {
+        Some(to_agent::Kind::Attached(attached)) if attached.silence_ms_max > 0 => {
+            Some(Duration::from_millis(attached.silence_ms_max.into()))
+        }
+        _ => None,
+    }
+}
+
+async fn next(stream: &mut Streaming<ToAgent>) -> Result<ToAgent, LinkEnd> {
+    stream.message().await?.ok_or(LinkEnd::Ended)
+}

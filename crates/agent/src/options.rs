@@ -1,0 +1,183 @@
+//! What an operator can set. Validated once, when the agent is made.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Longest time that executors may take to come back after a restart (Mesos' bound).
+pub const REREGISTRATION_TIMEOUT_MS_MAX: u64 = 15_000;
+
+/// Options of an agent. Durations are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Client addresses (`host:port`) of the masters, all of them or any of them that stay reachable.
+    pub masters: Vec<String>,
+    /// Where the agent's own HTTP API listens; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// Needed to listen on anything but loopback, because the API has no authentication.
+    pub allow_remote: bool,
+    /// The name by which others reach this machine; the listening address if unset.
+    pub hostname: Option<String>,
+    /// Checkpoints and sandboxes; locked while an agent uses it.
+    pub work_dir: PathBuf,
+    /// `name(role):value;…`; what it does not name (cpus, mem, disk, ports) is taken from the machine.
+    pub resources: Option<String>,
+    /// `name:value;…`
+    pub attributes: Option<String>,
+    /// Role of resources that name none.
+    pub default_role: String,
+    /// The program that has the subcommands `command-executor` and `executor-launcher`; this program if unset.
+    pub executor_program: Option<PathBuf>,
+    /// From the start of an executor to its SUBSCRIBE, or it is killed.
+    pub executor_registration_timeout_ms: u64,
+    /// From the agent's restart to an executor's SUBSCRIBE, or it is killed; at most 15 s.
+    pub executor_reregistration_timeout_ms: u64,
+    /// From SHUTDOWN to SIGKILL, unless the executor's description says otherwise.
+    pub executor_shutdown_grace_ms: u64,
+    /// How long executors wait for an agent that is gone.
+    pub recovery_timeout_ms: u64,
+    /// First interval after which an unacknowledged update is sent again.
+    pub update_repeat_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            masters: vec!["127.0.0.1:5050".to_owned()],
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5051)),
+            allow_remote: false,
+            hostname: None,
+            work_dir: PathBuf::from("/var/lib/mesarch/agent"),
+            resources: None,
+            attributes: None,
+            default_role: "*".to_owned(),
+            executor_program: None,
+            executor_registration_timeout_ms: 60_000,
+            executor_reregistration_timeout_ms: 2_000,
+            executor_shutdown_grace_ms: 5_000,
+            recovery_timeout_ms: 900_000,
+            update_repeat_ms: 10_000,
+        }
+    }
+}
+
+/// Why options are refused. Each names the option.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidOptions {
+    /// Nobody to follow.
+    #[error("masters: at least one host:port is needed")]
+    NoMasters,
+    /// Not an address.
+    #[error("masters: {0:?} is not host:port")]
+    BadMaster(String),
+    /// Would let anybody on the network run commands here.
+    #[error(
+        "listen: {0} is reachable from outside and the API has no authentication; say allow-remote if that is wanted"
+    )]
+    Remote(SocketAddr),
+    /// Relative paths would change with the current folder.
+    #[error("work-dir: {0} is not an absolute path")]
+    RelativeWorkDir(PathBuf),
+    /// Outside of what makes sense.
+    #[error("{option}: {value} ms is not between {min} and {max}")]
+    Duration {
+        /// Which.
+        option: &'static str,
+        /// Given.
+        value: u64,
+        /// Least.
+        min: u64,
+        /// Most.
+        max: u64,
+    },
+    /// Not in the form of resources.
+    #[error("resources: {0}")]
+    Resources(String),
+    /// Not in the form of attributes.
+    #[error("attributes: {0}")]
+    Attributes(String),
+}
+
+impl Options {
+    /// Judges everything that can be judged without touching the machine.
+    pub fn validate(&self) -> Result<(), InvalidOptions> {
+        if self.masters.is_empty() {
+            return Err(InvalidOptions::NoMasters);
+        }
+        if let Some(bad) = self.masters.iter().find(|master| !is_address(master)) {
+            return Err(InvalidOptions::BadMaster(bad.clone()));
+        }
+        if !self.listen.ip().is_loopback() && !self.allow_remote {
+            return Err(InvalidOptions::Remote(self.listen));
+        }
+        if !self.work_dir.is_absolute() {
+            return Err(InvalidOptions::RelativeWorkDir(self.work_dir.clone()));
+        }
+        self.durations().into_iter().try_for_each(|(option, value, min, max)| {
+            let fits = (min..=max).contains(&value);
+            fits.then_some(()).ok_or(InvalidOptions::Duration { option, value, min, max })
+        })
+    }
+
+    fn durations(&self) -> [(&'static str, u64, u64, u64); 5] {
+        const DAY: u64 = 86_400_000;
+        [
+            ("executor-registration-timeout", self.executor_registration_timeout_ms, 100, DAY),
+            (
+                "executor-reregistration-timeout",
+                self.executor_reregistration_timeout_ms,
+                100,
+                REREGISTRATION_TIMEOUT_MS_MAX,
+            ),
+            ("executor-shutdown-grace-period", self.executor_shutdown_grace_ms, 0, DAY),
+            ("recovery-timeout", self.recovery_timeout_ms, 1_000, 30 * DAY),
+            ("update-repeat", self.update_repeat_ms, 10, 600_000),
+        ]
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Options)) -> Option<String> {
+        let mut options = Options::default();
+        change(&mut options);
+        options.validate().err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_good() {
+        assert_eq!(refusal(|_| {}), None);
+    }
+
+    #[test]
+    fn what_is_refused_names_the_option() {
+        let check = |change: fn(&mut Options), option: &str| {
+            let text = refusal(change).expect("refused");
+            assert!(text.starts_with(option), "{text}");
+        };
+        check(|it| it.masters.clear(), "masters");
+        check(|it| it.masters.push("host".into()), "masters");
+        check(|it| it.masters.push("host:0".into()), "masters");
+        check(|it| it.listen = "0.0.0.0:5051".parse().unwrap(), "listen");
+        check(|it| it.work_dir = "relative".into(), "work-dir");
+        check(|it| it.executor_reregistration_timeout_ms = 15_001, "executor-reregistration-timeout");
+    }
+
+    #[test]
+    fn a_remote_address_is_fine_when_it_is_wanted() {
+        let remote =
+            |it: &mut Options| (it.listen, it.allow_remote) = ("0.0.0.0:5051".parse().unwrap(), true);
+        assert_eq!(refusal(remote), None);
+    }
+}

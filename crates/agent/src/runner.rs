@@ -1,0 +1,372 @@
+//! The one place that performs what the core decides, in its order.
+//!
+//! Requests are taken in batches: the core takes a step for each, the records of all of them are written and synced as
+//! one batch, and only then are the effects performed, in order. While the disk works the next batch gathers, so the
+//! number of syncs grows with the disk's speed and not with the load.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use mesarch_agent_core::{
+    self as core, ExecutorEvent, Input, Now, Output, Record, Resume, Run, RunPhase, ToMaster,
+};
+use mesarch_mesos_v1::ContentType;
+use mesarch_proto::{
+    link::{FromAgent, from_agent},
+    mesos::v1::{
+        AgentId, ContainerId, ExecutorInfo, FrameworkId, FrameworkInfo, KillPolicy, TaskId, TaskInfo,
+        executor::{Call, Event, call, event},
+    },
+};
+use mesarch_types::{Millis, WallMillis};
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    checkpoint::{Checkpoint, CheckpointError},
+    containerizer::posix::Posix,
+    http::state,
+    metrics,
+    requests::{CallRefusal, EventStream, Request},
+    streams::Streams,
+    wire::{self, Speaker},
+};
+
+/// Most requests whose records share one sync.
+const BATCH_MAX: usize = 256;
+
+/// What the runner is made of.
+pub(crate) struct Runner {
+    pub(crate) core: core::Agent,
+    /// Away only while it is being written.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) clock: Clock,
+    pub(crate) requests: mpsc::Receiver<Request>,
+    pub(crate) streams: Streams,
+    pub(crate) posix: Posix,
+    pub(crate) speaker: Speaker,
+    pub(crate) link: Option<OpenLink>,
+    /// Decided and not yet performed.
+    pub(crate) outputs: Vec<Output>,
+    /// Since when no leader has listened.
+    pub(crate) detached: Option<Instant>,
+}
+
+/// The newest link.
+pub(crate) struct OpenLink {
+    number: u64,
+    sender: mpsc::Sender<FromAgent>,
+    _open: oneshot::Sender<()>,
+}
+
+/// Milliseconds since the start, and wall time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: Millis(millis(self.0.elapsed())), wall: WallMillis(millis(wall)) }
+    }
+
+    fn at(&self, mono: Millis) -> tokio::time::Instant {
+        (self.0 + std::time::Duration::from_millis(mono.0)).into()
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why the runner ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunnerEnd {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("the masters dismissed this agent")]
+    Dismissed,
+    #[error("a part of the agent ended unexpectedly")]
+    Broken,
+}
+
+impl Runner {
+    /// Serves requests until something ends it. Cancelling it between two of them loses nothing that was promised.
+    pub(crate) async fn run(mut self) -> Result<std::convert::Infallible, RunnerEnd> {
+        self.adopt();
+        self.flush().await?;
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            let wake = self.core.next_wake().map(|wake| self.clock.at(wake));
+            let timer = async {
+                match wake {
+                    Some(wake) => tokio::time::sleep_until(wake).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                taken = self.requests.recv_many(&mut batch, BATCH_MAX) => {
+                    if taken == 0 {
+                        return Err(RunnerEnd::Broken);
+                    }
+                }
+                () = timer => self.step(Input::Timer),
+            }
+            batch.drain(..).for_each(|request| self.take(request));
+            self.flush().await?;
+            if self.core.dismissed_and_idle() {
+                return Err(RunnerEnd::Dismissed);
+            }
+        }
+    }
+
+    /// Finds the runs of an earlier agent again, or finds out that they ended.
+    fn adopt(&self) {
+        let earlier = self.core.runs().filter(|view| view.phase != RunPhase::Starting);
+        earlier.for_each(|view| self.posix.adopt(view.run));
+    }
+
+    fn step(&mut self, input: Input) {
+        let outputs = self.core.step(self.clock.now(), input);
+        self.outputs.extend(outputs);
+    }
+
+    fn take(&mut self, request: Request) {
+        // Whoever asked and is gone before the answer does not need it.
+        match request {
+            Request::Input(input) => self.step(input),
+            Request::LinkOpened { link, sender, open } => {
+                self.link = Some(OpenLink { number: link, sender, _open: open });
+                self.step(Input::LinkOpened { link });
+            }
+            Request::Subscribe { call, content_type, reply } => {
+                let _ = reply.send(self.subscribe(*call, content_type));
+            }
+            Request::Call { call, reply } => {
+                let _ = reply.send(self.call(*call));
+            }
+            Request::StreamClosed { run, stream } => {
+                if self.streams.closed(&run, stream) {
+                    self.step(Input::ExecutorStreamClosed { run });
+                }
+            }
+            Request::Heartbeat { run, stream } => {
+                if self.streams.is_present(&run, stream) {
+                    self.streams.send(&run, &of(event::Type::Heartbeat));
+                }
+            }
+            Request::State { reply } => {
+                let _ = reply.send(Arc::new(state::render(&self.core, &self.speaker.identity)));
+            }
+        }
+    }
+
+    fn subscribe(&mut self, call: Call, content_type: ContentType) -> Result<EventStream, CallRefusal> {
+        let (run, _) = self.run_of(&call)?;
+        let subscribe = call.subscribe.unwrap_or_default();
+        let now = self.clock.now().wall;
+        let complete = |update: call::Update| self.speaker.renderer.complete(update.status, &run, now).ok();
+        let resume = Resume {
+            tasks: subscribe
+                .unacknowledged_tasks
+                .iter()
+                .map(|task| task.task_id.value.as_str().into())
+                .collect(),
+            updates: subscribe.unacknowledged_updates.into_iter().filter_map(complete).collect(),
+        };
+        let stream = self.streams.open(&run, content_type);
+        self.step(Input::ExecutorSubscribed { run, resume });
+        Ok(stream)
+    }
+
+    fn call(&mut self, call: Call) -> Result<(), CallRefusal> {
+        let (run, phase) = self.run_of(&call)?;
+        if matches!(phase, RunPhase::Starting | RunPhase::Recovering) {
+            return Err(CallRefusal::NotSubscribed);
+        }
+        if let Some(update) = call.update {
+            let now = self.clock.now().wall;
+            // Judged at the door already: what cannot be completed has no uuid or no known state.
+            if let Ok(update) = self.speaker.renderer.complete(update.status, &run, now) {
+                self.step(Input::ExecutorUpdate { run, update });
+            }
+        } else if let Some(message) = call.message {
+            self.step(Input::ExecutorMessage { executor: run.key(), data: message.data });
+        }
+        Ok(())
+    }
+
+    fn run_of(&self, call: &Call) -> Result<(Run, RunPhase), CallRefusal> {
+        let framework = mesarch_types::FrameworkId::from(call.framework_id.value.as_str());
+        let executor = mesarch_types::ExecutorId::from(call.executor_id.value.as_str());
+        if !self.core.durable().frameworks.contains_key(&framework) {
+            return Err(CallRefusal::UnknownFramework);
+        }
+        let view = self.core.run(&framework, &executor).ok_or(CallRefusal::UnknownExecutor)?;
+        Ok((view.run, view.phase))
+    }
+
+    /// First the disk, then the world.
+    async fn flush(&mut self) -> Result<(), RunnerEnd> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let stored = |output: &Output| match output {
+            Output::Persist(record) => Some(record.clone()),
+            _ => None,
+        };
+        let records: Vec<Record> = outputs.iter().filter_map(stored).collect();
+        if !records.is_empty() {
+            self.store(records).await?;
+        }
+        self.perform(outputs);
+        self.measure();
+        Ok(())
+    }
+
+    async fn store(&mut self, records: Vec<Record>) -> Result<(), RunnerEnd> {
+        let mut checkpoint = self.checkpoint.take().ok_or(RunnerEnd::Broken)?;
+        let compact = checkpoint.wants_compaction().then(|| self.core.snapshot());
+        let began = Instant::now();
+        let written = tokio::task::spawn_blocking(move || {
+            // The snapshot holds these records as well.
+            let written = match compact {
+                Some(all) => checkpoint.compact(&all),
+                None => checkpoint.append(&records),
+            };
+            written.map(|()| checkpoint)
+        });
+        self.checkpoint = Some(written.await.map_err(|_| RunnerEnd::Broken)??);
+        ::metrics::histogram!(metrics::CHECKPOINT_SECONDS).record(began.elapsed().as_secs_f64());
+        self.speaker.renderer.agent = self.core.id().cloned();
+        Ok(())
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>) {
+        let mut messages = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Persist(_) => {}
+                Output::StartExecutor(start) => {
+                    ::metrics::counter!(metrics::LAUNCHES).increment(1);
+                    if let Some(agent) = self.core.id() {
+                        self.posix.start(agent.clone(), *start);
+                    }
+                }
+                Output::KillExecutor(run) => self.posix.kill(&run),
+                Output::ToExecutor(run, event) => self.tell_executor(&run, event),
+                Output::ToMaster(message) => self.queue(&mut messages, message),
+                Output::CloseLink { link, why } => {
+                    tracing::warn!(link, %why, "giving up a link");
+                    self.link.take_if(|open| open.number == link);
+                }
+            }
+        }
+        self.send(messages);
+    }
+
+    fn queue(&self, messages: &mut Vec<from_agent::Kind>, message: ToMaster) {
+        if matches!(message, ToMaster::Update { .. }) {
+            ::metrics::counter!(metrics::UPDATES_SENT).increment(1);
+        }
+        let next = self.speaker.message(message);
+        let rest = match messages.last_mut() {
+            Some(last) => wire::merge(last, next),
+            None => Some(next),
+        };
+        messages.extend(rest);
+    }
+
+    /// A leader that does not read fast enough loses the link; everything is told again on the next one.
+    fn send(&mut self, messages: Vec<from_agent::Kind>) {
+        for kind in messages {
+            let Some(link) = &self.link else { return };
+            if link.sender.try_send(FromAgent { kind: Some(kind) }).is_err() {
+                tracing::warn!(link = link.number, "giving up a link that does not take messages");
+                self.link = None;
+            }
+        }
+    }
+
+    fn tell_executor(&mut self, run: &Run, event: ExecutorEvent) {
+        match self.event(run, event) {
+            Ok(event) => self.streams.send(run, &event),
+            Err(error) => {
+                // These bytes were read when they came; the executor would wait for ever for what it cannot be told.
+                tracing::error!(executor = %run.executor, %error, "an event cannot be made");
+                self.streams.close(run);
+            }
+        }
+    }
+
+    fn event(&self, run: &Run, event: ExecutorEvent) -> Result<Event, prost::DecodeError> {
+        let task_id = |task: mesarch_types::TaskId| TaskId { value: task.to_string() };
+        let event = match event {
+            ExecutorEvent::Subscribed => {
+                let subscribed = Some(self.subscribed(run)?);
+                Event { subscribed, ..of(event::Type::Subscribed) }
+            }
+            ExecutorEvent::Launch(info) => {
+                let launch = Some(event::Launch { task: TaskInfo::decode(info)? });
+                Event { launch, ..of(event::Type::Launch) }
+            }
+            ExecutorEvent::Kill(task, policy) => {
+                let policy = if policy.is_empty() { None } else { Some(KillPolicy::decode(policy)?) };
+                let kill = Some(event::Kill { task_id: task_id(task), kill_policy: policy });
+                Event { kill, ..of(event::Type::Kill) }
+            }
+            ExecutorEvent::Acknowledged(task, uuid) => {
+                let acknowledged =
+                    Some(event::Acknowledged { task_id: task_id(task), uuid: wire::uuid_to(uuid) });
+                Event { acknowledged, ..of(event::Type::Acknowledged) }
+            }
+            ExecutorEvent::Message(data) => {
+                Event { message: Some(event::Message { data }), ..of(event::Type::Message) }
+            }
+            ExecutorEvent::Shutdown => of(event::Type::Shutdown),
+        };
+        Ok(event)
+    }
+
+    fn subscribed(&self, run: &Run) -> Result<event::Subscribed, prost::DecodeError> {
+        let durable = self.core.durable();
+        let executor = durable.runs.get(&run.key()).map(|facts| facts.spec.info.clone()).unwrap_or_default();
+        let framework = durable.frameworks.get(&run.framework).map(|facts| facts.spec.info.clone());
+        let framework_id = Some(FrameworkId { value: run.framework.to_string() });
+        let mut agent_info = self.speaker.identity.info.clone();
+        agent_info.id = self.core.id().map(|id| AgentId { value: id.to_string() });
+        Ok(event::Subscribed {
+            executor_info: ExecutorInfo {
+                framework_id: framework_id.clone(),
+                ..ExecutorInfo::decode(executor)?
+            },
+            framework_info: FrameworkInfo {
+                id: framework_id,
+                ..FrameworkInfo::decode(framework.unwrap_or_default())?
+            },
+            agent_info,
+            container_id: Some(ContainerId { value: run.container.to_string(), ..Default::default() }),
+        })
+    }
+
+    fn measure(&mut self) {
+        let attached = self.core.attached();
+        if attached && let Some(since) = self.detached.take() {
+            ::metrics::histogram!(metrics::ATTACH_SECONDS).record(since.elapsed().as_secs_f64());
+            tracing::info!(agent = ?self.core.id(), "attached to the leader");
+        }
+        if !attached {
+            self.detached.get_or_insert_with(Instant::now);
+        }
+        ::metrics::gauge!(metrics::ATTACHED).set(f64::from(u8::from(attached)));
+        ::metrics::gauge!(metrics::EXECUTORS).set(self.core.durable().runs.len() as f64);
+        ::metrics::gauge!(metrics::TASKS).set(self.core.durable().tasks.len() as f64);
+    }
+}
+
+fn of(kind: event::Type) -> Event {
+    Event { r#type: Some(kind as i32), ..Default::default() }
+}

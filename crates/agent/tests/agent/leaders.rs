@@ -1,0 +1,67 @@
+//! Leaders come and go.
+
+use mesarch_proto::{
+    link::{from_agent, to_agent},
+    mesos::v1::TaskState::*,
+};
+
+use crate::{
+    master::{Master, status},
+    process::{Process, shell},
+};
+
+#[tokio::test]
+async fn the_agent_goes_to_a_new_leader_and_tells_what_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, mut second) = (Master::leading(1).await, Master::start().await);
+    let _agent = Process::start(dir.path(), &[&first, &second]).await;
+    first.attach().await;
+    first.run(&shell("t", "exec sleep 1000"), 1).await;
+    let starting = first.update().await;
+    first.follow(2);
+    second.lead(2);
+    let from_agent::Kind::Attach(attach) = second.attach().await else { panic!("it is known by now") };
+    assert_eq!((attach.listed.len(), attach.highest.unwrap().term), (1, 1));
+    assert!(first.ends().await, "the link to the old leader ends");
+    let again = second.update().await;
+    assert_eq!(again.status, starting.status);
+    second.acknowledge(&again).await;
+    assert_eq!(status(&second.update().await).state(), TaskRunning);
+}
+
+#[tokio::test]
+async fn a_leader_of_an_earlier_term_is_not_obeyed() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(5).await);
+    let _agent = Process::start(dir.path(), &[&master]).await;
+    master.attach().await;
+    master.run(&shell("t", "exec sleep 1000"), 1).await;
+    master.goes_through(&[TaskStarting, TaskRunning]).await;
+    master.send_in(4, to_agent::Kind::ShutdownFramework(Default::default())).await;
+    assert!(master.ends().await, "the link is given up");
+    let from_agent::Kind::Attach(attach) = master.attach().await else { panic!("comes back") };
+    assert_eq!(attach.highest.unwrap().term, 5);
+}
+
+#[tokio::test]
+async fn a_broken_link_is_opened_again_and_pings_are_answered() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let _agent = Process::start(dir.path(), &[&master]).await;
+    master.attach().await;
+    master.hang_up();
+    assert!(matches!(master.attach().await, from_agent::Kind::Attach(_)));
+    master.send(to_agent::Kind::Ping(mesarch_proto::link::Ping { number: 9 })).await;
+    let from_agent::Kind::Pong(pong) = master.next().await else { panic!("answers") };
+    assert_eq!(pong.number, 9);
+}
+
+#[tokio::test]
+async fn without_an_answer_to_its_registration_the_agent_asks_with_the_same_nonce() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let agent = Process::start(dir.path(), &[&master]).await;
+    let from_agent::Kind::Register(first) = master.hello().await else { panic!("registers") };
+    master.hang_up();
+    let from_agent::Kind::Register(second) = master.hello().await else { panic!("registers again") };
+    let _agent = agent.restart().await;
+    let from_agent::Kind::Register(third) = master.hello().await else { panic!("registers again") };
+    assert_eq!((&first.nonce, &first.nonce), (&second.nonce, &third.nonce));
+}

@@ -1,0 +1,10 @@
+//! A whole agent, with real processes, real HTTP and a real link, against a master that does as it is told.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod executor_api;
+mod leaders;
+mod master;
+mod process;
+mod restarts;
+mod tasks;

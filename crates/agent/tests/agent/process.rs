@@ -1,0 +1,117 @@
+//! An agent in a runtime of its own, so that it can die at any moment and leave everything behind as a dead process does.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use mesarch_agent::{Agent, Options, StartError};
+use mesarch_proto::mesos::v1::{AgentId, CommandInfo, TaskId, TaskInfo};
+use tokio::{runtime::Runtime, time::Instant};
+
+use crate::master::{AGENT, DEADLINE, Master};
+
+pub(crate) struct Process {
+    runtime: Option<Runtime>,
+    pub(crate) address: SocketAddr,
+    options: Options,
+    /// Another agent goes on with the executors.
+    succeeded: bool,
+}
+
+impl Process {
+    pub(crate) async fn start(work_dir: &Path, masters: &[&Master]) -> Self {
+        Self::start_with(work_dir, masters, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(work_dir: &Path, masters: &[&Master], change: fn(&mut Options)) -> Self {
+        let mut options = Options {
+            masters: masters.iter().map(|master| master.address.to_string()).collect(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            work_dir: work_dir.to_owned(),
+            executor_program: Some(env!("CARGO_BIN_EXE_mesarch-test-executor").into()),
+            executor_reregistration_timeout_ms: 15_000,
+            ..Options::default()
+        };
+        change(&mut options);
+        Self::launch(options).await
+    }
+
+    async fn launch(mut options: Options) -> Self {
+        let agent = until(|| started(&options)).await;
+        options.listen = agent.address();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime
+            .spawn(async move { agent.run(std::future::pending()).await.expect("runs until it is killed") });
+        Self { runtime: Some(runtime), address: options.listen, options, succeeded: false }
+    }
+
+    /// Dies at once, and a new agent starts in its place.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.die();
+        self.succeeded = true;
+        Self::launch(self.options.clone()).await
+    }
+
+    fn die(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.die();
+        if !self.succeeded {
+            end_executors(&self.options.work_dir);
+        }
+    }
+}
+
+/// Executors outlive their agent; they must not outlive the test.
+fn end_executors(work_dir: &Path) {
+    let notes = std::fs::read_dir(work_dir.join("meta/runs")).into_iter().flatten().flatten();
+    let notes = notes.filter_map(|note| std::fs::read_to_string(note.path()).ok());
+    for session in notes.filter_map(|note| note.split(' ').next().map(str::to_owned)) {
+        kill_session(&session);
+    }
+}
+
+/// SIGKILL for all of an executor's session.
+pub(crate) fn kill_session(leader: &str) {
+    std::process::Command::new("pkill").args(["-KILL", "-s", leader]).status().expect("pkill runs");
+}
+
+/// None while the agent before it still holds the folder or the port.
+fn started(options: &Options) -> Option<Agent> {
+    match Agent::new(options.clone()) {
+        Ok(agent) => Some(agent),
+        Err(StartError::WorkDir(_) | StartError::Listen { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Waits for a condition.
+pub(crate) async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "the condition never held");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn shell(task: &str, line: &str) -> TaskInfo {
+    TaskInfo {
+        name: task.into(),
+        task_id: TaskId { value: task.into() },
+        agent_id: AgentId { value: AGENT.into() },
+        command: Some(CommandInfo { value: Some(line.into()), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn lines(path: &Path) -> usize {
+    std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}

@@ -1,0 +1,96 @@
+//! Who leads, as another master than the leader tells: a leader whose machine died closes no connection.
+
+use std::time::Duration;
+
+use mesarch_proto::link::WatchLeaderRequest;
+use mesarch_proto::link::agent_link_client::AgentLinkClient;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tonic::transport::Endpoint;
+
+use crate::backoff::Backoff;
+use crate::http::CONNECT_MAX;
+
+/// A watched master is asked for a sign of life this often, and given as long to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// The longest pause between two tries to watch.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What a master said about who leads; nobody if `leader` is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) term: u64,
+    /// `host:port`, as the leader advertises itself.
+    pub(super) leader: String,
+}
+
+/// The newest report, kept up to date in the background until dropped.
+#[derive(Debug)]
+pub(super) struct LeaderWatch {
+    pub(super) reports: watch::Receiver<Report>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for LeaderWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl LeaderWatch {
+    /// Watches one of these masters, another one when it breaks off or leads itself. Alone, a master is not watched.
+    pub(super) fn start(masters: Vec<String>) -> Self {
+        let (sender, reports) = watch::channel(Report::default());
+        Self { reports, task: tokio::spawn(run(masters, sender)) }
+    }
+}
+
+async fn run(masters: Vec<String>, reports: watch::Sender<Report>) {
+    let mut backoff = Backoff::up_to(PAUSE_MAX);
+    // Wherever this process starts, so that frameworks spread over the masters.
+    let start = rand::random_range(0..masters.len().max(1));
+    for master in masters.iter().cycle().skip(start).take_while(|_| masters.len() > 1) {
+        match follow(master, &reports, &mut backoff).await {
+            Ok(()) => {}
+            // Masters of another make have no such service; heartbeats must do.
+            Err(error) if error.code() == tonic::Code::Unimplemented => break,
+            Err(error) => tracing::debug!(%master, %error, "the watch on the leader broke"),
+        }
+        sleep(backoff.next()).await;
+    }
+    // The session waits for reports: the sender must live as long as it does.
+    reports.closed().await;
+}
+
+/// Hands on what `master` reports, until it breaks off or leads itself.
+async fn follow(
+    master: &str,
+    reports: &watch::Sender<Report>,
+    backoff: &mut Backoff,
+) -> Result<(), tonic::Status> {
+    let endpoint = Endpoint::from_shared(format!("http://{master}"))
+        .map_err(|error| tonic::Status::internal(error.to_string()))?
+        .connect_timeout(CONNECT_MAX)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    let channel = endpoint.connect().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+    let mut changes = AgentLinkClient::new(channel).watch_leader(WatchLeaderRequest {}).await?.into_inner();
+    while let Some(change) = changes.message().await? {
+        backoff.reset();
+        reports.send_if_modified(|newest| {
+            let newer =
+                (change.term, &change.leader) != (newest.term, &newest.leader) && change.term >= newest.term;
+            if newer {
+                *newest = Report { term: change.term, leader: change.leader };
+            }
+            newer
+        });
+        if change.here {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! The scheduler API behind its protocols: HTTP and gRPC decode, call in here, and translate the answer.
+
+mod accept;
+mod reconcile;
+mod subscribe;
+
+#[cfg(test)]
+mod reconcile_test;
+
+use std::{sync::Arc, time::Duration};
+
+use mesarch_consensus::Unresolved;
+use mesarch_mesos_v1::scheduler::InvalidCall;
+use mesarch_proto::{
+    link,
+    mesos::v1::scheduler::{Call, call, call::Type},
+};
+use mesarch_state::{
+    Command, Outcome,
+    command::{
+        AcknowledgeUpdates, Acknowledgement, DeclineOffers, ExecutorKey, FrameworkRoles, Refuse, RequestKill,
+        Teardown,
+    },
+    outcome::Refusal,
+};
+use mesarch_types::{
+    AgentId, FrameworkId, Millis, OfferId, REFUSE_DEFAULT, REFUSE_MAX, Role, TaskId, UpdateUuid,
+};
+use prost::Message;
+
+use crate::{
+    app::App,
+    clock::wall_now,
+    events,
+    leader::{PlaceError, Placed, Session},
+    link_messages,
+    machine::Answer,
+    metrics, specs,
+    streams::Stream,
+};
+
+pub(crate) use subscribe::{Subscription, subscribe};
+
+/// How long an answer waits for its command to be decided. A call that takes longer has an unknown outcome.
+const DECISION_WAIT: Duration = Duration::from_secs(30);
+
+/// Why a call is refused. Unless the text says otherwise, nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The call's form.
+    #[error("Failed to validate scheduler::Call: {0}")]
+    Invalid(#[from] InvalidCall),
+    /// SUBSCRIBE gets its stream id; it does not bring one.
+    #[error("Subscribe calls should not include the 'Mesos-Stream-Id' header")]
+    StreamIdOnSubscribe,
+    /// No such framework, or it was removed.
+    #[error("Framework cannot be found")]
+    UnknownFramework,
+    /// It has no stream here.
+    #[error("Framework is not subscribed")]
+    NotSubscribed,
+    /// Which stream the call belongs to is not said.
+    #[error("All non-subscribe calls should include the 'Mesos-Stream-Id' header")]
+    NoStreamId,
+    /// The stream was replaced.
+    #[error(
+        "The stream ID included in this request didn't match the stream ID currently associated with the framework"
+    )]
+    WrongStreamId,
+    /// The call's type is UNKNOWN.
+    #[error("Received 'UNKNOWN' call")]
+    UnknownType,
+    /// Part of the API that is not there yet.
+    #[error("not implemented: {0}")]
+    NotImplemented(String),
+    /// More tasks than one call may launch.
+    #[error("{tasks} tasks in one ACCEPT are more than {max}")]
+    TooManyTasks {
+        /// In the call.
+        tasks: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// More than one log entry may hold.
+    #[error("the call of {bytes} bytes is larger than {max} bytes")]
+    TooLarge {
+        /// As it would be in the log.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// No place in the queue in time.
+    #[error("the leader is too busy; nothing was done, try again")]
+    Busy,
+    /// This master does not lead any more.
+    #[error("this master does not lead any more; nothing was done")]
+    NotLeader,
+    /// The one case in which something may have been done.
+    #[error("the outcome of the call is unknown: it may have been carried out")]
+    Unknown,
+}
+
+impl From<PlaceError> for CallError {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            PlaceError::NotLeader => Self::NotLeader,
+            PlaceError::Busy => Self::Busy,
+            PlaceError::TooLarge { bytes, max } => Self::TooLarge { bytes, max },
+        }
+    }
+}
+
+/// Waits until a command is decided.
+pub(crate) async fn decided(placed: &Placed) -> Result<Answer, CallError> {
+    match tokio::time::timeout(DECISION_WAIT, placed.resolved()).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(Unresolved::NotCommitted)) => Err(CallError::NotLeader),
+        Ok(Err(Unresolved::Unknown)) | Err(_) => Err(CallError::Unknown),
+    }
+}
+
+/// One admitted call.
+struct Caller<'a> {
+    app: &'a App,
+    session: &'a Session,
+    stream: Arc<Stream>,
+}
+
+/// Carries out a call other than SUBSCRIBE whose form is valid. An answer means: committed, or for those calls whose
+/// loss is repaired by itself, in its place in the queue.
+pub(crate) async fn submit(
+    app: &App,
+    session: &Session,
+    call: Call,
+    kind: Type,
+    stream_id: Option<&str>,
+) -> Result<(), CallError> {
+    let stream = admit(app, &call, stream_id)?;
+    metrics::called(kind);
+    let caller = Caller { app, session, stream };
+    match kind {
+        Type::Teardown => caller.teardown().await,
+        Type::Accept => caller.accept(present(call.accept, "accept")?).await,
+        Type::Decline => caller.decline(present(call.decline, "decline")?).await,
+        Type::Revive => caller.revive(call.revive.unwrap_or_default().roles).await,
+        Type::Suppress => caller.suppress(call.suppress.unwrap_or_default().roles).await,
+        Type::Kill => caller.kill(present(call.kill, "kill")?).await,
+        Type::Shutdown => caller.shutdown(present(call.shutdown, "shutdown")?).await,
+        Type::Acknowledge => caller.acknowledge(present(call.acknowledge, "acknowledge")?).await,
+        Type::Reconcile => caller.reconcile(present(call.reconcile, "reconcile")?).await,
+        Type::Message => {
+            caller.message(present(call.message, "message")?);
+            Ok(())
+        }
+        Type::Request => {
+            tracing::debug!(framework = %caller.stream.framework, "REQUEST is accepted and ignored");
+            Ok(())
+        }
+        Type::UpdateFramework
+        | Type::AcceptInverseOffers
+        | Type::DeclineInverseOffers
+        | Type::AcknowledgeOperationStatus
+        | Type::ReconcileOperations => Err(CallError::NotImplemented(kind.as_str_name().to_owned())),
+        Type::Unknown => Err(CallError::UnknownType),
+        // Handled before, by everyone who calls this.
+        Type::Subscribe => Err(CallError::Invalid(InvalidCall::NoType)),
+    }
+}
+
+fn present<T>(message: Option<T>, name: &'static str) -> Result<T, CallError> {
+    message.ok_or(CallError::Invalid(InvalidCall::Missing(name)))
+}
+
+/// The framework's stream, if the call may speak for it.
+fn admit(app: &App, call: &Call, stream_id: Option<&str>) -> Result<Arc<Stream>, CallError> {
+    let id = call.framework_id.as_ref().ok_or(CallError::Invalid(InvalidCall::Missing("framework_id")))?;
+    let id = FrameworkId::from(id.value.as_str());
+    let published = app.newest();
+    let framework = published.state.framework(&id).ok_or(CallError::UnknownFramework)?;
+    let (current, epoch) =
+        framework.stream().filter(|_| framework.is_connected()).ok_or(CallError::NotSubscribed)?;
+    let given = stream_id.ok_or(CallError::NoStreamId)?;
+    if given != current.as_str() {
+        return Err(CallError::WrongStreamId);
+    }
+    app.streams.get(&id).filter(|stream| stream.epoch == epoch).ok_or(CallError::NotSubscribed)
+}
+
+impl Caller<'_> {
+    fn framework(&self) -> FrameworkId {
+        self.stream.framework.clone()
+    }
+
+    /// Puts the command into the queue, behind all earlier calls of the framework.
+    async fn place(&self, command: Command) -> Result<Placed, CallError> {
+        let encoded = command.encode();
+        let mut last = self.stream.calls.lock().await;
+        let placed = self.session.place_encoded(encoded).await?;
+        *last = Some(placed.clone());
+        Ok(placed)
+    }
+
+    /// Commits the command.
+    async fn commit(&self, command: Command) -> Result<Outcome, CallError> {
+        let placed = self.place(command).await?;
+        let answer = decided(&placed).await?;
+        if let Outcome::Refused(refusal) = &answer.outcome {
+            tracing::debug!(framework = %self.stream.framework, %refusal, "a call had no effect");
+        }
+        Ok(answer.outcome)
+    }
+
+    async fn teardown(&self) -> Result<(), CallError> {
+        self.commit(Command::Teardown(Teardown { framework: self.framework() })).await.map(drop)
+    }
+
+    async fn decline(&self, decline: call::Decline) -> Result<(), CallError> {
+        let command = DeclineOffers {
+            framework: self.framework(),
+            offers: offer_ids(decline.offer_ids),
+            refuse: refuse(decline.filters.as_ref()),
+        };
+        self.place(Command::DeclineOffers(command)).await.map(drop)
+    }
+
+    async fn revive(&self, roles: Vec<String>) -> Result<(), CallError> {
+        self.place(Command::Revive(self.roles(roles))).await.map(drop)
+    }
+
+    async fn suppress(&self, roles: Vec<String>) -> Result<(), CallError> {
+        self.place(Command::Suppress(self.roles(roles))).await.map(drop)
+    }
+
+    /// A role that is not the framework's, or not one at all, makes `apply` drop the whole call, as in Mesos.
+    fn roles(&self, roles: Vec<String>) -> FrameworkRoles {
+        FrameworkRoles { framework: self.framework(), roles: roles.into_iter().map(Role::from).collect() }
+    }
+
+    async fn kill(&self, kill: call::Kill) -> Result<(), CallError> {
+        let task = TaskId::from(kill.task_id.value);
+        let agent = kill.agent_id.map(|id| AgentId::from(id.value));
+        let command = RequestKill {
+            framework: self.framework(),
+            task: task.clone(),
+            agent: agent.clone(),
+            policy: kill.kill_policy.map(|policy| policy.encode_to_vec().into()),
+        };
+        if self.commit(Command::RequestKill(command)).await? == Outcome::Refused(Refusal::UnknownTask) {
+            self.answer(&[(task, agent)]);
+        }
+        Ok(())
+    }
+
+    async fn shutdown(&self, shutdown: call::Shutdown) -> Result<(), CallError> {
+        let key = ExecutorKey {
+            framework: self.framework(),
+            agent: shutdown.agent_id.value.into(),
+            executor: shutdown.executor_id.value.into(),
+        };
+        self.commit(Command::RequestShutdown(key)).await.map(drop)
+    }
+
+    async fn acknowledge(&self, acknowledge: call::Acknowledge) -> Result<(), CallError> {
+        let uuid = UpdateUuid::try_from(acknowledge.uuid.as_ref())
+            .map_err(|_| CallError::Invalid(InvalidCall::BadUuid(acknowledge.uuid.len())))?;
+        let item = Acknowledgement {
+            framework: self.framework(),
+            agent: acknowledge.agent_id.value.into(),
+            task: acknowledge.task_id.value.into(),
+            uuid,
+        };
+        self.place(Command::AcknowledgeUpdates(AcknowledgeUpdates { items: vec![item] })).await.map(drop)
+    }
+
+    /// Best effort: an agent that is away, or slow, does not get it.
+    fn message(&self, message: call::Message) {
+        let published = self.app.newest();
+        let agent =
+            published.state.agent(&AgentId::from(message.agent_id.value)).filter(|agent| agent.is_attached());
+        let Some(agent) = agent else { return };
+        let message = link::SchedulerMessage {
+            framework: self.stream.framework.to_string(),
+            executor: message.executor_id.value,
+            data: message.data,
+        };
+        let message = link_messages::scheduler_message(&published.state, self.session.term, message);
+        self.app.links.send(agent.link, message);
+    }
+
+    /// Answers from a state that holds all earlier calls of the framework.
+    async fn reconcile(&self, reconcile: call::Reconcile) -> Result<(), CallError> {
+        let last = self.stream.calls.lock().await.clone();
+        if let Some(last) = last {
+            decided(&last).await?;
+        }
+        let asked = reconcile.tasks.into_iter();
+        let asked = asked.map(|task| (task.task_id.value.into(), task.agent_id.map(|id| id.value.into())));
+        self.answer(&asked.collect::<Vec<_>>());
+        Ok(())
+    }
+
+    fn answer(&self, asked: &[(TaskId, Option<AgentId>)]) {
+        let published = self.app.newest();
+        for status in reconcile::answers(&published.state, &self.stream.framework, asked, wall_now()) {
+            self.stream.push(events::update(status), None);
+        }
+    }
+}
+
+fn offer_ids(ids: Vec<mesarch_proto::mesos::v1::OfferId>) -> Vec<OfferId> {
+    ids.into_iter().map(|id| OfferId::from(id.value)).collect()
+}
+
+/// How long the rest is not wanted: 5 s if nothing, or nonsense, is said; at most a year.
+fn refuse(filters: Option<&mesarch_proto::mesos::v1::Filters>) -> Refuse {
+    let seconds = filters.map_or(REFUSE_DEFAULT.0 as f64 / 1000.0, |filters| filters.refuse_seconds());
+    let duration = if seconds >= 0.0 { specs::millis(seconds) } else { REFUSE_DEFAULT };
+    Refuse { duration: duration.min(REFUSE_MAX).max(Millis::ZERO) }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesarch_proto::mesos::v1::Filters;
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_five_seconds_by_default_and_a_year_at_most() {
+        let check = |filters: Option<Option<f64>>, expect: u64| {
+            let filters = filters.map(|refuse_seconds| Filters { refuse_seconds });
+            assert_eq!(refuse(filters.as_ref()).duration, Millis(expect), "{filters:?}");
+        };
+        check(None, 5000);
+        check(Some(None), 5000);
+        check(Some(Some(0.0)), 0);
+        check(Some(Some(1.5)), 1500);
+        check(Some(Some(-1.0)), 5000);
+        check(Some(Some(f64::NAN)), 5000);
+        check(Some(Some(f64::INFINITY)), REFUSE_MAX.0);
+    }
+}

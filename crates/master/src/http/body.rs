@@ -1,0 +1,56 @@
+//! Request bodies, bounded, and streams of events.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use mesarch_mesos_v1::{
+    ContentType,
+    recordio::{self, RECORD_BYTES_MAX},
+};
+
+use crate::streams::Events;
+
+/// Largest body of a call, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = RECORD_BYTES_MAX;
+/// How long a client may take to send a body.
+const BODY_WAIT: Duration = Duration::from_secs(60);
+
+/// Why a body cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("the body is larger than {BODY_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("the body did not come in time")]
+    TooSlow,
+    #[error("the body could not be read")]
+    Broken,
+}
+
+/// Reads a whole body.
+pub(super) async fn read(body: Body) -> Result<Bytes, BodyError> {
+    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
+    match tokio::time::timeout(BODY_WAIT, whole).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => Err(BodyError::TooLarge),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_) => Err(BodyError::TooSlow),
+    }
+}
+
+/// A scheduler's events. Each record is one frame of the body, and so one HTTP chunk: some clients take a chunk for
+/// exactly one record.
+pub(super) fn events(events: Events, content_type: ContentType) -> Body {
+    Body::from_stream(stream::unfold(events, move |mut events| async move {
+        let event = events.next().await?;
+        Some((Ok::<_, Infallible>(recordio::encode_message(content_type, &*event)), events))
+    }))
+}
+
+/// One event and the end.
+pub(super) fn single(event: crate::events::Event, content_type: ContentType) -> Body {
+    let record = recordio::encode_message(content_type, &event);
+    Body::from_stream(stream::iter([Ok::<_, Infallible>(record)]))
+}

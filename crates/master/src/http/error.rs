@@ -1,0 +1,50 @@
+//! Refusals in HTTP: one table for calls, and the few that have no call.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::calls::CallError;
+
+/// A refusal with its reason as plain text.
+pub(super) fn text(status: StatusCode, reason: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(reason.to_owned()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// 501 for what is not there yet.
+pub(super) fn not_implemented(what: &str) -> Response<Body> {
+    text(StatusCode::NOT_IMPLEMENTED, &format!("not implemented: {what}"))
+}
+
+/// 405: the v1 APIs take POST only.
+pub(super) fn method_not_allowed() -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Expecting one of { 'POST' }");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+/// Status of a refused call.
+pub(super) fn status(error: &CallError) -> StatusCode {
+    match error {
+        CallError::Invalid(_)
+        | CallError::StreamIdOnSubscribe
+        | CallError::UnknownFramework
+        | CallError::NoStreamId
+        | CallError::WrongStreamId => StatusCode::BAD_REQUEST,
+        CallError::NotSubscribed => StatusCode::FORBIDDEN,
+        CallError::TooManyTasks { .. } | CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        CallError::UnknownType | CallError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+        CallError::Busy | CallError::NotLeader | CallError::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// A refused call.
+pub(super) fn of_call(error: &CallError) -> Response<Body> {
+    text(status(error), &error.to_string())
+}

@@ -1,0 +1,466 @@
+//! `/state`, `/frameworks` and `/slaves`: agents, frameworks and offers.
+
+use std::collections::BTreeMap;
+
+use mesarch_mesos_v1::convert::{ResourceForm, resources_to_v1};
+use mesarch_proto::{json::Json, mesos::v1};
+use mesarch_state::{
+    State,
+    command::AgentSpec,
+    model::{Agent, Executor, Framework, Offer, UnreachableAgent},
+};
+use mesarch_types::{FrameworkCapability, FrameworkId, Millis, WallMillis, resource::Resources};
+use prost::Message;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    numbers::{Amounts, Attributes, seconds},
+    tasks::{self, TaskView},
+};
+use crate::{app::App, leader::Session, master_info::API_VERSION};
+
+/// A protobuf message in its JSON form.
+pub(super) type Raw = Box<RawValue>;
+
+/// Writes a message; none if it cannot be JSON, which the writer excludes.
+pub(super) fn raw<M: Json>(message: &M) -> Option<Raw> {
+    let mut bytes = Vec::new();
+    message.write_json(&mut bytes);
+    RawValue::from_string(String::from_utf8(bytes).ok()?).ok()
+}
+
+#[derive(Serialize)]
+pub(super) struct StateView<'a> {
+    version: &'static str,
+    mesarch_version: &'static str,
+    build_date: &'static str,
+    build_time: f64,
+    build_user: &'static str,
+    start_time: f64,
+    elected_time: f64,
+    id: String,
+    pid: String,
+    hostname: String,
+    capabilities: [&'static str; 1],
+    activated_slaves: f64,
+    deactivated_slaves: f64,
+    unreachable_slaves: f64,
+    leader: String,
+    leader_info: LeaderView,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cluster: &'a str,
+    flags: BTreeMap<&'static str, String>,
+    slaves: Vec<SlaveView<'a>>,
+    recovered_slaves: [(); 0],
+    frameworks: Vec<FrameworkView<'a>>,
+    completed_frameworks: Vec<FrameworkView<'a>>,
+    orphan_tasks: [(); 0],
+    unregistered_frameworks: [(); 0],
+}
+
+#[derive(Serialize)]
+struct LeaderView {
+    id: String,
+    pid: String,
+    port: u16,
+    hostname: String,
+}
+
+pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> StateView<'a> {
+    let facts = app.facts();
+    let active = state.agents().filter(|agent| agent.is_active()).count();
+    let counts = state.counts();
+    StateView {
+        version: API_VERSION,
+        mesarch_version: env!("CARGO_PKG_VERSION"),
+        build_date: "",
+        build_time: 0.0,
+        build_user: "",
+        start_time: seconds(app.started),
+        elected_time: seconds(session.since),
+        id: facts.id(),
+        pid: facts.pid(),
+        hostname: facts.host().to_owned(),
+        capabilities: ["AGENT_UPDATE"],
+        activated_slaves: active as f64,
+        deactivated_slaves: (counts.agents - active) as f64,
+        unreachable_slaves: counts.unreachable_agents as f64,
+        leader: facts.pid(),
+        leader_info: LeaderView {
+            id: facts.id(),
+            pid: facts.pid(),
+            port: facts.port(),
+            hostname: facts.host().to_owned(),
+        },
+        cluster: &app.options.cluster,
+        flags: flags(app),
+        slaves: state.agents().map(|agent| slave(agent, false)).collect(),
+        recovered_slaves: [],
+        frameworks: state.frameworks().map(|framework| registered(state, framework)).collect(),
+        completed_frameworks: completed(state, None).collect(),
+        orphan_tasks: [],
+        unregistered_frameworks: [],
+    }
+}
+
+/// Those settings that have a flag of Mesos' as their like.
+fn flags(app: &App) -> BTreeMap<&'static str, String> {
+    let options = &app.options;
+    let duration = |ms: u64| match ms % 1000 {
+        0 => format!("{}secs", ms / 1000),
+        _ => format!("{ms}ms"),
+    };
+    BTreeMap::from([
+        ("agent_ping_timeout", duration(options.agent_ping_timeout_ms)),
+        ("agent_reregister_timeout", duration(options.agent_reregister_timeout_ms)),
+        ("allocation_interval", duration(options.allocation_interval_ms)),
+        ("authenticate_agents", "false".to_owned()),
+        ("authenticate_http_frameworks", "false".to_owned()),
+        ("hostname", app.facts.host().to_owned()),
+        ("max_agent_ping_timeouts", options.max_agent_ping_timeouts.to_string()),
+        ("port", app.facts.port().to_string()),
+        ("work_dir", options.data_dir.display().to_string()),
+    ])
+}
+
+#[derive(Serialize)]
+pub(super) struct FrameworksView<'a> {
+    frameworks: Vec<FrameworkView<'a>>,
+    completed_frameworks: Vec<FrameworkView<'a>>,
+    unregistered_frameworks: [(); 0],
+}
+
+pub(super) fn frameworks<'a>(state: &'a State, only: Option<&'a str>) -> FrameworksView<'a> {
+    let wanted = |framework: &&Framework| only.is_none_or(|only| framework.id.as_str() == only);
+    FrameworksView {
+        frameworks: state.frameworks().filter(wanted).map(|framework| registered(state, framework)).collect(),
+        completed_frameworks: completed(state, only).collect(),
+        unregistered_frameworks: [],
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SlavesView<'a> {
+    slaves: Vec<SlaveView<'a>>,
+    recovered_slaves: [(); 0],
+}
+
+pub(super) fn slaves<'a>(state: &'a State, only: Option<&str>) -> SlavesView<'a> {
+    let wanted = |agent: &&Agent| only.is_none_or(|only| agent.id.as_str() == only);
+    let slaves = state.agents().filter(wanted).map(|agent| slave(agent, true)).collect();
+    SlavesView { slaves, recovered_slaves: [] }
+}
+
+#[derive(Serialize)]
+pub(super) struct SlaveView<'a> {
+    id: &'a str,
+    hostname: &'a str,
+    port: u16,
+    attributes: Attributes<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<Raw>,
+    pid: String,
+    registered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reregistered_time: Option<f64>,
+    resources: Amounts,
+    used_resources: Amounts,
+    offered_resources: Amounts,
+    reserved_resources: BTreeMap<String, Amounts>,
+    unreserved_resources: Amounts,
+    active: bool,
+    deactivated: bool,
+    version: &'a str,
+    capabilities: Vec<&'static str>,
+    #[serde(flatten)]
+    full: Option<FullResources>,
+}
+
+/// What `/slaves` says beside `/state`.
+#[derive(Serialize)]
+struct FullResources {
+    reserved_resources_full: BTreeMap<String, Vec<Raw>>,
+    unreserved_resources_full: Vec<Raw>,
+    used_resources_full: Vec<Raw>,
+    offered_resources_full: Vec<Raw>,
+}
+
+fn slave(agent: &Agent, full: bool) -> SlaveView<'_> {
+    let AgentSpec { hostname, port, total, attributes, capabilities, version, info } = &agent.spec;
+    let info = v1::AgentInfo::decode(info.clone()).unwrap_or_default();
+    SlaveView {
+        id: agent.id.as_str(),
+        hostname,
+        port: *port,
+        attributes: Attributes(attributes),
+        domain: info.domain.as_ref().and_then(raw),
+        pid: format!("slave(1)@{hostname}:{port}"),
+        registered_time: seconds(agent.registered),
+        reregistered_time: agent.reregistered.map(seconds),
+        resources: Amounts::of([total]),
+        used_resources: Amounts::of(agent.ledger.used().values()),
+        offered_resources: Amounts::of(agent.ledger.offered().values()),
+        reserved_resources: reserved(total)
+            .into_iter()
+            .map(|(role, it)| (role, Amounts::of([&it])))
+            .collect(),
+        unreserved_resources: Amounts::of([&total.unreserved()]),
+        active: agent.is_active(),
+        deactivated: false,
+        version,
+        capabilities: capabilities.iter().map(|capability| capability.name()).collect(),
+        full: full.then(|| full_resources(agent)),
+    }
+}
+
+fn reserved(total: &Resources) -> BTreeMap<String, Resources> {
+    let roles = total.iter().filter_map(|resource| resource.reserved_role().cloned());
+    let roles: std::collections::BTreeSet<_> = roles.collect();
+    roles.into_iter().map(|role| (role.to_string(), total.reserved_to(&role))).collect()
+}
+
+fn full_resources(agent: &Agent) -> FullResources {
+    let total = &agent.spec.total;
+    let held = |book: &BTreeMap<mesarch_state::model::Holder, Resources>| {
+        book.iter().flat_map(|((_, role), held)| raws(&held.allocated_to(role))).collect()
+    };
+    FullResources {
+        reserved_resources_full: reserved(total).into_iter().map(|(role, it)| (role, raws(&it))).collect(),
+        unreserved_resources_full: raws(&total.unreserved()),
+        used_resources_full: held(agent.ledger.used()),
+        offered_resources_full: held(agent.ledger.offered()),
+    }
+}
+
+fn raws(resources: &Resources) -> Vec<Raw> {
+    resources_to_v1(resources, ResourceForm::Both).iter().filter_map(raw).collect()
+}
+
+#[derive(Serialize)]
+pub(super) struct FrameworkView<'a> {
+    id: &'a str,
+    name: &'a str,
+    used_resources: Amounts,
+    offered_resources: Amounts,
+    capabilities: Vec<&'static str>,
+    hostname: String,
+    webui_url: String,
+    active: bool,
+    connected: bool,
+    recovered: bool,
+    user: &'a str,
+    failover_timeout: f64,
+    checkpoint: bool,
+    registered_time: f64,
+    unregistered_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    resources: Amounts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reregistered_time: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    tasks: Vec<TaskView<'a>>,
+    unreachable_tasks: Vec<TaskView<'a>>,
+    completed_tasks: Vec<TaskView<'a>>,
+    offers: Vec<OfferView<'a>>,
+    executors: Vec<ExecutorView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<Raw>>,
+    offer_constraints: Empty,
+}
+
+/// `{}`.
+#[derive(Default, Serialize)]
+struct Empty {}
+
+fn registered<'a>(state: &'a State, framework: &'a Framework) -> FrameworkView<'a> {
+    let used = used(state, framework);
+    let offers: Vec<&Offer> = framework.offers.iter().filter_map(|id| state.offer(id)).collect();
+    let offered = Amounts::of(offers.iter().map(|offer| &offer.resources));
+    let mut both = used.clone();
+    offers.iter().for_each(|offer| both.add(&offer.resources));
+    FrameworkView {
+        used_resources: used,
+        offered_resources: offered,
+        resources: both,
+        tasks: framework
+            .tasks
+            .iter()
+            .filter_map(|id| state.task(&framework.id, id))
+            .map(|task| tasks::view(task, None))
+            .collect(),
+        unreachable_tasks: unreachable_tasks(state, framework).collect(),
+        offers: offers.into_iter().map(offer).collect(),
+        executors: state.executors_of(&framework.id).map(executor).collect(),
+        ..bare(framework)
+    }
+}
+
+/// What the framework uses, over all agents where it has anything.
+fn used(state: &State, framework: &Framework) -> Amounts {
+    let tasks = framework.tasks.iter().filter_map(|id| state.task(&framework.id, id));
+    let live = tasks.filter(|task| !task.state.is_terminal()).map(|task| &task.spec.resources);
+    let executors = state.executors_of(&framework.id).map(|executor| &executor.spec.resources);
+    Amounts::of(live.chain(executors))
+}
+
+pub(super) fn unreachable_tasks<'a>(
+    state: &'a State,
+    framework: &'a Framework,
+) -> impl Iterator<Item = TaskView<'a>> {
+    let partition_aware = framework.is_partition_aware();
+    framework.unreachable.iter().filter_map(move |(task, agent)| {
+        let away: &UnreachableAgent = state.unreachable_agent(agent)?;
+        let task = away.tasks.get(&(framework.id.clone(), task.clone()))?;
+        let told = mesarch_types::TaskState::Unreachable;
+        let told = if partition_aware { told } else { told.for_partition_unaware() };
+        Some(tasks::view(task, Some(told)))
+    })
+}
+
+/// A framework by itself: as it is listed once it is gone.
+fn bare(framework: &Framework) -> FrameworkView<'_> {
+    let spec = &framework.spec;
+    let info = v1::FrameworkInfo::decode(spec.info.clone()).unwrap_or_default();
+    let multi_role = spec.capabilities.has(FrameworkCapability::MultiRole);
+    let roles: Vec<&str> = spec.roles.iter().map(|role| role.as_str()).collect();
+    FrameworkView {
+        id: framework.id.as_str(),
+        name: &spec.name,
+        used_resources: Amounts::default(),
+        offered_resources: Amounts::default(),
+        capabilities: spec.capabilities.iter().map(|capability| capability.name()).collect(),
+        hostname: info.hostname.unwrap_or_default(),
+        webui_url: info.webui_url.unwrap_or_default(),
+        active: framework.is_connected(),
+        connected: framework.is_connected(),
+        // Had a stream at an earlier leader and has not come back to this one yet.
+        recovered: framework.is_active() && !framework.is_connected(),
+        user: &spec.user,
+        failover_timeout: failover_seconds(spec.failover_timeout, info.failover_timeout),
+        checkpoint: spec.checkpoint,
+        registered_time: seconds(framework.registered),
+        unregistered_time: 0.0,
+        principal: spec.principal.as_deref(),
+        resources: Amounts::default(),
+        reregistered_time: framework.reregistered.map(seconds),
+        role: if multi_role { None } else { roles.first().copied() },
+        roles: multi_role.then_some(roles),
+        tasks: Vec::new(),
+        unreachable_tasks: Vec::new(),
+        completed_tasks: framework.completed.iter().map(|task| tasks::view(task, None)).collect(),
+        offers: Vec::new(),
+        executors: Vec::new(),
+        labels: info.labels.map(|labels| labels.labels.iter().filter_map(raw).collect()),
+        offer_constraints: Empty::default(),
+    }
+}
+
+/// As the framework said it, exactly; what decisions read is rounded to ms.
+fn failover_seconds(decided: Millis, said: Option<f64>) -> f64 {
+    said.unwrap_or(decided.0 as f64 / 1000.0)
+}
+
+fn completed<'a>(state: &'a State, only: Option<&'a str>) -> impl Iterator<Item = FrameworkView<'a>> {
+    let wanted = move |id: &FrameworkId| only.is_none_or(|only| id.as_str() == only);
+    let gone = state.removed_frameworks().filter(move |(id, _)| wanted(id));
+    gone.filter_map(|(_, removed)| Some((removed.record.as_deref()?, removed.wall)))
+        .map(|(framework, wall)| ended(bare(framework), wall))
+}
+
+fn ended(view: FrameworkView<'_>, at: WallMillis) -> FrameworkView<'_> {
+    FrameworkView {
+        active: false,
+        connected: false,
+        recovered: false,
+        unregistered_time: seconds(at),
+        ..view
+    }
+}
+
+#[derive(Serialize)]
+struct OfferView<'a> {
+    id: &'a str,
+    framework_id: &'a str,
+    allocation_info: RoleView<'a>,
+    slave_id: &'a str,
+    resources: Amounts,
+}
+
+#[derive(Serialize)]
+struct RoleView<'a> {
+    role: &'a str,
+}
+
+fn offer(offer: &Offer) -> OfferView<'_> {
+    OfferView {
+        id: offer.id.as_str(),
+        framework_id: offer.framework.as_str(),
+        allocation_info: RoleView { role: offer.role.as_str() },
+        slave_id: offer.agent.as_str(),
+        resources: Amounts::of([&offer.resources]),
+    }
+}
+
+#[derive(Serialize)]
+struct ExecutorView<'a> {
+    executor_id: &'a str,
+    name: String,
+    framework_id: &'a str,
+    command: CommandView,
+    resources: Amounts,
+    role: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<Vec<Raw>>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    slave_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct CommandView {
+    shell: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    argv: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<Raw>,
+    uris: Vec<UriView>,
+}
+
+#[derive(Serialize)]
+struct UriView {
+    value: String,
+    executable: bool,
+}
+
+fn executor(executor: &Executor) -> ExecutorView<'_> {
+    let info = v1::ExecutorInfo::decode(executor.spec.info.clone()).unwrap_or_default();
+    let kind = info.r#type.and_then(|number| v1::executor_info::Type::try_from(number).ok());
+    let command = info.command.unwrap_or_default();
+    ExecutorView {
+        executor_id: executor.key.executor.as_str(),
+        name: info.name.unwrap_or_default(),
+        framework_id: executor.key.framework.as_str(),
+        resources: Amounts::of([&executor.spec.resources]),
+        role: executor.role.as_str(),
+        labels: info.labels.map(|labels| labels.labels.iter().filter_map(raw).collect()),
+        kind: kind.map(|kind| kind.as_str_name()),
+        slave_id: executor.key.agent.as_str(),
+        command: CommandView {
+            shell: command.shell(),
+            environment: command.environment.as_ref().and_then(raw),
+            uris: command
+                .uris
+                .iter()
+                .map(|uri| UriView { value: uri.value.clone(), executable: uri.executable() })
+                .collect(),
+            value: command.value,
+            argv: command.arguments,
+        },
+    }
+}

@@ -1,0 +1,147 @@
+//! This master as leader: the task that drives the leader's mind for each term it wins, and what handlers hold of it.
+
+mod task;
+mod term;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use mesarch_consensus::{Handle, ProposeError, Unresolved};
+use mesarch_leader_core::Input;
+use mesarch_proto::mesos::v1::scheduler::Event;
+use mesarch_state::{Command, command::Link};
+use mesarch_types::WallMillis;
+use tokio::sync::mpsc;
+
+pub(crate) use task::{Deps, run};
+
+use crate::{machine::Answer, metrics, streams::Stream};
+
+/// Most inputs that wait for the leader task.
+pub(crate) const INBOX_MAX: usize = 4096;
+
+/// One term that this master leads, from its BeginTerm on.
+pub(crate) struct Session {
+    /// Proposals of this session are refused in any other term.
+    pub(crate) term: u64,
+    /// When it began. For display.
+    pub(crate) since: WallMillis,
+    inbox: mpsc::Sender<ToLeader>,
+    consensus: Handle<Answer>,
+    links: AtomicU64,
+}
+
+/// What the leader task is told from outside.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are inputs, and a box for each would cost more")]
+pub(crate) enum ToLeader {
+    /// For the leader's mind.
+    Input(Input),
+    /// A subscription was applied and its connection is ready.
+    Open {
+        /// Not yet visible to anybody.
+        stream: Arc<Stream>,
+        /// Its first event.
+        subscribed: Box<Event>,
+    },
+}
+
+/// A proposal that has its place in the log's order; resolves once that is decided. May be awaited by many, or nobody.
+#[derive(Clone)]
+pub(crate) struct Placed(Shared<BoxFuture<'static, Result<Answer, Unresolved>>>);
+
+/// Why a command was not proposed: nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlaceError {
+    /// This master does not lead in the session's term any more.
+    #[error("this master does not lead any more")]
+    NotLeader,
+    /// The queue was full for its whole deadline, or the node refuses new work.
+    #[error("the leader is too busy; nothing was done")]
+    Busy,
+    /// It does not fit into a log entry.
+    #[error("the command of {bytes} bytes is larger than {max} bytes")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+}
+
+impl Session {
+    fn new(term: u64, since: WallMillis, consensus: Handle<Answer>) -> (Arc<Self>, mpsc::Receiver<ToLeader>) {
+        let (inbox, messages) = mpsc::channel(INBOX_MAX);
+        let session = Self { term, since, inbox, consensus, links: AtomicU64::new(0) };
+        (Arc::new(session), messages)
+    }
+
+    /// Tells the leader something; whether it still leads.
+    pub(crate) async fn tell(&self, message: ToLeader) -> bool {
+        self.inbox.send(message).await.is_ok()
+    }
+
+    /// Waits until the session's term is over here.
+    pub(crate) async fn ended(&self) {
+        self.inbox.closed().await;
+    }
+
+    /// Names a new link of this term.
+    pub(crate) fn next_link(&self) -> Link {
+        Link { term: self.term, serial: self.links.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    /// Puts a command into the proposer's queue; waits at most the queue's own deadline for a place.
+    pub(crate) async fn place(&self, command: &Command) -> Result<Placed, PlaceError> {
+        self.place_encoded(command.encode()).await
+    }
+
+    /// [`Session::place`], of what [`Command::encode`] gave.
+    pub(crate) async fn place_encoded(&self, command: Bytes) -> Result<Placed, PlaceError> {
+        match self.consensus.propose(self.term, command).await {
+            Ok(ticket) => Ok(Placed(ticket.boxed().shared())),
+            Err(error) => Err(refused(&error)),
+        }
+    }
+}
+
+/// What a refusal of the proposer means for a caller.
+fn refused(error: &ProposeError) -> PlaceError {
+    match error {
+        ProposeError::NotLeader { .. } => PlaceError::NotLeader,
+        ProposeError::TooLarge { bytes, max } => PlaceError::TooLarge { bytes: *bytes, max: *max },
+        ProposeError::Busy | ProposeError::Full(_) | ProposeError::Stopped => {
+            metrics::busy();
+            PlaceError::Busy
+        }
+    }
+}
+
+impl Placed {
+    /// What came of it.
+    pub(crate) async fn resolved(&self) -> Result<Answer, Unresolved> {
+        self.0.clone().await
+    }
+}
+
+impl fmt::Debug for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Placed")
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session(term {})", self.term)
+    }
+}

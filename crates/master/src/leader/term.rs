@@ -1,0 +1,219 @@
+//! One term: inputs into the leader's mind, its outputs out of it, nothing decided here.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use mesarch_consensus::Unresolved;
+use mesarch_leader_core::{Input, Leader, Output, Ticket};
+use mesarch_state::Command;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{Deps, PlaceError, Placed, Session, ToLeader};
+use crate::{
+    clock::Clock,
+    effects::{WORK_MAX, Work},
+    machine::{Answer, AppliedEntry, Outlets},
+};
+
+/// While so many outputs wait to be carried out, no new inputs from outside are taken; while so many effects do, no
+/// applied entries either, and the log waits: the effects task waits for nobody, so it gets on.
+const BACKLOG_MAX: usize = 4096;
+/// The leader's mind is asked at least this often whether something is due.
+const IDLE_WAKE: Duration = Duration::from_secs(60);
+
+/// The leader's mind, and where its outputs wait.
+pub(super) struct Term {
+    leader: Leader,
+    session: Arc<Session>,
+    clock: Arc<Clock>,
+    outlets: Outlets,
+    inbox: mpsc::Receiver<ToLeader>,
+    proposals: VecDeque<(Ticket, Command)>,
+    /// The proposal that is waiting for its place; one at a time keeps them in order.
+    placing: Option<BoxFuture<'static, (Ticket, Result<Placed, PlaceError>)>>,
+    /// Proposals that have their place and are not decided.
+    open: FuturesUnordered<BoxFuture<'static, (Ticket, Result<Answer, Unresolved>)>>,
+    works: VecDeque<Work>,
+    outbound: mpsc::Sender<Work>,
+    effects: JoinHandle<()>,
+}
+
+/// One turn of the loop.
+enum Event {
+    Applied(AppliedEntry),
+    Answered(Ticket, Result<Answer, Unresolved>),
+    Placed(Ticket, Result<Placed, PlaceError>),
+    Told(ToLeader),
+    Room,
+}
+
+impl Term {
+    /// Lists the open work from exactly the state that `first` (BeginTerm) led to.
+    pub(super) fn begin(
+        deps: &Deps,
+        session: Arc<Session>,
+        inbox: mpsc::Receiver<ToLeader>,
+        first: &AppliedEntry,
+    ) -> Self {
+        let now = deps.clock.now();
+        let (leader, outputs) = Leader::begin(deps.config.clone(), &first.published.state, first.index, now);
+        let (outbound, works) = mpsc::channel(WORK_MAX);
+        let effects = tokio::spawn(deps.performer.clone().run(session.clone(), works));
+        let mut term = Self {
+            leader,
+            session,
+            clock: deps.clock.clone(),
+            outlets: deps.outlets.clone(),
+            inbox,
+            proposals: VecDeque::new(),
+            placing: None,
+            open: FuturesUnordered::new(),
+            works: VecDeque::new(),
+            outbound,
+            effects,
+        };
+        term.sort(outputs, Some(first.index));
+        term
+    }
+
+    /// Works until the feed ends. May be dropped while it waits.
+    pub(super) async fn run(&mut self, entries: &mut mpsc::Receiver<AppliedEntry>) {
+        loop {
+            self.place_next();
+            let wake = self.wake();
+            let has_room = self.works.len() + self.proposals.len() < BACKLOG_MAX;
+            let event = tokio::select! {
+                entry = entries.recv(), if self.works.len() < BACKLOG_MAX => match entry {
+                    Some(entry) => Event::Applied(entry),
+                    None => return,
+                },
+                Some((ticket, answer)) = self.open.next() => Event::Answered(ticket, answer),
+                (ticket, placed) = ready(&mut self.placing) => Event::Placed(ticket, placed),
+                Some(message) = self.inbox.recv(), if has_room => Event::Told(message),
+                Ok(_) = self.outbound.reserve(), if !self.works.is_empty() => Event::Room,
+                () = tokio::time::sleep_until(wake.into()) => Event::Told(ToLeader::Input(Input::Wake)),
+            };
+            self.handle(event);
+        }
+    }
+
+    /// Ends what the term began: nothing more goes out, and streams that were on their way in are closed.
+    pub(super) async fn end(self) {
+        let Self { mut inbox, outbound, effects, works, .. } = self;
+        drop(outbound);
+        if let Err(error) = effects.await {
+            tracing::error!(%error, "the effects task failed");
+        }
+        inbox.close();
+        let waiting = std::iter::from_fn(|| inbox.try_recv().ok()).filter_map(|message| match message {
+            ToLeader::Open { stream, .. } => Some(stream),
+            ToLeader::Input(_) => None,
+        });
+        let queued = works.into_iter().filter_map(|work| match work {
+            Work::Open { stream, .. } => Some(stream),
+            Work::Perform { .. } | Work::Send { .. } | Work::CloseLink { .. } => None,
+        });
+        waiting.chain(queued).for_each(|stream| stream.close(None));
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Applied(entry) => {
+                let AppliedEntry { index, changes, effects, .. } = entry;
+                self.step(Input::Applied { index, changes, effects }, Some(index));
+            }
+            Event::Answered(ticket, Ok(Answer { index, outcome })) => {
+                self.step(Input::Answered { ticket, outcome, index }, None);
+            }
+            // Decided by nobody any more: the term is over, and this loop with it.
+            Event::Answered(ticket, Err(error)) => {
+                tracing::debug!(?ticket, %error, "a proposal is unresolved")
+            }
+            Event::Placed(ticket, placed) => self.placed(ticket, placed),
+            Event::Told(ToLeader::Input(input)) => self.step(input, None),
+            Event::Told(ToLeader::Open { stream, subscribed }) => self.open_stream(stream, subscribed),
+            Event::Room => self.send_works(),
+        }
+    }
+
+    fn placed(&mut self, ticket: Ticket, placed: Result<Placed, PlaceError>) {
+        self.placing = None;
+        match placed {
+            Ok(placed) => {
+                self.open.push(async move { (ticket, placed.resolved().await) }.boxed());
+            }
+            Err(error) => {
+                tracing::debug!(?ticket, %error, "the leader's own proposal found no place");
+                self.step(Input::Lost { ticket }, None);
+            }
+        }
+    }
+
+    fn open_stream(&mut self, stream: Arc<crate::streams::Stream>, subscribed: Box<crate::events::Event>) {
+        let (framework, epoch) = (stream.framework.clone(), stream.epoch);
+        self.works.push_back(Work::Open { stream, subscribed });
+        self.step(Input::StreamOpened { framework, epoch }, None);
+    }
+
+    fn step(&mut self, input: Input, index: Option<u64>) {
+        let newest = self.outlets.newest();
+        let outputs = self.leader.step(&newest.state, self.clock.now(), input);
+        self.sort(outputs, index);
+    }
+
+    /// Puts outputs where they wait to be carried out. `index`: the entry that they follow from.
+    fn sort(&mut self, outputs: Vec<Output>, index: Option<u64>) {
+        let mut effects = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Propose { ticket, command } => self.proposals.push_back((ticket, command)),
+                Output::Perform(effect) => effects.push(effect),
+                Output::Send { link, message } => self.works.push_back(Work::Send { link, message }),
+                Output::CloseLink { link, reason } => self.works.push_back(Work::CloseLink { link, reason }),
+            }
+        }
+        if !effects.is_empty() {
+            self.works.push_back(Work::Perform { index, effects });
+        }
+        self.send_works();
+    }
+
+    fn send_works(&mut self) {
+        while let Some(work) = self.works.pop_front() {
+            match self.outbound.try_send(work) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(work) | mpsc::error::TrySendError::Closed(work)) => {
+                    self.works.push_front(work);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn place_next(&mut self) {
+        if self.placing.is_some() {
+            return;
+        }
+        let Some((ticket, command)) = self.proposals.pop_front() else {
+            return;
+        };
+        let session = self.session.clone();
+        self.placing = Some(async move { (ticket, session.place(&command).await) }.boxed());
+    }
+
+    fn wake(&self) -> Instant {
+        let latest = Instant::now() + IDLE_WAKE;
+        self.leader.next_wake().map_or(latest, |at| self.clock.instant_of(at).min(latest))
+    }
+}
+
+async fn ready<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

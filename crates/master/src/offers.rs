@@ -1,0 +1,73 @@
+//! Offers as frameworks are told them.
+
+use mesarch_mesos_v1::convert::{ResourceForm, attributes_to_v1, resource_to_v1};
+use mesarch_proto::mesos::v1;
+use mesarch_state::{
+    State,
+    model::{Agent, Framework, Offer},
+};
+use mesarch_types::{FrameworkCapability, resource::Resource};
+use prost::Message;
+
+/// Kept from frameworks: the agent's network isolation hands it out itself.
+const EPHEMERAL_PORTS: &str = "ephemeral_ports";
+
+/// An outstanding offer as its framework understands it; none if the offer or its agent is gone.
+pub(crate) fn of_state(state: &State, offer: &Offer) -> Option<v1::Offer> {
+    let (agent, framework) = (state.agent(&offer.agent)?, state.framework(&offer.framework)?);
+    Some(build(offer, agent, framework))
+}
+
+fn build(offer: &Offer, agent: &Agent, framework: &Framework) -> v1::Offer {
+    let executors = agent.executors.iter().filter(|(owner, _)| *owner == offer.framework);
+    let multi_role = framework.spec.capabilities.has(FrameworkCapability::MultiRole);
+    v1::Offer {
+        id: v1::OfferId { value: offer.id.to_string() },
+        framework_id: crate::events::framework_id(&offer.framework),
+        agent_id: crate::events::agent_id(&offer.agent),
+        hostname: agent.spec.hostname.to_string(),
+        url: Some(url(agent)),
+        // Our own encoding of what the agent said.
+        domain: v1::AgentInfo::decode(agent.spec.info.clone()).ok().and_then(|info| info.domain),
+        resources: resources(offer, framework),
+        attributes: attributes_to_v1(&agent.spec.attributes),
+        executor_ids: executors.map(|(_, id)| crate::events::executor_id(id)).collect(),
+        unavailability: None,
+        allocation_info: multi_role
+            .then(|| v1::resource::AllocationInfo { role: Some(offer.role.to_string()) }),
+    }
+}
+
+fn resources(offer: &Offer, framework: &Framework) -> Vec<v1::Resource> {
+    let capabilities = framework.spec.capabilities;
+    let form = match capabilities.has(FrameworkCapability::ReservationRefinement) {
+        true => ResourceForm::New,
+        false => ResourceForm::Old,
+    };
+    let multi_role = capabilities.has(FrameworkCapability::MultiRole);
+    let visible = |resource: &&Resource| &*resource.name != EPHEMERAL_PORTS;
+    let written =
+        offer.resources.iter().filter(visible).filter_map(|resource| resource_to_v1(resource, form));
+    written
+        .map(|resource| match multi_role {
+            true => resource,
+            false => v1::Resource { allocation_info: None, ..resource },
+        })
+        .collect()
+}
+
+/// Where the agent's own API is.
+pub(crate) fn url(agent: &Agent) -> v1::Url {
+    let host = &*agent.spec.hostname;
+    v1::Url {
+        scheme: "http".to_owned(),
+        address: v1::Address {
+            hostname: Some(host.to_owned()),
+            ip: host.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_string()),
+            port: i32::from(agent.spec.port),
+        },
+        path: Some("/slave(1)".to_owned()),
+        query: Vec::new(),
+        fragment: None,
+    }
+}

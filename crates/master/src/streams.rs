@@ -1,0 +1,188 @@
+//! The event streams of subscribed schedulers: bounded queues between the effects task and the connections.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use mesarch_proto::mesos::v1::scheduler::Event;
+use mesarch_state::command::OutboxPosition;
+use mesarch_types::{Epoch, FrameworkId};
+use tokio::sync::Notify;
+
+use crate::{
+    events,
+    leader::{Placed, Session, ToLeader},
+    metrics,
+    queue::{Pushed, Queue, QueueReader, queue},
+};
+
+/// Time between two HEARTBEATs; announced in SUBSCRIBED.
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// One subscription's stream. Lives until its connection ends or it is closed.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Whose.
+    pub(crate) framework: FrameworkId,
+    /// The subscription.
+    pub(crate) epoch: Epoch,
+    /// The last call that found a place in the proposer's queue. Holding the lock while placing keeps the calls of one
+    /// framework in order of arrival.
+    pub(crate) calls: tokio::sync::Mutex<Option<Placed>>,
+    queue: Queue,
+    /// Log index up to which its open work was listed when it opened.
+    listed: AtomicU64,
+    /// Told when the connection's side is gone.
+    gone: Notify,
+}
+
+/// The connection's side of a stream.
+#[derive(Debug)]
+pub(crate) struct Events {
+    queue: QueueReader,
+    stream: Arc<Stream>,
+    session: Arc<Session>,
+    /// Taken by the connection, to be reported with the next poll.
+    delivered: Option<OutboxPosition>,
+}
+
+impl Stream {
+    /// A stream and its connection's side. Nothing is sent before [`Streams::open`].
+    pub(crate) fn new(framework: FrameworkId, epoch: Epoch, session: Arc<Session>) -> (Arc<Self>, Events) {
+        let (queue, reader) = queue();
+        let stream = Arc::new(Self {
+            framework,
+            epoch,
+            calls: tokio::sync::Mutex::new(None),
+            queue,
+            listed: AtomicU64::new(0),
+            gone: Notify::new(),
+        });
+        let events = Events { queue: reader, stream: stream.clone(), session, delivered: None };
+        (stream, events)
+    }
+
+    /// Queues an event; a stream that overflows is closed. `outbox` is where the event came from, if from there.
+    pub(crate) fn push(&self, event: Event, outbox: Option<OutboxPosition>) {
+        if self.queue.push(event, outbox) == Pushed::Overflowed {
+            tracing::warn!(framework = %self.framework, "the scheduler reads too slowly: its stream is closed");
+            metrics::stream_overflowed();
+            self.gone.notify_one();
+        }
+    }
+
+    /// Whether effects of the entry at `index` were listed when the stream opened, and so need not be performed again.
+    pub(crate) fn has_listed(&self, index: u64) -> bool {
+        index <= self.listed.load(Ordering::Relaxed)
+    }
+
+    /// Says that everything owed up to the entry at `index` is queued.
+    pub(crate) fn listed_up_to(&self, index: u64) {
+        self.listed.store(index, Ordering::Relaxed);
+    }
+
+    /// Ends the stream after what is queued, with an ERROR event if there is something to say.
+    pub(crate) fn close(&self, error: Option<&str>) {
+        self.queue.end(error);
+        self.gone.notify_one();
+    }
+
+    /// Beats until the connection's side is gone or the stream is closed.
+    async fn beat(&self) {
+        let first = tokio::time::Instant::now() + HEARTBEAT_INTERVAL;
+        let mut ticks = tokio::time::interval_at(first, HEARTBEAT_INTERVAL);
+        loop {
+            tokio::select! {
+                () = self.gone.notified() => return,
+                _ = ticks.tick() => self.push(events::heartbeat(), None),
+            }
+        }
+    }
+}
+
+impl Events {
+    /// The next event; none once the stream has ended. The previous one counts as delivered by this call: the
+    /// connection has taken it.
+    pub(crate) async fn next(&mut self) -> Option<Box<Event>> {
+        if let Some(up_to) = self.delivered.take() {
+            let (framework, epoch) = (self.stream.framework.clone(), self.stream.epoch);
+            let input = mesarch_leader_core::Input::Delivered { framework, epoch, up_to };
+            self.session.tell(ToLeader::Input(input)).await;
+        }
+        let queued = self.queue.next().await?;
+        self.delivered = queued.outbox;
+        Some(queued.event)
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.stream.gone.notify_one();
+    }
+}
+
+/// All open streams of this master.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    by_framework: Mutex<HashMap<FrameworkId, Arc<Stream>>>,
+}
+
+impl Streams {
+    /// The framework's open stream.
+    pub(crate) fn get(&self, framework: &FrameworkId) -> Option<Arc<Stream>> {
+        self.lock().get(framework).cloned()
+    }
+
+    /// Opens a stream: `subscribed` is its first event, a HEARTBEAT follows at once. An older stream of the framework
+    /// ends. The leader is told when the connection is gone.
+    pub(crate) fn open(self: &Arc<Self>, stream: Arc<Stream>, session: Arc<Session>, subscribed: Event) {
+        let older = self.lock().insert(stream.framework.clone(), stream.clone());
+        if let Some(older) = older {
+            older.close(None);
+        }
+        stream.push(subscribed, None);
+        stream.push(events::heartbeat(), None);
+        metrics::streams_open(self.lock().len());
+        let streams = self.clone();
+        tokio::spawn(async move {
+            stream.beat().await;
+            streams.remove(&stream);
+            let (framework, epoch) = (stream.framework.clone(), stream.epoch);
+            session
+                .tell(ToLeader::Input(mesarch_leader_core::Input::StreamClosed { framework, epoch }))
+                .await;
+        });
+    }
+
+    /// Closes one subscription's stream, unless a newer one has taken its place.
+    pub(crate) fn close(&self, framework: &FrameworkId, epoch: Epoch, error: Option<&str>) {
+        if let Some(stream) = self.get(framework).filter(|stream| stream.epoch == epoch) {
+            self.remove(&stream);
+            stream.close(error);
+        }
+    }
+
+    /// Ends all streams, without an ERROR: their schedulers move on to the next leader.
+    pub(crate) fn close_all(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        all.into_values().for_each(|stream| stream.close(None));
+        metrics::streams_open(0);
+    }
+
+    fn remove(&self, stream: &Arc<Stream>) {
+        let mut streams = self.lock();
+        if streams.get(&stream.framework).is_some_and(|open| Arc::ptr_eq(open, stream)) {
+            streams.remove(&stream.framework);
+        }
+        metrics::streams_open(streams.len());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<FrameworkId, Arc<Stream>>> {
+        self.by_framework.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

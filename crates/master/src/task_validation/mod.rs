@@ -1,0 +1,149 @@
+//! Whether a TaskInfo may be launched, as far as that shows from itself, its offer's agent and its framework.
+//!
+//! The order of the rules is Mesos', and the first that is broken is told. What depends on other tasks (duplicate ids,
+//! what is left of the offers, another executor of the same id) is judged by `apply`.
+
+mod check;
+mod container;
+mod resources;
+
+#[cfg(test)]
+mod table_test;
+
+use std::sync::Arc;
+
+use mesarch_proto::mesos::v1::{self, executor_info};
+use mesarch_state::command::Launch;
+use mesarch_types::{AgentCapability, AgentId, FrameworkId, Role, TaskId, valid_text_id};
+use prost::Message;
+
+use crate::specs;
+
+/// Largest TaskInfo, in bytes of protobuf.
+pub(crate) const TASK_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a task is judged against.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// Who launches.
+    pub(crate) framework: FrameworkId,
+    /// The role of the offers.
+    pub(crate) role: Role,
+    /// The offers' agent, and whether it can limit tasks; none if the offers are not outstanding, and then `apply`
+    /// refuses them.
+    pub(crate) agent: Option<(AgentId, bool)>,
+}
+
+/// The broken rule, for the framework.
+type Rule = Result<(), String>;
+
+/// Judges one task; what goes into the log either way.
+pub(crate) fn judge(info: v1::TaskInfo, context: &Context) -> Launch {
+    let task = TaskId::from(info.task_id.value.as_str());
+    let invalid = |message: String| Launch::Invalid { task: task.clone(), message: Arc::from(message) };
+    if let Err(message) = validate(&info, context) {
+        return invalid(message);
+    }
+    match specs::task_spec(info, &context.framework, &context.role) {
+        Ok(spec) => Launch::Task(spec),
+        Err(error) => invalid(error.to_string()),
+    }
+}
+
+/// Whether an agent can limit what tasks use beyond their requests.
+pub(crate) fn can_limit(agent: &mesarch_state::model::Agent) -> bool {
+    agent.spec.capabilities.has(AgentCapability::TaskResourceLimits)
+}
+
+fn validate(info: &v1::TaskInfo, context: &Context) -> Rule {
+    validate_id("Task", &info.task_id.value)?;
+    if info.encoded_len() > TASK_BYTES_MAX {
+        return Err(format!("Task is larger than {TASK_BYTES_MAX} bytes"));
+    }
+    validate_agent(info, context)?;
+    validate_kill_policy(info.kill_policy.as_ref())?;
+    if info.max_completion_time.is_some_and(|time| time.nanoseconds < 0) {
+        return Err("Task's 'max_completion_time' must be non-negative".to_owned());
+    }
+    check::validate_check(info.check.as_ref())?;
+    check::validate_health_check(info.health_check.as_ref())?;
+    resources::validate_task(info, &context.role)?;
+    container::validate_command(info.command.as_ref())?;
+    container::validate_container(info.container.as_ref())?;
+    resources::validate_limits(info, context.agent.as_ref().is_none_or(|(_, can_limit)| *can_limit))?;
+    if info.command.is_some() == info.executor.is_some() {
+        return Err(
+            "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned()
+        );
+    }
+    if let Some(executor) = &info.executor {
+        validate_executor(executor, context)?;
+        resources::validate_together(info, executor)?;
+    }
+    match shares_cgroups(info.container.as_ref()) {
+        Some(false) => Err("Only tasks of a task group may set 'share_cgroups' to false".to_owned()),
+        Some(true) | None => Ok(()),
+    }
+}
+
+fn validate_id(what: &str, id: &str) -> Rule {
+    match valid_text_id(id) {
+        true => Ok(()),
+        false => Err(format!(
+            "{what} ID '{}' is invalid: it must be 1 to 255 bytes, without '/', '\\' and control characters, and not '.' or '..'",
+            id.escape_default()
+        )),
+    }
+}
+
+fn validate_agent(info: &v1::TaskInfo, context: &Context) -> Rule {
+    match &context.agent {
+        Some((agent, _)) if agent.as_str() != info.agent_id.value => Err(format!(
+            "Task uses invalid agent {} while agent {agent} is expected",
+            info.agent_id.value.escape_default()
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn validate_kill_policy(policy: Option<&v1::KillPolicy>) -> Rule {
+    match policy.and_then(|policy| policy.grace_period.as_ref()) {
+        Some(grace) if grace.nanoseconds < 0 => {
+            Err("Task's 'kill_policy.grace_period' must be non-negative".to_owned())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn validate_executor(executor: &v1::ExecutorInfo, context: &Context) -> Rule {
+    use executor_info::Type;
+    match executor.r#type.map(Type::try_from) {
+        None | Some(Ok(Type::Custom)) => {}
+        Some(Ok(Type::Default)) => return Err("'ExecutorInfo.type' must be CUSTOM for a LAUNCH".to_owned()),
+        Some(Ok(Type::Unknown) | Err(_)) => return Err("Unknown executor type".to_owned()),
+    }
+    if executor.command.is_none() {
+        return Err("'ExecutorInfo.command' must be set for CUSTOM executor".to_owned());
+    }
+    validate_id("Executor", &executor.executor_id.value)?;
+    if executor.shutdown_grace_period.is_some_and(|grace| grace.nanoseconds < 0) {
+        return Err("ExecutorInfo's 'shutdown_grace_period' must be non-negative".to_owned());
+    }
+    container::validate_command(executor.command.as_ref())?;
+    container::validate_container(executor.container.as_ref())?;
+    if shares_cgroups(executor.container.as_ref()) == Some(true) {
+        return Err("The 'share_cgroups' of an executor's container must not be true".to_owned());
+    }
+    match &executor.framework_id {
+        Some(id) if id.value != context.framework.as_str() => Err(format!(
+            "ExecutorInfo has an invalid FrameworkID (Actual: {} vs Expected: {})",
+            id.value.escape_default(),
+            context.framework
+        )),
+        Some(_) | None => resources::validate_executor(executor, &context.role),
+    }
+}
+
+fn shares_cgroups(container: Option<&v1::ContainerInfo>) -> Option<bool> {
+    container?.linux_info.as_ref()?.share_cgroups
+}
