@@ -1,0 +1,59 @@
+//! `mesarch-bench`: measurements of a running cluster, as a table for people or one JSON object for programs.
+//!
+//! **Contract.** Every figure is told with its conditions and the number of values behind it. Rates give one value per
+//! run. A try that failed or timed out is counted and sets exit status 1; it is never left out.
+//!
+//! **Must never do:** judge. Targets stand in the design, results with their conditions in `ops/benchmarks.md`.
+//!
+//! Start reading at `report.rs`, then at the bench of interest. The agents here are simulated (`sim_agent.rs`): they
+//! speak the real link over TCP and run nothing.
+
+mod cluster;
+mod decline;
+mod idle;
+mod launch;
+mod metrics;
+mod report;
+mod sim_agent;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "mesarch-bench",
+    version,
+    about = "Measures a fresh cluster of real masters on this machine"
+)]
+struct Cli {
+    /// Print one JSON object instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Launches per second and the time from ACCEPT to RUNNING, on simulated agents.
+    Launch(launch::Args),
+    /// As `launch`, told for whole life-cycles: launch, RUNNING, FINISHED, each acknowledged and committed.
+    Lifecycle(launch::Args),
+    /// The leader's cost while nothing happens, with all masters up and with one follower dead.
+    Idle(idle::Args),
+    /// The leader's cost while frameworks decline everything that agents have.
+    Decline(decline::Args),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let report = match cli.bench {
+        Bench::Launch(args) => launch::run("launch", args).await?,
+        Bench::Lifecycle(args) => launch::run("lifecycle", args).await?,
+        Bench::Idle(args) => idle::run(args).await?,
+        Bench::Decline(args) => decline::run(args).await?,
+    };
+    report.print(cli.json)
+}

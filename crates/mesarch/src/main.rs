@@ -1,0 +1,60 @@
+//! The one binary: `mesarch master | agent | dev | demo | run | get`.
+//!
+//! Each subcommand is a file in `commands/`: flags become the options of a service, and the service runs.
+//!
+//! **Must never do:** hold logic that a library could hold, or print anything but results on standard output.
+
+mod arguments;
+mod cluster;
+mod commands;
+mod duration;
+mod failure;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A highly available cluster manager: masters offer the resources of agents to frameworks, which run tasks on them.
+#[derive(Parser)]
+#[command(name = "mesarch", version, arg_required_else_help = true, after_help = arguments::EXAMPLES)]
+struct Cli {
+    /// What to log, on standard error: a level or target=level,… (default: $RUST_LOG, else info)
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Master(Box<commands::master::Arguments>),
+    Agent(Box<commands::agent::Arguments>),
+    Dev(commands::dev::Arguments),
+    Demo(commands::demo::Arguments),
+    Run(commands::run::Arguments),
+    Get(commands::get::Arguments),
+}
+
+fn main() -> ExitCode {
+    if let Some(status) = commands::executor::if_asked(std::env::args_os()) {
+        return status;
+    }
+    let cli = match Cli::try_parse_from(arguments::normalized(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => return arguments::report(&error),
+    };
+    let is_run = matches!(cli.command, Command::Run(_));
+    run(cli).unwrap_or_else(|error| failure::report(&error, is_run))
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let log = cli.log.as_deref();
+    match cli.command {
+        Command::Master(arguments) => commands::master::run(*arguments, log),
+        Command::Agent(arguments) => commands::agent::run(*arguments, log),
+        Command::Dev(arguments) => commands::dev::run(arguments, log),
+        Command::Demo(arguments) => commands::demo::run(arguments, log),
+        Command::Run(arguments) => commands::run::run(arguments, log),
+        Command::Get(arguments) => commands::get::run(arguments, log),
+    }
+}
