@@ -1,0 +1,208 @@
+//! Masters and agents of one cluster, as processes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use mesarch_client::operator::{self, Operator};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::leftovers;
+use crate::node::Node;
+use crate::ports;
+use crate::slots::{Slot, slot};
+use crate::wait::wait_for;
+
+/// What a test may want different.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Further flags of every master.
+    pub master_flags: Vec<String>,
+    /// Further flags of every agent, such as `--resources=cpus:2;mem:512`.
+    pub agent_flags: Vec<String>,
+}
+
+/// A running cluster. Dropped: all of its processes end, tasks included, and its folder is removed; if the test
+/// panics, the logs are shown first.
+#[derive(Debug)]
+pub struct Cluster {
+    /// In the order of their node ids, which start at 1.
+    pub masters: Vec<Node>,
+    /// In any order.
+    pub agents: Vec<Node>,
+    dir: TempDir,
+    _slot: Slot,
+}
+
+impl Cluster {
+    /// Starts everything and waits until a leader serves and all agents are attached; before, for a free [`slot`].
+    pub async fn start(masters: usize, agents: usize, settings: Settings) -> Result<Self> {
+        let mut cluster = Self::prepare(masters, agents, &settings, slot().await)?;
+        for node in cluster.masters.iter_mut().chain(&mut cluster.agents) {
+            node.start()?;
+        }
+        cluster.wait_until_ready().await?;
+        // The data directories know it now.
+        cluster.masters[0].forget_flag("--bootstrap");
+        cluster.masters[0].forget_flag("--initial-masters");
+        Ok(cluster)
+    }
+
+    fn prepare(masters: usize, agents: usize, settings: &Settings, slot: Slot) -> Result<Self> {
+        let program = binary()?;
+        let dir =
+            tempfile::Builder::new().prefix("mesarch-test-").tempdir().context("cannot make a folder")?;
+        let addresses = ports::free(masters * 2 + agents)?;
+        let (of_masters, of_agents) = addresses.split_at(masters * 2);
+        let pairs: Vec<(SocketAddr, SocketAddr)> =
+            of_masters.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let node = |name: String, address, arguments| {
+            let log = dir.path().join(format!("{name}.log"));
+            Node::new(name, address, program.clone(), arguments, log)
+        };
+        let masters = pairs.iter().enumerate().map(|(index, (client, _))| {
+            let arguments = master_arguments(index, &pairs, dir.path(), settings);
+            node(format!("master-{}", index + 1), *client, arguments)
+        });
+        let clients = pairs.iter().map(|(client, _)| client.to_string()).collect::<Vec<_>>().join(",");
+        let agents = of_agents.iter().enumerate().map(|(index, address)| {
+            let name = format!("agent-{}", index + 1);
+            let mut arguments = vec![
+                "agent".to_owned(),
+                format!("--master={clients}"),
+                format!("--listen={address}"),
+                format!("--work-dir={}", dir.path().join(&name).display()),
+            ];
+            arguments.extend(settings.agent_flags.iter().cloned());
+            node(name, *address, arguments)
+        });
+        let (masters, agents) = (masters.collect(), agents.collect());
+        Ok(Self { masters, agents, dir, _slot: slot })
+    }
+
+    /// The folder with all data and logs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Keeps the folder when the cluster is dropped, for a person to look into.
+    pub fn keep_files(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
+    }
+
+    /// All masters' client addresses, dead ones too.
+    pub fn addresses(&self) -> Vec<String> {
+        self.masters.iter().map(|master| master.address.to_string()).collect()
+    }
+
+    /// For reads from the leader.
+    pub fn operator(&self) -> Operator {
+        Operator::new(self.addresses())
+    }
+
+    /// Index of the master that leads now, as the masters say. A master that has just died may still be named.
+    pub async fn leader(&self) -> Option<usize> {
+        let address = self.operator().leader().await.ok()?;
+        self.masters.iter().position(|master| master.address.to_string() == address)
+    }
+
+    /// Index of the leader, once one answers `/state`.
+    pub async fn wait_for_leader(&self) -> Result<usize> {
+        wait_for("a leader that serves", async || {
+            self.operator().state().await.ok()?;
+            self.leader().await
+        })
+        .await
+    }
+
+    /// Waits until as many agents are active as there are running nodes.
+    pub async fn wait_until_ready(&mut self) -> Result<()> {
+        let expect = self.agents.iter().filter(|agent| agent.pid().is_some()).count();
+        wait_for(&format!("a leader and {expect} active agents"), async || {
+            let state = self.operator().state().await.ok()?;
+            (active_agents(&state) == expect).then_some(())
+        })
+        .await
+    }
+
+    /// Waits until master `index` answers and knows a leader: it can vote and be lost again.
+    pub async fn wait_until_joined(&self, index: usize) -> Result<()> {
+        let address = self.masters[index].address.to_string();
+        wait_for(&format!("{} to join", self.masters[index].name), async || {
+            operator::get(&address, "/redirect").await.ok()?.redirect
+        })
+        .await
+        .map(drop)
+    }
+
+    /// SIGKILL to the leader; returns its index.
+    pub async fn kill_leader(&mut self) -> Result<usize> {
+        let leader = self.wait_for_leader().await?;
+        self.masters[leader].kill()?;
+        Ok(leader)
+    }
+
+    /// Processes of executors and tasks that run on this cluster's agents.
+    pub fn executor_processes(&self) -> usize {
+        leftovers::with_sandbox_below(self.dir.path()).len()
+    }
+}
+
+impl Drop for Cluster {
+    #[expect(clippy::print_stderr, reason = "what a person needs after a failed test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in self.masters.iter().chain(&self.agents) {
+                eprintln!("--- {} ({}):\n{}", node.name, node.address, node.log_tail());
+            }
+        }
+        self.agents.clear();
+        self.masters.clear();
+        leftovers::end_all(self.dir.path());
+    }
+}
+
+fn master_arguments(
+    index: usize,
+    pairs: &[(SocketAddr, SocketAddr)],
+    dir: &Path,
+    settings: &Settings,
+) -> Vec<String> {
+    let (client, raft) = pairs[index];
+    let node = index + 1;
+    let mut arguments = vec![
+        "master".to_owned(),
+        format!("--node-id={node}"),
+        format!("--listen={client}"),
+        format!("--raft-listen={raft}"),
+        format!("--data-dir={}", dir.join(format!("master-{node}")).display()),
+        "--cluster=test".to_owned(),
+    ];
+    arguments.extend(settings.master_flags.iter().cloned());
+    if index == 0 {
+        let members = pairs
+            .iter()
+            .enumerate()
+            .map(|(index, (client, raft))| format!("{}={raft}/{}", index + 1, client.port()));
+        arguments.push("--bootstrap".to_owned());
+        arguments.push(format!("--initial-masters={}", members.collect::<Vec<_>>().join(",")));
+    }
+    arguments
+}
+
+/// Agents that the leader counts as active, in a `/state`.
+pub fn active_agents(state: &Value) -> usize {
+    let agents = state["slaves"].as_array().map(Vec::as_slice).unwrap_or_default();
+    agents.iter().filter(|agent| agent["active"] == true).count()
+}
+
+/// The release binary: it lies beside the running program, or, if that is a test, beside the test's folder.
+pub fn binary() -> Result<PathBuf> {
+    let running = std::env::current_exe().context("cannot find the running program's own file")?;
+    let mut candidates = running.ancestors().skip(1).take(2).map(|folder| folder.join("mesarch"));
+    candidates.find(|program| program.is_file()).with_context(|| {
+        format!("there is no mesarch binary near {}; first run: cargo build --release", running.display())
+    })
+}

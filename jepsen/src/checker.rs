@@ -1,0 +1,223 @@
+//! What must hold in every history. Pure: a finished history and the marks that tasks left go in, anomalies come out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesarch_client::{build::is_terminal, v1::TaskState};
+
+use crate::history::{Entry, Event, Kind, Marks, Told};
+
+/// Amounts are thousandths, shown as floats.
+const HALF_A_THOUSANDTH: f64 = 0.0005;
+
+/// Something that must never happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Anomaly {
+    /// Which promise is broken.
+    pub(crate) promise: Promise,
+    /// About which task or agent.
+    pub(crate) about: String,
+    /// What was seen.
+    pub(crate) seen: String,
+}
+
+/// What every history must keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// What was accepted is known from then on.
+    AcceptedIsKnown,
+    /// What was refused never becomes visible.
+    RefusedIsNot,
+    /// No task runs twice, and a finished one ran to its end.
+    RunsOnce,
+    /// After a terminal update nothing else is told.
+    TerminalIsFinal,
+    /// Every accepted task ends with a report; here nothing lets one fail.
+    EveryTaskEnds,
+    /// One update at a time, each acknowledged; none comes back after the next one came.
+    UpdatesInOrder,
+    /// No agent gives away more than it has.
+    NothingTwice,
+    /// After every fault the cluster is whole again, and until then nothing but the fault's victim ends.
+    ComesBack,
+}
+
+/// Everything that is wrong with a history, in no particular order.
+pub(crate) fn check(entries: &[Entry], marks: &Marks) -> Vec<Anomaly> {
+    let mut stories: BTreeMap<&str, Story<'_>> = BTreeMap::new();
+    let mut anomalies = Vec::new();
+    let acknowledged = acknowledged(entries);
+    for entry in entries {
+        match &entry.event {
+            Event::Accept { tasks } => {
+                tasks.iter().for_each(|task| stories.entry(task).or_default().accept(entry.kind));
+            }
+            Event::Told(told) => stories.entry(&told.task).or_default().tell(told),
+            Event::Account { agent, resource, total, given } if *given > total + HALF_A_THOUSANDTH => {
+                let seen = format!("{given} of {total} {resource} are used and offered");
+                anomalies.push(Anomaly { promise: Promise::NothingTwice, about: agent.clone(), seen });
+            }
+            Event::Account { .. }
+            | Event::Acknowledge { .. }
+            | Event::Reconcile { .. }
+            | Event::Fault { .. } => {}
+        }
+    }
+    for (task, mut story) in stories {
+        story.end(task, marks, &acknowledged);
+        let found = story.found.into_iter();
+        anomalies.extend(found.map(|(promise, seen)| Anomaly { promise, about: task.to_owned(), seen }));
+    }
+    anomalies
+}
+
+/// uuids whose acknowledgement was taken at least once.
+fn acknowledged(entries: &[Entry]) -> BTreeSet<&str> {
+    let taken = entries.iter().filter(|entry| entry.kind == Kind::Ok);
+    let uuids = taken.filter_map(|entry| match &entry.event {
+        Event::Acknowledge { uuid, .. } => Some(uuid.as_str()),
+        _ => None,
+    });
+    uuids.collect()
+}
+
+/// One task, as far as the history has been read.
+#[derive(Default)]
+struct Story<'a> {
+    /// An ACCEPT was answered with 202, and not refused since.
+    accepted: bool,
+    /// ACCEPTs that were begun.
+    tries: usize,
+    /// An ACCEPT is open, or its outcome is unknown.
+    open: bool,
+    /// Its ACCEPT was refused, and none was begun since.
+    refused: bool,
+    /// The uuids of its updates, in order of arrival, neighbours that are equal merged.
+    uuids: Vec<&'a str>,
+    last: Option<TaskState>,
+    terminal: Option<TaskState>,
+    found: Vec<(Promise, String)>,
+}
+
+impl<'a> Story<'a> {
+    fn accept(&mut self, kind: Kind) {
+        match kind {
+            Kind::Invoke => {
+                self.refused = false;
+                self.tries += 1;
+            }
+            Kind::Ok => self.accepted = true,
+            Kind::Unknown => self.open = true,
+            Kind::Fail | Kind::Info => {}
+        }
+    }
+
+    fn tell(&mut self, told: &'a Told) {
+        if let Some(uuid) = told.uuid.as_deref() {
+            self.step(told.state, uuid);
+        } else if told.is_refusal() {
+            self.refuse(told.state);
+        } else if told.is_answer() {
+            self.answer(told.state);
+        } else if told.duplicate && self.tries > 1 {
+            // The second try was refused because the first one has worked: now that is certain.
+            self.accepted = true;
+        } else if told.state == TaskState::TaskError || is_lost(told.state) {
+            self.find(Promise::AcceptedIsKnown, format!("declared {}", told.state.as_str_name()));
+        }
+    }
+
+    /// An update from the agent.
+    fn step(&mut self, state: TaskState, uuid: &'a str) {
+        if self.uuids.last() == Some(&uuid) {
+            return;
+        }
+        if self.uuids.contains(&uuid) {
+            self.find(Promise::UpdatesInOrder, format!("update {uuid} came again after a later one"));
+            return;
+        }
+        self.uuids.push(uuid);
+        if self.refused {
+            self.find(Promise::RefusedIsNot, format!("{} after its ACCEPT was refused", state.as_str_name()));
+        }
+        if !self.accepted && !self.open {
+            self.find(
+                Promise::RefusedIsNot,
+                format!("{}, but no ACCEPT can have done it", state.as_str_name()),
+            );
+        }
+        if let Some(terminal) = self.terminal {
+            let seen = format!("{} after {}", state.as_str_name(), terminal.as_str_name());
+            self.find(Promise::TerminalIsFinal, seen);
+        }
+        self.last = Some(state);
+        if is_terminal(state) {
+            self.terminal = Some(state);
+        }
+    }
+
+    /// Its offers were gone: nothing was launched, which is only true if nothing is there.
+    fn refuse(&mut self, state: TaskState) {
+        if self.last.is_some() {
+            let seen = format!("{} for want of offers, but it had been launched", state.as_str_name());
+            self.find(Promise::AcceptedIsKnown, seen);
+            return;
+        }
+        self.accepted = false;
+        self.refused = true;
+    }
+
+    fn answer(&mut self, state: TaskState) {
+        let name = state.as_str_name();
+        match self.terminal {
+            // What ended and was acknowledged may be forgotten.
+            Some(terminal) if state != terminal && !is_lost(state) => {
+                self.find(Promise::TerminalIsFinal, format!("{name} after {}", terminal.as_str_name()));
+            }
+            None if self.accepted && is_lost(state) => {
+                self.find(Promise::AcceptedIsKnown, format!("reconciliation says {name}"));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// What only shows when nothing more can come.
+    fn end(&mut self, task: &str, marks: &Marks, acknowledged: &BTreeSet<&str>) {
+        let count = |of: &BTreeMap<String, usize>| of.get(task).copied().unwrap_or_default();
+        let (starts, ends) = (count(&marks.starts), count(&marks.ends));
+        if starts > 1 {
+            self.find(Promise::RunsOnce, format!("started {starts} times"));
+        }
+        if self.terminal == Some(TaskState::TaskFinished) && (starts, ends) != (1, 1) {
+            self.find(Promise::RunsOnce, format!("finished with {starts} starts and {ends} ends"));
+        }
+        if starts > 0 && !self.accepted && !self.open {
+            self.find(Promise::RefusedIsNot, "ran, but no ACCEPT can have done it".to_owned());
+        }
+        if self.accepted && self.terminal != Some(TaskState::TaskFinished) {
+            let last = self.last.map_or("nothing", |state| state.as_str_name());
+            self.find(Promise::EveryTaskEnds, format!("the last that was told is {last}"));
+        }
+        let forgotten: Vec<&str> =
+            self.uuids.iter().filter(|uuid| !acknowledged.contains(**uuid)).copied().collect();
+        if !forgotten.is_empty() {
+            self.find(Promise::UpdatesInOrder, format!("never acknowledged: {forgotten:?}"));
+        }
+    }
+
+    fn find(&mut self, promise: Promise, seen: String) {
+        self.found.push((promise, seen));
+    }
+}
+
+/// States that say: the cluster does not have it (any more).
+fn is_lost(state: TaskState) -> bool {
+    matches!(
+        state,
+        TaskState::TaskUnknown
+            | TaskState::TaskLost
+            | TaskState::TaskDropped
+            | TaskState::TaskGone
+            | TaskState::TaskGoneByOperator
+            | TaskState::TaskUnreachable
+    )
+}

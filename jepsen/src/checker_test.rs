@@ -1,0 +1,139 @@
+//! Histories that are known to be good or bad: a checker that finds nothing in the bad ones is worth nothing.
+
+use std::time::Duration;
+
+use mesarch_client::v1::{TaskState, TaskState::*, task_status::Reason};
+
+use crate::checker::{Promise, Promise::*, check};
+use crate::history::{Entry, Event, Kind, Kind::*, Marks, Told};
+
+const TASK: &str = "t";
+
+fn entry(kind: Kind, event: Event) -> Entry {
+    Entry { at: Duration::ZERO, process: 1, kind, event }
+}
+
+fn accept(kind: Kind) -> Entry {
+    entry(kind, Event::Accept { tasks: vec![TASK.to_owned()] })
+}
+
+fn told(state: TaskState, uuid: &str) -> Entry {
+    let uuid = Some(uuid.to_owned());
+    entry(Info, Event::Told(Told { task: TASK.to_owned(), state, reason: None, uuid, duplicate: false }))
+}
+
+fn without_uuid(state: TaskState, reason: Reason) -> Entry {
+    entry(
+        Info,
+        Event::Told(Told {
+            task: TASK.to_owned(),
+            state,
+            reason: Some(reason),
+            uuid: None,
+            duplicate: false,
+        }),
+    )
+}
+
+fn answer(state: TaskState) -> Entry {
+    without_uuid(state, Reason::Reconciliation)
+}
+
+fn refusal(state: TaskState) -> Entry {
+    without_uuid(state, Reason::InvalidOffers)
+}
+
+fn duplicate() -> Entry {
+    let mut entry = without_uuid(TaskError, Reason::TaskInvalid);
+    if let Event::Told(told) = &mut entry.event {
+        told.duplicate = true;
+    }
+    entry
+}
+
+fn acknowledged(uuid: &str) -> Entry {
+    entry(Ok, Event::Acknowledge { task: TASK.to_owned(), uuid: uuid.to_owned() })
+}
+
+fn account(given: f64) -> Entry {
+    entry(Info, Event::Account { agent: TASK.to_owned(), resource: "cpus", total: 4.0, given })
+}
+
+fn marks(starts: usize, ends: usize) -> Marks {
+    let count = |count| [(TASK.to_owned(), count)].into_iter().filter(|(_, count)| *count > 0).collect();
+    Marks { starts: count(starts), ends: count(ends) }
+}
+
+/// The plain life of a task, and what came in between.
+fn life(between: &[Entry]) -> Vec<Entry> {
+    let begin = [accept(Invoke), accept(Ok), told(TaskRunning, "a"), acknowledged("a")];
+    let end = [told(TaskFinished, "b"), acknowledged("b")];
+    [&begin, between, &end].concat()
+}
+
+fn ended(after: &[Entry]) -> Vec<Entry> {
+    [life(&[]), after.to_vec()].concat()
+}
+
+#[test]
+fn good_histories_are_clean() {
+    let histories = [
+        ("plain", life(&[])),
+        ("an update comes twice in a row", life(&[told(TaskRunning, "a"), acknowledged("a")])),
+        ("an answer tells the truth", life(&[answer(TaskRunning), account(4.0)])),
+        ("what has ended may be forgotten", ended(&[answer(TaskUnknown), answer(TaskFinished)])),
+        ("an unknown ACCEPT that worked", [vec![accept(Invoke), accept(Unknown)], life(&[])].concat()),
+        (
+            "refused, then done again",
+            [vec![accept(Invoke), accept(Ok), refusal(TaskDropped)], life(&[])].concat(),
+        ),
+    ];
+    let repeated =
+        [vec![accept(Invoke), accept(Unknown), accept(Invoke), accept(Ok), duplicate()], life(&[])];
+    assert_eq!(check(&repeated.concat(), &marks(1, 1)), []);
+    for (name, history) in histories {
+        assert_eq!(check(&history, &marks(1, 1)), [], "{name}");
+    }
+    for history in
+        [vec![accept(Invoke), accept(Unknown)], vec![accept(Invoke), accept(Fail), answer(TaskUnknown)]]
+    {
+        assert_eq!(check(&history, &marks(0, 0)), []);
+    }
+}
+
+/// Name, history, how often the task left its marks, and which promises it breaks.
+type Bad = (&'static str, Vec<Entry>, (usize, usize), &'static [Promise]);
+
+#[test]
+fn bad_histories_are_found() {
+    let unknown_then_lost = vec![accept(Invoke), accept(Ok), answer(TaskUnknown)];
+    let no_accept: Vec<Entry> = life(&[]).split_off(2);
+    let table: Vec<Bad> = vec![
+        ("accepted, then unknown", unknown_then_lost, (0, 0), &[AcceptedIsKnown, EveryTaskEnds]),
+        ("lost while it runs", life(&[answer(TaskLost)]), (1, 1), &[AcceptedIsKnown]),
+        ("declared lost", life(&[without_uuid(TaskLost, Reason::AgentRemoved)]), (1, 1), &[AcceptedIsKnown]),
+        ("dropped while it runs", life(&[refusal(TaskDropped)]), (1, 1), &[AcceptedIsKnown]),
+        ("nobody launched it", no_accept, (1, 1), &[RefusedIsNot, RefusedIsNot, RefusedIsNot]),
+        ("it failed, and ran", vec![accept(Invoke), accept(Fail)], (1, 0), &[RefusedIsNot]),
+        ("twice", life(&[]), (2, 1), &[RunsOnce, RunsOnce]),
+        ("finished without running", life(&[]), (0, 0), &[RunsOnce]),
+        (
+            "back from the dead",
+            ended(&[told(TaskRunning, "c"), acknowledged("c")]),
+            (1, 1),
+            &[TerminalIsFinal],
+        ),
+        ("the answer is older than the end", ended(&[answer(TaskRunning)]), (1, 1), &[TerminalIsFinal]),
+        ("an old update comes back", ended(&[told(TaskRunning, "a")]), (1, 1), &[UpdatesInOrder]),
+        ("never acknowledged", life(&[told(TaskRunning, "c")]), (1, 1), &[UpdatesInOrder]),
+        ("never ends", life(&[]).drain(..4).collect(), (1, 0), &[EveryTaskEnds]),
+        ("over-allocated", vec![account(4.001)], (0, 0), &[NothingTwice]),
+    ];
+    let duplicate_of_nothing = life(&[duplicate()]);
+    assert_eq!(check(&duplicate_of_nothing, &marks(1, 1))[0].promise, AcceptedIsKnown);
+    for (name, history, (starts, ends), expect) in table {
+        let found: Vec<Promise> =
+            check(&history, &marks(starts, ends)).iter().map(|found| found.promise).collect();
+        assert_eq!(found, expect, "{name}");
+    }
+}

@@ -1,0 +1,252 @@
+//! A framework that launches short tasks, settles unknown outcomes by doing them again, and takes everything down.
+//!
+//! It handles one event after the other and acknowledges an update when it handles it. So while an ACCEPT is open, no
+//! task can have ended *and* been acknowledged: a repeated ACCEPT always meets the task that the first one made.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use mesarch_client::{
+    CallError,
+    build::{self, TaskBuilder, is_terminal},
+    scheduler::{Calls, Event as Heard, Options, Scheduler},
+    v1::{Offer, TaskId, TaskInfo, TaskState, TaskStatus},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use crate::history::{Event, Kind, Recorder, Told};
+
+/// Cores and memory of a task.
+const TASK_SIZE: (f64, f64) = (0.01, 8.0);
+/// Tasks that are wanted or run at the same time, so that a small machine is busy and not buried.
+const OPEN_MAX: usize = 12;
+/// Tasks of one ACCEPT.
+const TASKS_PER_ACCEPT_MAX: usize = 4;
+/// How often new tasks are wished for.
+const WISH_EVERY: Duration = Duration::from_millis(150);
+/// How long an offer that is not needed is refused.
+const REFUSE: Duration = Duration::from_millis(100);
+
+/// What the run asks of a framework.
+pub(crate) enum Order {
+    /// Ask for the state of everything that has not ended.
+    Reconcile,
+}
+
+/// A running framework.
+pub(crate) struct Framework {
+    pub(crate) orders: mpsc::Sender<Order>,
+    /// How many tasks are wished for, or accepted and not ended.
+    pub(crate) open: watch::Receiver<usize>,
+    /// Tells it to wish for no more tasks.
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Framework {
+    /// Subscribes and begins to launch.
+    pub(crate) async fn start(
+        number: u32,
+        masters: Vec<String>,
+        seed: u64,
+        marks: PathBuf,
+        recorder: &Recorder,
+        begun: Arc<Notify>,
+    ) -> anyhow::Result<Self> {
+        let info = build::framework(&format!("launch-{number}"));
+        let mut options = Options::new(masters, info);
+        options.acknowledge = false;
+        let scheduler = Scheduler::connect(options).await?;
+        let (orders, queue) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(false);
+        let (open_sender, open) = watch::channel(0);
+        let actor = Actor {
+            number,
+            calls: scheduler.calls(),
+            marks,
+            random: StdRng::seed_from_u64(seed ^ u64::from(number)),
+            recorder: recorder.of_process(number),
+            begun,
+            wishes: VecDeque::new(),
+            commands: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            ended: BTreeSet::new(),
+        };
+        let task = tokio::spawn(actor.act(scheduler, queue, stopped, open_sender));
+        Ok(Self { orders, open, stop, task })
+    }
+}
+
+struct Actor {
+    number: u32,
+    calls: Calls,
+    marks: PathBuf,
+    random: StdRng,
+    recorder: Recorder,
+    /// Told whenever an ACCEPT is about to be sent.
+    begun: Arc<Notify>,
+    /// Tasks to launch, in order.
+    wishes: VecDeque<String>,
+    /// Every task that was ever wished for.
+    commands: BTreeMap<String, String>,
+    /// Tasks that the cluster has: never to be launched again.
+    seen: BTreeSet<String>,
+    ended: BTreeSet<String>,
+}
+
+impl Actor {
+    async fn act(
+        mut self,
+        mut scheduler: Scheduler,
+        mut orders: mpsc::Receiver<Order>,
+        stopped: watch::Receiver<bool>,
+        open: watch::Sender<usize>,
+    ) -> anyhow::Result<()> {
+        let mut ticks = interval(WISH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked = Instant::now();
+        loop {
+            tokio::select! {
+                heard = scheduler.next() => self.hear(heard?).await?,
+                order = orders.recv() => match order {
+                    Some(Order::Reconcile) => self.reconcile().await?,
+                    None => return Ok(self.calls.teardown().await?),
+                },
+                _ = ticks.tick() => {
+                    if !*stopped.borrow() {
+                        self.wish();
+                    }
+                    // Offers that were declined come back by themselves; this only makes it quick.
+                    if !self.wishes.is_empty() && asked.elapsed() > Duration::from_secs(1) {
+                        asked = Instant::now();
+                        self.calls.revive(&[]).await?;
+                    }
+                }
+            }
+            open.send_replace(self.open());
+        }
+    }
+
+    fn open(&self) -> usize {
+        self.commands.len() - self.ended.len()
+    }
+
+    fn wish(&mut self) {
+        if self.open() >= OPEN_MAX {
+            return;
+        }
+        let task = format!("task-{}-{}", self.number, self.commands.len());
+        let (marks, millis) = (self.marks.display(), self.random.random_range(0..1500));
+        let command = format!(
+            "echo start {task} >> {marks}; sleep {}.{:03}; echo end {task} >> {marks}",
+            millis / 1000,
+            millis % 1000
+        );
+        self.commands.insert(task.clone(), command);
+        self.wishes.push_back(task);
+    }
+
+    async fn hear(&mut self, heard: Heard) -> anyhow::Result<()> {
+        match heard {
+            Heard::Offers(offers) => {
+                for offer in offers {
+                    self.answer(&offer).await?;
+                }
+                Ok(())
+            }
+            Heard::Update(status) => self.update(&status).await,
+            Heard::Subscribed { .. }
+            | Heard::Disconnected { .. }
+            | Heard::InverseOffers(_)
+            | Heard::Rescind(_)
+            | Heard::RescindInverseOffer(_)
+            | Heard::UpdateOperation(_)
+            | Heard::Message { .. }
+            | Heard::Failure { .. } => Ok(()),
+        }
+    }
+
+    async fn answer(&mut self, offer: &Offer) -> anyhow::Result<()> {
+        let tasks = self.fill(offer);
+        if tasks.is_empty() {
+            return Ok(self.calls.decline([offer.id.clone()], Some(REFUSE)).await?);
+        }
+        let names: Vec<String> = tasks.iter().map(|task| task.task_id.value.clone()).collect();
+        let accept = || Event::Accept { tasks: names.clone() };
+        self.recorder.record(Kind::Invoke, accept());
+        self.begun.notify_waiters();
+        let kind = match self.calls.launch([offer.id.clone()], tasks).await {
+            Ok(()) => Kind::Ok,
+            Err(CallError::OutcomeUnknown { .. }) => Kind::Unknown,
+            Err(CallError::Refused { .. } | CallError::Unavailable { .. }) => Kind::Fail,
+            Err(error @ CallError::Ended(_)) => return Err(error.into()),
+        };
+        self.recorder.record(kind, accept());
+        if kind != Kind::Ok {
+            self.wishes.extend(names);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, offer: &Offer) -> Vec<TaskInfo> {
+        let room = |kind, each: f64| (build::total(&offer.resources, kind) / each) as usize;
+        let room = room("cpus", TASK_SIZE.0).min(room("mem", TASK_SIZE.1)).min(TASKS_PER_ACCEPT_MAX);
+        self.wishes.retain(|task| !self.seen.contains(task));
+        let names: Vec<String> = self.wishes.drain(..room.min(self.wishes.len())).collect();
+        let task = |name: &String| {
+            let command = self.commands.get(name).map_or("false", String::as_str);
+            TaskBuilder::command(name, command).cpus(TASK_SIZE.0).mem_mb(TASK_SIZE.1).on(&offer.agent_id)
+        };
+        names.iter().map(task).collect()
+    }
+
+    async fn update(&mut self, status: &TaskStatus) -> anyhow::Result<()> {
+        let told = Told::of(status);
+        self.recorder.record(Kind::Info, Event::Told(told.clone()));
+        if told.is_refusal() && !self.seen.contains(&told.task) && !self.wishes.contains(&told.task) {
+            self.wishes.push_back(told.task.clone());
+        }
+        let there =
+            told.uuid.is_some() || matches!(told.state, TaskState::TaskStaging | TaskState::TaskRunning);
+        if there {
+            self.seen.insert(told.task.clone());
+        }
+        let Some(uuid) = told.uuid else { return Ok(()) };
+        if is_terminal(told.state) {
+            self.ended.insert(told.task.clone());
+        }
+        let acknowledge = || Event::Acknowledge { task: told.task.clone(), uuid: uuid.clone() };
+        self.recorder.record(Kind::Invoke, acknowledge());
+        let kind = match self.calls.acknowledge(status).await {
+            Ok(()) => Kind::Ok,
+            Err(CallError::OutcomeUnknown { .. }) => Kind::Unknown,
+            Err(CallError::Refused { .. } | CallError::Unavailable { .. }) => Kind::Fail,
+            Err(error @ CallError::Ended(_)) => return Err(error.into()),
+        };
+        self.recorder.record(kind, acknowledge());
+        Ok(())
+    }
+
+    async fn reconcile(&mut self) -> anyhow::Result<()> {
+        let open =
+            self.commands.keys().filter(|task| !self.ended.contains(*task) && !self.wishes.contains(task));
+        let tasks: Vec<String> = open.cloned().collect();
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        self.recorder.record(Kind::Invoke, Event::Reconcile { tasks: tasks.clone() });
+        let asked = tasks.iter().map(|task| (TaskId { value: task.clone() }, None));
+        let kind = if self.calls.reconcile(asked).await.is_ok() { Kind::Ok } else { Kind::Unknown };
+        self.recorder.record(kind, Event::Reconcile { tasks });
+        Ok(())
+    }
+}

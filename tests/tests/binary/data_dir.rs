@@ -1,0 +1,70 @@
+//! A master and its data directory: whose it is, and what is refused.
+
+use anyhow::{Result, ensure};
+use mesarch_testkit::{Cluster, Settings, wait_for};
+
+use super::command::run;
+
+/// A port that was free a moment ago; the master that gets it is to fail before it listens.
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Starts a master that must refuse its data directory, and say which one that is.
+async fn refused(node: u64, path: &str, why: &str) -> Result<()> {
+    let ports = [free_port()?, free_port()?];
+    let member = format!("--initial-masters={node}=127.0.0.1:{}/{}", ports[0], ports[1]);
+    let listen =
+        [format!("--raft-listen=127.0.0.1:{}", ports[0]), format!("--listen=127.0.0.1:{}", ports[1])];
+    let (node, dir) = (format!("--node-id={node}"), format!("--data-dir={path}"));
+    let ended = run("", &["master", &node, &dir, &listen[0], &listen[1], &member, "--bootstrap"]).await?;
+    ensure!(ended.status == 1, "{path} is refused: {ended:?}");
+    let last = ended.err.lines().last().unwrap_or_default();
+    ensure!(
+        last.starts_with("mesarch: ") && last.contains(path) && last.contains(why),
+        "{why:?} expected: {ended:?}"
+    );
+    Ok(())
+}
+
+async fn strangers() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let path = |name: &str| place.path().join(name).display().to_string();
+    std::fs::create_dir(path("foreign"))?;
+    std::fs::write(path("foreign/letter"), "dear diary")?;
+    refused(1, &path("foreign"), "").await?;
+    ensure!(std::fs::read_to_string(path("foreign/letter"))? == "dear diary", "what is there stays");
+    ensure!(std::fs::read_dir(path("foreign"))?.count() == 1, "nothing is added");
+    std::fs::write(path("file"), "")?;
+    refused(1, &path("file"), "").await?;
+    refused(1, &path("file/below"), "").await
+}
+
+async fn its_own() -> Result<()> {
+    let mut cluster = Cluster::start(1, 0, Settings::default()).await?;
+    let path = cluster.dir().join("master-1").display().to_string();
+    refused(1, &path, "another process").await?;
+    let status = cluster.masters[0].terminate().await?;
+    ensure!(status.success(), "SIGTERM is a good end, not {status}");
+    refused(2, &path, "node 1").await?;
+    refused(1, &path, "without bootstrapping").await?;
+    // None of that did any harm.
+    cluster.masters[0].start()?;
+    wait_for("the master to lead again", async || cluster.operator().state().await.ok()).await?;
+
+    cluster.masters[0].kill()?;
+    let identity = cluster.dir().join("master-1/identity");
+    let good = std::fs::read(&identity)?;
+    std::fs::write(&identity, &good[..good.len() / 2])?;
+    refused(1, &path, "").await
+}
+
+#[tokio::test]
+async fn a_foreign_data_directory_is_refused_by_name_and_left_alone() {
+    strangers().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_data_directory_serves_one_node_one_process_and_one_bootstrap() {
+    its_own().await.unwrap();
+}

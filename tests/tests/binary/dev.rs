@@ -1,0 +1,226 @@
+//! `mesarch dev`, and `run` and `get` against it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use mesarch_testkit::{slot, wait_for};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::command::{Ended, Running, WITHIN, files_below, finish, is_alive, mesarch};
+
+/// A `mesarch dev` that keeps everything in a folder of the test.
+struct Dev {
+    running: Running,
+    ready: Value,
+    place: TempDir,
+}
+
+impl Dev {
+    async fn start(arguments: &[&str]) -> Result<Self> {
+        let place = tempfile::Builder::new().prefix("mesarch-test-dev-").tempdir()?;
+        let mut command = mesarch("", &[&["dev"], arguments].concat())?;
+        command.env("TMPDIR", place.path()).env("XDG_RUNTIME_DIR", place.path()).stderr(Stdio::null());
+        let mut running = Running::start(command)?;
+        let ready = serde_json::from_str(&running.line().await?).context("the first line is JSON")?;
+        Ok(Self { running, ready, place })
+    }
+
+    /// Runs the binary beside it; it finds the cluster by itself.
+    async fn run(&self, arguments: &[&str]) -> Result<Ended> {
+        finish(self.beside(arguments)?).await
+    }
+
+    fn beside(&self, arguments: &[&str]) -> Result<tokio::process::Command> {
+        let mut command = mesarch("", arguments)?;
+        command.env("TMPDIR", self.place.path()).env("XDG_RUNTIME_DIR", self.place.path());
+        Ok(command)
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        let items = self.ready[key].as_array().into_iter().flatten();
+        items.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    fn pids(&self) -> Vec<u32> {
+        let pids = self.ready["pids"].as_object().into_iter().flatten();
+        pids.filter_map(|(_, pid)| u32::try_from(pid.as_u64()?).ok()).collect()
+    }
+
+    /// Ctrl-C, after which nothing is left.
+    async fn end(self) -> Result<()> {
+        let (pids, place) = (self.pids(), self.place);
+        ensure!(self.running.end(Signal::INT).await? == 0, "Ctrl-C is a good end");
+        let alive: Vec<&u32> = pids.iter().filter(|pid| is_alive(**pid)).collect();
+        ensure!(alive.is_empty(), "still run: {alive:?}");
+        let tasks = processes_below(place.path());
+        ensure!(tasks.is_empty(), "tasks still run: {tasks:?}");
+        let left = files_below(place.path());
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        Ok(())
+    }
+}
+
+/// Processes of the cluster in this folder: masters and agents by their command line, executors and tasks by their
+/// sandbox.
+fn processes_below(folder: &Path) -> Vec<u32> {
+    let folder = folder.display();
+    let sandboxes = [format!("MESOS_SANDBOX={folder}"), format!("MESOS_DIRECTORY={folder}")];
+    let read = |file: String| String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned();
+    let is_ours = |pid: &u32| {
+        let (arguments, variables) =
+            (read(format!("/proc/{pid}/cmdline")), read(format!("/proc/{pid}/environ")));
+        arguments.contains(&format!("={folder}"))
+            || sandboxes.iter().any(|sandbox| variables.contains(sandbox))
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| is_ours(pid) && is_alive(*pid)).collect()
+}
+
+async fn ready_line_and_end() -> Result<()> {
+    let _slot = slot().await;
+    let dev = Dev::start(&["--masters", "3", "--agents", "2"]).await?;
+    let (masters, agents) = (dev.list("masters"), dev.list("agents"));
+    ensure!(dev.ready["ready"] == true && masters.len() == 3 && agents.len() == 2, "{}", dev.ready);
+    ensure!(masters.iter().any(|master| dev.ready["leader"] == master.as_str()), "{}", dev.ready);
+    let dir = Path::new(dev.ready["dir"].as_str().context("no dir")?);
+    ensure!(dir.starts_with(dev.place.path()) && dir.is_dir(), "{}", dev.ready);
+    let pids = dev.ready["pids"].as_object().context("no pids")?;
+    ensure!(
+        masters.iter().chain(&agents).all(|address| pids.contains_key(address)) && pids.len() == 5,
+        "{pids:?}"
+    );
+    ensure!(dev.pids().into_iter().all(is_alive), "{pids:?}");
+
+    // A task that runs when Ctrl-C comes ends, too.
+    let _task = started(dev.beside(&["run", "--", "sleep", "600"])?, "TASK_RUNNING").await?;
+    ensure!(!processes_below(dev.place.path()).is_empty(), "the task runs somewhere");
+    dev.end().await
+}
+
+/// Starts a `run` and waits until it tells something on standard error; the process, and where its errors go on.
+async fn started(mut command: tokio::process::Command, told: &str) -> Result<tokio::process::Child> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().context("standard error is piped")?).lines();
+    let wait = async {
+        while let Some(line) = lines.next_line().await? {
+            if line.contains(told) {
+                // Goes on reading, so that the command never writes into a closed pipe.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return Ok(());
+            }
+        }
+        anyhow::bail!("it ended without {told}")
+    };
+    tokio::time::timeout(WITHIN, wait).await.with_context(|| format!("no {told} in time"))??;
+    Ok(child)
+}
+
+async fn run_exits_as_its_command() -> Result<()> {
+    let _slot = slot().await;
+    let dev = Dev::start(&["--masters", "1", "--agents", "1"]).await?;
+    let ended = dev.run(&["run", "--", "sh", "-c", "echo hi; exit 3"]).await?;
+    ensure!(ended.status == 3, "{ended:?}");
+    ensure!(ended.out.is_empty() && ended.err.contains("TASK_FAILED"), "{ended:?}");
+    let outputs = files_below(dev.place.path()).into_iter().filter(|file| file.ends_with("stdout"));
+    // A sandbox may go while we look.
+    let texts: Vec<String> = outputs.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+    ensure!(texts.iter().any(|text| text.lines().any(|line| line == "hi")), "no sandbox holds hi: {texts:?}");
+
+    let ended = dev.run(&["run", "--name", "slow", "--", "sh", "-c", "echo here; sleep 1"]).await?;
+    ensure!(ended.status == 0, "{ended:?}");
+    let told = ended.err.lines().find_map(|line| line.strip_prefix("mesarch: sandbox on ")?.split_once(": "));
+    let (_, place) = told.with_context(|| format!("it tells where the sandbox is: {ended:?}"))?;
+    let work_folder = Path::new(dev.ready["dir"].as_str().context("no dir")?).join("agent-1");
+    // The agent may not tell; then it is where it always is.
+    let below = place.strip_suffix(" in the agent's work folder");
+    let sandbox = below.map_or_else(|| Path::new(place).to_path_buf(), |below| work_folder.join(below));
+    let output = std::fs::read_to_string(sandbox.join("stdout"));
+    ensure!(output.is_ok_and(|text| text.contains("here")), "no output in {}", sandbox.display());
+
+    let variables = ["run", "--env", "A=b c", "--", "sh", "-c", "test \"$A\" = 'b c'"];
+    ensure!(dev.run(&variables).await?.status == 0, "the environment is set");
+    let killed = dev.run(&["run", "--", "sh", "-c", "kill -9 $$"]).await?;
+    ensure!(killed.status == 128 + 9, "{killed:?}");
+    let missing = dev.run(&["run", "--", "/no/such/program"]).await?;
+    ensure!(![0, 2].contains(&missing.status), "{missing:?}");
+
+    let mut sleeper = started(dev.beside(&["run", "--", "sleep", "600"])?, "TASK_RUNNING").await?;
+    let pid = sleeper.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+    rustix::process::kill_process(pid.context("it has ended")?, Signal::INT)?;
+    let status = tokio::time::timeout(WITHIN, sleeper.wait()).await.context("Ctrl-C ends it")??;
+    ensure!(status.code() == Some(128 + 2), "Ctrl-C is signal 2: {status}");
+    dev.end().await
+}
+
+async fn get_tells_the_truth() -> Result<()> {
+    let _slot = slot().await;
+    let dev = Dev::start(&["--masters", "3", "--agents", "2"]).await?;
+    let _sleeper =
+        started(dev.beside(&["run", "--name", "sleeper", "--", "sleep", "600"])?, "TASK_RUNNING").await?;
+    let json = async |what: &str| {
+        let ended = dev.run(&["get", what, "-o", "json"]).await?;
+        ensure!(ended.status == 0 && ended.err.is_empty(), "{what}: {ended:?}");
+        let rows: Vec<Value> = serde_json::from_str(&ended.out)?;
+        Ok(rows)
+    };
+    let masters = json("masters").await?;
+    let leaders: Vec<_> = masters.iter().filter(|master| master["role"] == "leader").collect();
+    ensure!(
+        masters.len() == 3 && leaders.len() == 1 && leaders[0]["address"] == dev.ready["leader"],
+        "{masters:?}"
+    );
+    let agents = json("agents").await?;
+    ensure!(agents.len() == 2 && agents.iter().all(|agent| agent["active"] == true), "{agents:?}");
+    let frameworks = json("frameworks").await?;
+    ensure!(frameworks.len() == 1 && frameworks[0]["active"] == true, "{frameworks:?}");
+    let tasks = json("tasks").await?;
+    ensure!(
+        tasks.len() == 1 && tasks[0]["name"] == "sleeper" && tasks[0]["state"] == "TASK_RUNNING",
+        "{tasks:?}"
+    );
+    let roles = json("roles").await?;
+    ensure!(roles.iter().any(|role| role["name"] == "*"), "{roles:?}");
+    wait_for("no offers while the only framework wants none", async || {
+        json("offers").await.ok()?.is_empty().then_some(())
+    })
+    .await?;
+
+    for (what, head, rows) in [
+        ("masters", "ADDRESS", 3),
+        ("agents", "ID", 2),
+        ("frameworks", "ID", 1),
+        ("tasks", "ID", 1),
+        ("offers", "ID", 0),
+        ("roles", "NAME", roles.len()),
+    ] {
+        let ended = dev.run(&["get", what]).await?;
+        let lines: Vec<&str> = ended.out.lines().collect();
+        ensure!(
+            ended.status == 0 && lines.len() == rows + 1 && lines[0].starts_with(head),
+            "{what}: {ended:?}"
+        );
+    }
+    let table = dev.run(&["get", "tasks"]).await?.out;
+    ensure!(table.contains("sleeper") && table.contains("TASK_RUNNING"), "{table}");
+    dev.end().await
+}
+
+#[tokio::test]
+async fn dev_says_when_it_is_ready_and_leaves_nothing() {
+    ready_line_and_end().await.unwrap();
+}
+
+#[tokio::test]
+async fn run_exits_as_its_command_does() {
+    run_exits_as_its_command().await.unwrap();
+}
+
+#[tokio::test]
+async fn get_shows_what_is_there() {
+    get_tells_the_truth().await.unwrap();
+}

@@ -1,0 +1,47 @@
+//! The binary as people and scripts meet it: exit statuses, what it prints, what it leaves behind.
+
+mod command;
+mod data_dir;
+mod dev;
+
+use anyhow::{Result, ensure};
+
+use command::run;
+
+/// Exit status for wrong usage.
+const STATUS_USAGE: i32 = 2;
+/// Exit status of `run` when Mesarch failed, or was used wrongly.
+const STATUS_RUN: i32 = 125;
+
+async fn errors() -> Result<()> {
+    let nobody = "127.0.0.1:9";
+    let table: [(&[&str], i32); 9] = [
+        (&["frobnicate"], STATUS_USAGE),
+        (&["get", "nothing"], STATUS_USAGE),
+        (&["get", "tasks", "--master", "a:b:c"], STATUS_USAGE),
+        (&["master", "--listen", "here"], STATUS_USAGE),
+        (&["master", "--initial-masters", "one"], STATUS_USAGE),
+        (&["dev", "--masters", "0"], STATUS_USAGE),
+        (&["get", "tasks", "--master", nobody], 1),
+        (&["run"], STATUS_RUN),
+        (&["run", "--cpus", "0", "--", "true"], STATUS_RUN),
+    ];
+    for (arguments, status) in table {
+        let ended = run("", arguments).await?;
+        ensure!(ended.status == status, "{arguments:?} exits with {status}: {ended:?}");
+        ensure!(ended.out.is_empty(), "errors are not results: {arguments:?} {ended:?}");
+        let lines: Vec<&str> = ended.err.lines().collect();
+        ensure!(
+            lines.len() == 1 && lines[0].starts_with("mesarch: "),
+            "one line says why: {arguments:?} {ended:?}"
+        );
+    }
+    let help = run("", &["--help"]).await?;
+    ensure!(help.status == 0 && help.err.is_empty() && help.out.contains("mesarch dev"), "{help:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn errors_are_one_line_and_a_status_that_scripts_can_rely_on() {
+    errors().await.unwrap();
+}

@@ -1,0 +1,15 @@
+//! Tests of the whole: real processes on loopback, and clients that nobody here wrote.
+//!
+//! They run the release binary, which `cargo build --release` makes. One module per promise; `support/` holds what
+//! several of them need.
+
+mod accept_twice;
+mod all_masters;
+mod binary;
+mod clients;
+mod frameworks;
+mod grafana;
+mod kills;
+mod one_thread;
+mod protocol;
+mod support;
