@@ -13,3 +13,4 @@ mod kills;
 mod one_thread;
 mod protocol;
 mod support;
+mod terms;

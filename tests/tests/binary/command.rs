@@ -58,7 +58,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it, with standard error where standard output goes if `both`.
+    /// Starts it.
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().context("standard output is piped")?).lines();
@@ -81,7 +81,8 @@ impl Running {
     }
 }
 
-fn send(pid: u32, signal: Signal) -> Result<()> {
+/// Sends a signal to a process that the test started.
+pub(crate) fn send(pid: u32, signal: Signal) -> Result<()> {
     let pid = Pid::from_raw(pid.cast_signed()).context("no process id")?;
     kill_process(pid, signal).context("cannot signal it")
 }

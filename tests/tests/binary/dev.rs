@@ -10,11 +10,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use super::command::{Ended, Running, WITHIN, files_below, finish, is_alive, mesarch};
+use super::command::{Ended, Running, WITHIN, files_below, finish, is_alive, mesarch, send};
+
+/// A process may start another while we look.
+const LEFTOVER_ROUNDS_MAX: usize = 10;
 
 /// A `mesarch dev` that keeps everything in a folder of the test.
 struct Dev {
-    running: Running,
+    running: Option<Running>,
     ready: Value,
     place: TempDir,
 }
@@ -26,7 +29,7 @@ impl Dev {
         command.env("TMPDIR", place.path()).env("XDG_RUNTIME_DIR", place.path()).stderr(Stdio::null());
         let mut running = Running::start(command)?;
         let ready = serde_json::from_str(&running.line().await?).context("the first line is JSON")?;
-        Ok(Self { running, ready, place })
+        Ok(Self { running: Some(running), ready, place })
     }
 
     /// Runs the binary beside it; it finds the cluster by itself.
@@ -51,16 +54,31 @@ impl Dev {
     }
 
     /// Ctrl-C, after which nothing is left.
-    async fn end(self) -> Result<()> {
-        let (pids, place) = (self.pids(), self.place);
-        ensure!(self.running.end(Signal::INT).await? == 0, "Ctrl-C is a good end");
-        let alive: Vec<&u32> = pids.iter().filter(|pid| is_alive(**pid)).collect();
+    async fn end(mut self) -> Result<()> {
+        let running = self.running.take().context("it runs")?;
+        ensure!(running.end(Signal::INT).await? == 0, "Ctrl-C is a good end");
+        let alive: Vec<u32> = self.pids().into_iter().filter(|pid| is_alive(*pid)).collect();
         ensure!(alive.is_empty(), "still run: {alive:?}");
-        let tasks = processes_below(place.path());
+        let tasks = processes_below(self.place.path());
         ensure!(tasks.is_empty(), "tasks still run: {tasks:?}");
-        let left = files_below(place.path());
+        let left = files_below(self.place.path());
         ensure!(left.is_empty(), "left behind: {left:?}");
         Ok(())
+    }
+}
+
+impl Drop for Dev {
+    /// After a failure: dev is killed, and so its tasks, which would outlive it, are too.
+    fn drop(&mut self) {
+        drop(self.running.take());
+        for _ in 0..LEFTOVER_ROUNDS_MAX {
+            let left = processes_below(self.place.path());
+            if left.is_empty() {
+                return;
+            }
+            // One that ended meanwhile is what we want.
+            left.into_iter().for_each(|pid| drop(send(pid, Signal::KILL)));
+        }
     }
 }
 
