@@ -35,6 +35,8 @@ pub(crate) struct Stream {
     /// framework in order of arrival.
     pub(crate) calls: tokio::sync::Mutex<Option<Placed>>,
     queue: Queue,
+    /// Held by whoever pushes, and by an answer from the state it reads until it is pushed.
+    turn: Mutex<()>,
     /// Log index up to which its open work was listed when it opened.
     listed: AtomicU64,
     /// Told when the connection's side is gone.
@@ -60,6 +62,7 @@ impl Stream {
             epoch,
             calls: tokio::sync::Mutex::new(None),
             queue,
+            turn: Mutex::new(()),
             listed: AtomicU64::new(0),
             gone: Notify::new(),
         });
@@ -69,6 +72,24 @@ impl Stream {
 
     /// Queues an event; a stream that overflows is closed. `outbox` is where the event came from, if from there.
     pub(crate) fn push(&self, event: Event, outbox: Option<OutboxPosition>) {
+        let _turn = self.turn();
+        self.push_in_turn(event, outbox);
+    }
+
+    /// Queues answers that `read` takes from the newest state. What a newer state leads to is queued behind them: it is
+    /// published before it is pushed, and the push waits for its turn.
+    pub(crate) fn push_answers(&self, read: impl FnOnce() -> Vec<Event>) {
+        let _turn = self.turn();
+        for event in read() {
+            self.push_in_turn(event, None);
+        }
+    }
+
+    fn turn(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push_in_turn(&self, event: Event, outbox: Option<OutboxPosition>) {
         if self.queue.push(event, outbox) == Pushed::Overflowed {
             tracing::warn!(framework = %self.framework, "the scheduler reads too slowly: its stream is closed");
             metrics::stream_overflowed();

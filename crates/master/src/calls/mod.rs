@@ -300,10 +300,11 @@ impl Caller<'_> {
     }
 
     fn answer(&self, asked: &[(TaskId, Option<AgentId>)]) {
-        let published = self.app.newest();
-        for status in reconcile::answers(&published.state, &self.stream.framework, asked, wall_now()) {
-            self.stream.push(events::update(status), None);
-        }
+        self.stream.push_answers(|| {
+            let published = self.app.newest();
+            let answers = reconcile::answers(&published.state, &self.stream.framework, asked, wall_now());
+            answers.into_iter().map(events::update).collect()
+        });
     }
 }
 
