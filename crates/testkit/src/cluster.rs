@@ -43,6 +43,7 @@ impl Cluster {
             node.start()?;
         }
         cluster.wait_until_ready().await?;
+        cluster.wait_until_all_know_the_leader().await?;
         // The data directories know it now.
         cluster.masters[0].forget_flag("--bootstrap");
         cluster.masters[0].forget_flag("--initial-masters");
@@ -115,6 +116,18 @@ impl Cluster {
             self.leader().await
         })
         .await
+    }
+
+    /// Two of three masters make a leader; the third may have yet to open its port.
+    async fn wait_until_all_know_the_leader(&self) -> Result<()> {
+        for master in &self.masters {
+            let address = master.address.to_string();
+            wait_for(&format!("{address} to name the leader"), async || {
+                operator::get(&address, "/redirect").await.ok()?.redirect
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Waits until as many agents are active as there are running nodes.
