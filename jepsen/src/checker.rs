@@ -118,9 +118,6 @@ impl<'a> Story<'a> {
             self.refuse(told.state);
         } else if told.is_answer() {
             self.answer(told.state);
-        } else if told.duplicate && self.tries > 1 {
-            // The second try was refused because the first one has worked: now that is certain.
-            self.accepted = true;
         } else if told.state == TaskState::TaskError || is_lost(told.state) {
             self.find(Promise::AcceptedIsKnown, format!("declared {}", told.state.as_str_name()));
         }
@@ -176,6 +173,8 @@ impl<'a> Story<'a> {
             None if self.accepted && is_lost(state) => {
                 self.find(Promise::AcceptedIsKnown, format!("reconciliation says {name}"));
             }
+            // Of two tries one has worked: now that is certain.
+            None if self.tries > 1 && !is_lost(state) => self.accepted = true,
             Some(_) | None => {}
         }
     }

@@ -19,20 +19,11 @@ fn accept(kind: Kind) -> Entry {
 
 fn told(state: TaskState, uuid: &str) -> Entry {
     let uuid = Some(uuid.to_owned());
-    entry(Info, Event::Told(Told { task: TASK.to_owned(), state, reason: None, uuid, duplicate: false }))
+    entry(Info, Event::Told(Told { task: TASK.to_owned(), state, reason: None, uuid }))
 }
 
 fn without_uuid(state: TaskState, reason: Reason) -> Entry {
-    entry(
-        Info,
-        Event::Told(Told {
-            task: TASK.to_owned(),
-            state,
-            reason: Some(reason),
-            uuid: None,
-            duplicate: false,
-        }),
-    )
+    entry(Info, Event::Told(Told { task: TASK.to_owned(), state, reason: Some(reason), uuid: None }))
 }
 
 fn answer(state: TaskState) -> Entry {
@@ -43,12 +34,9 @@ fn refusal(state: TaskState) -> Entry {
     without_uuid(state, Reason::InvalidOffers)
 }
 
+/// What Mesos says of a second try while the first one's task runs.
 fn duplicate() -> Entry {
-    let mut entry = without_uuid(TaskError, Reason::TaskInvalid);
-    if let Event::Told(told) = &mut entry.event {
-        told.duplicate = true;
-    }
-    entry
+    without_uuid(TaskError, Reason::TaskInvalid)
 }
 
 fn acknowledged(uuid: &str) -> Entry {
@@ -88,8 +76,8 @@ fn good_histories_are_clean() {
             [vec![accept(Invoke), accept(Ok), refusal(TaskDropped)], life(&[])].concat(),
         ),
     ];
-    let repeated =
-        [vec![accept(Invoke), accept(Unknown), accept(Invoke), accept(Ok), duplicate()], life(&[])];
+    let tried_twice = vec![accept(Invoke), accept(Unknown), accept(Invoke), accept(Unknown)];
+    let repeated = [tried_twice, vec![answer(TaskStaging)], life(&[])];
     assert_eq!(check(&repeated.concat(), &marks(1, 1)), []);
     for (name, history) in histories {
         assert_eq!(check(&history, &marks(1, 1)), [], "{name}");
@@ -129,8 +117,16 @@ fn bad_histories_are_found() {
         ("never ends", life(&[]).drain(..4).collect(), (1, 0), &[EveryTaskEnds]),
         ("over-allocated", vec![account(4.001)], (0, 0), &[NothingTwice]),
     ];
-    let duplicate_of_nothing = life(&[duplicate()]);
-    assert_eq!(check(&duplicate_of_nothing, &marks(1, 1))[0].promise, AcceptedIsKnown);
+    let again = [accept(Invoke), accept(Ok), duplicate()];
+    for history in [life(&[duplicate()]), life(&again)] {
+        assert_eq!(
+            check(&history, &marks(1, 1))[0].promise,
+            AcceptedIsKnown,
+            "it is declared ended, and runs"
+        );
+    }
+    let told_and_never_ended = vec![accept(Invoke), accept(Unknown), accept(Invoke), answer(TaskRunning)];
+    assert_eq!(check(&told_and_never_ended, &marks(0, 0))[0].promise, EveryTaskEnds, "it was there");
     for (name, history, (starts, ends), expect) in table {
         let found: Vec<Promise> =
             check(&history, &marks(starts, ends)).iter().map(|found| found.promise).collect();

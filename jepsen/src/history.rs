@@ -42,9 +42,6 @@ pub(crate) enum Event {
     Fault { what: String },
 }
 
-/// How TASK_ERROR begins when the task that was to be launched is there already; known from Mesos.
-const DUPLICATE: &str = "Task has duplicate ID";
-
 /// The part of a TaskStatus that matters.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Told {
@@ -53,8 +50,6 @@ pub(crate) struct Told {
     pub(crate) reason: Option<Reason>,
     /// In hexadecimal; only with it the update wants an acknowledgement.
     pub(crate) uuid: Option<String>,
-    /// Whether it says that there is a task of this id already.
-    pub(crate) duplicate: bool,
 }
 
 impl Told {
@@ -65,7 +60,6 @@ impl Told {
             state: status.state(),
             reason: status.reason.map(|_| status.reason()),
             uuid: status.uuid.as_deref().map(hex),
-            duplicate: status.message.as_deref().is_some_and(|message| message.starts_with(DUPLICATE)),
         }
     }
 
@@ -76,7 +70,8 @@ impl Told {
             && matches!(self.state, TaskState::TaskDropped | TaskState::TaskLost)
     }
 
-    /// Whether it answers RECONCILE.
+    /// Whether it tells what is known: the answer to RECONCILE, and to an ACCEPT of a task that is there already. (Mesos
+    /// answers the latter with TASK_ERROR if the offers are good. Here that is an anomaly: the task runs on.)
     pub(crate) fn is_answer(&self) -> bool {
         self.uuid.is_none() && self.reason == Some(Reason::Reconciliation)
     }
@@ -170,8 +165,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::Told(told) => {
             let reason = told.reason.map_or("nil", |reason| reason.as_str_name());
             let uuid = told.uuid.as_ref().map_or("nil".to_owned(), |uuid| format!("{uuid:?}"));
-            let duplicate = if told.duplicate { " :duplicate" } else { "" };
-            ("told", format!("[{:?} {} {reason} {uuid}{duplicate}]", told.task, told.state.as_str_name()))
+            ("told", format!("[{:?} {} {reason} {uuid}]", told.task, told.state.as_str_name()))
         }
         Event::Account { agent, resource, total, given } => {
             ("account", format!("[{agent:?} {resource:?} {total} {given}]"))

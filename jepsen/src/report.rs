@@ -131,7 +131,6 @@ mod tests {
             state: TaskState::TaskFinished,
             reason: None,
             uuid: Some("a".to_owned()),
-            duplicate: false,
         };
         let event = Event::Told(told);
         let done = [Entry { at: std::time::Duration::ZERO, process: 1, kind: Kind::Info, event }];

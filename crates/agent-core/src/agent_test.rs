@@ -213,3 +213,80 @@ fn nothing_is_launched_before_the_agent_has_an_id() {
     driver.input(Input::LinkOpened { link: 1 });
     expect(&driver.master_in(1, run_task("t", 10)), &[]);
 }
+
+/// What it is called, and how it comes about.
+type FirstLife = (&'static str, fn(&mut Driver));
+
+/// How far the first life of `t` (launch 10) came before the second one (launch 20) was launched.
+fn first_lives() -> [FirstLife; 5] {
+    let finished = |driver: &mut Driver| {
+        let run = driver.running("t", 10);
+        driver.acknowledge("t", 10, 1);
+        driver.update(&run, "t", 2, TaskState::Finished);
+        driver.input(Input::ExecutorExited { run, status: 0 });
+    };
+    [
+        ("never came", |_| {}),
+        ("killed before it came", |driver| drop(driver.master(kill("t", 10)))),
+        ("ended, and nobody knows", |driver| {
+            let run = driver.running("t", 10);
+            driver.update(&run, "t", 2, TaskState::Finished);
+            driver.input(Input::ExecutorExited { run, status: 0 });
+        }),
+        ("ended", finished),
+        ("ended and acknowledged", |driver| {
+            let run = driver.running("t", 10);
+            driver.acknowledge("t", 10, 1);
+            driver.update(&run, "t", 2, TaskState::Finished);
+            driver.acknowledge("t", 10, 2);
+            driver.input(Input::ExecutorExited { run, status: 0 });
+        }),
+    ]
+}
+
+#[test]
+fn nothing_that_comes_late_for_the_first_life_touches_the_second() {
+    for (name, first_life) in first_lives() {
+        for restarts in [false, true] {
+            for late in 0..5 {
+                let mut driver = Driver::attached();
+                first_life(&mut driver);
+                driver.running("t", 20);
+                if restarts {
+                    driver.restart();
+                    driver.attach(1);
+                }
+                let second = driver.agent.durable().tasks[&key("t", 20)].clone();
+                let outputs = match late {
+                    0 => driver.master(run_task("t", 10)),
+                    1 => driver.master(kill("t", 10)),
+                    2 => driver.acknowledge("t", 10, 1),
+                    3 => driver.acknowledge("t", 10, 2),
+                    _ => driver.acknowledge("t", 10, 9),
+                };
+                assert_eq!(driver.agent.durable().tasks[&key("t", 20)], second, "{name}, late {late}");
+                let harmless = |word: &String| word.starts_with("forgot t 10") || word.starts_with("t 10 ");
+                let words = seen(&outputs);
+                assert!(words.iter().all(harmless), "{name}, late {late}, restarted {restarts}: {words:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_second_life_in_the_same_executor_has_its_own_updates() {
+    let mut driver = Driver::attached();
+    driver.master(custom_task("a", 10));
+    let run = driver.run_of("E");
+    driver.input(Input::ExecutorSubscribed { run: run.clone(), resume: Resume::default() });
+    driver.update(&run, "a", 1, TaskState::Finished);
+    // The masters know that the end was acknowledged; the agent is yet to hear it.
+    driver.master(custom_task("a", 20));
+    expect(&driver.update(&run, "a", 1, TaskState::Finished), &["E<ack a 1"]);
+    expect(
+        &driver.update(&run, "a", 2, TaskState::Running),
+        &["a 20 TASK_RUNNING latest TASK_RUNNING", "E<ack a 2"],
+    );
+    expect(&driver.acknowledge("a", 10, 1), &["forgot a 10 1"]);
+    assert_eq!(driver.agent.durable().tasks[&key("a", 20)].state, TaskState::Running);
+}

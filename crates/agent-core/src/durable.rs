@@ -130,7 +130,7 @@ impl Durable {
         &self,
         framework: &FrameworkId,
         task: &TaskId,
-    ) -> impl DoubleEndedIterator<Item = (&TaskKey, &TaskFacts)> {
+    ) -> impl DoubleEndedIterator<Item = (&TaskKey, &TaskFacts)> + Clone {
         let life = |launch| TaskKey { framework: framework.clone(), task: task.clone(), launch };
         let last = LaunchId { index: u64::MAX, position: u32::MAX };
         self.tasks.range(life(LaunchId::default())..=life(last))

@@ -26,12 +26,15 @@ impl Agent {
     }
 
     /// The life that the update is about, if it says something new: not for a task of another run, not twice, not
-    /// after the end, and not for a framework that is gone.
+    /// after the end, and not for a framework that is gone. One run may have had several lives of a task, one after the
+    /// other: an earlier one that ended may still wait for its acknowledgement.
     fn wanted(&self, run: &Run, update: &ExecutorUpdate) -> Option<TaskKey> {
         let own = |(_, task): &(&TaskKey, &TaskFacts)| task.container.as_ref() == Some(&run.container);
-        let (key, task) = self.durable.lives(&run.framework, &update.task).find(own)?;
-        let new = !task.recent.contains(&update.uuid) && !task.state.is_terminal();
-        (new && !self.ending(&run.framework)).then(|| key.clone())
+        let mut own = self.durable.lives(&run.framework, &update.task).filter(own);
+        if own.clone().any(|(_, task)| task.recent.contains(&update.uuid)) || self.ending(&run.framework) {
+            return None;
+        }
+        own.find(|(_, task)| !task.state.is_terminal()).map(|(key, _)| key.clone())
     }
 
     /// The agent itself reports a state.

@@ -9,9 +9,12 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics, ReadPolicy};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::detector::is_gone;
 use crate::leadership::Leadership;
 use crate::machine::Machine;
+use crate::start::Route;
 use crate::state_machine::Raft;
 use crate::status::{Members, Status};
 
@@ -19,6 +22,8 @@ use crate::status::{Members, Status};
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest wait for another node to take over.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(2);
+/// How often it is looked at whether the node that is to take over is still there.
+const TARGET_LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Longest wait for a change of members.
 const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -99,6 +104,8 @@ pub(crate) trait Control: Send + Sync {
 pub(crate) struct RaftControl<M: Machine> {
     pub(crate) raft: Raft<M>,
     pub(crate) log: Log,
+    /// How a peer is reached.
+    pub(crate) route: Route,
 }
 
 impl<M: Machine> RaftControl<M> {
@@ -114,17 +121,31 @@ impl<M: Machine> RaftControl<M> {
         }
     }
 
-    fn target(&self, to: Option<NodeId>) -> Result<u64, TransferError> {
+    /// Who takes over: `to`, or the best of the voters but those that are known to be gone.
+    fn target(&self, to: Option<NodeId>, gone: &BTreeSet<u64>) -> Result<u64, TransferError> {
         let metrics = self.metrics();
         if metrics.current_leader != Some(metrics.id) {
             return Err(TransferError::NotLeader);
         }
         let others: BTreeSet<u64> =
             metrics.membership_config.voter_ids().filter(|id| *id != metrics.id).collect();
+        let left = &others - gone;
         match to {
-            Some(to) if others.contains(&to.0) => Ok(to.0),
+            Some(to) if left.contains(&to.0) => Ok(to.0),
+            Some(to) if others.contains(&to.0) => Err(TransferError::NoTarget),
             Some(to) => Err(TransferError::NotAVoter(to)),
-            None => furthest(&metrics, &others).ok_or(TransferError::NoTarget),
+            None => furthest(&metrics, &left).ok_or(TransferError::NoTarget),
+        }
+    }
+
+    /// Returns once the process of `node` is proven gone.
+    async fn gone(&self, node: u64) {
+        let address = self.metrics().membership_config.get_node(&node).map(|info| (self.route)(info));
+        let Some(address) = address else {
+            return;
+        };
+        while !is_gone(&address).await {
+            sleep(TARGET_LOOK_EVERY).await;
         }
     }
 }
@@ -160,13 +181,19 @@ impl<M: Machine> Control for RaftControl<M> {
         mut leadership: watch::Receiver<Leadership>,
     ) -> Result<(), TransferError> {
         let me = self.metrics().id;
-        let to = self.target(to)?;
-        self.raft.trigger().transfer_leader(to).await.map_err(|_| TransferError::Stopped)?;
-        let taken_over = leadership.wait_for(|now| now.leader.as_ref().is_some_and(|(id, _)| id.0 != me));
-        match tokio::time::timeout(TRANSFER_DEADLINE, taken_over).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(TransferError::Stopped),
-            Err(_) => Err(TransferError::TimedOut),
+        let deadline = Instant::now() + TRANSFER_DEADLINE;
+        let mut gone = BTreeSet::new();
+        loop {
+            let target = self.target(to, &gone)?;
+            self.raft.trigger().transfer_leader(target).await.map_err(|_| TransferError::Stopped)?;
+            tokio::select! {
+                taken_over = leadership.wait_for(|now| now.leader.as_ref().is_some_and(|(id, _)| id.0 != me)) => {
+                    return taken_over.map(drop).map_err(|_| TransferError::Stopped);
+                }
+                // Masters that stop together must not wait for each other: the next one is asked, if there is one.
+                () = self.gone(target) => drop(gone.insert(target)),
+                () = sleep_until(deadline) => return Err(TransferError::TimedOut),
+            }
         }
     }
 

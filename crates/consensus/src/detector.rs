@@ -101,6 +101,11 @@ async fn hold(stream: &mut TcpStream) {
     while matches!(stream.read(&mut ignored).await, Ok(count) if count > 0) {}
 }
 
+/// Whether it is proven that nobody listens at `address` any more.
+pub(crate) async fn is_gone(address: &str) -> bool {
+    connect(address).await.is_err_and(|error| proof_of(&error) == Proof::Gone)
+}
+
 async fn connect(address: &str) -> io::Result<TcpStream> {
     match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
         Ok(connected) => connected,

@@ -35,7 +35,7 @@ pub enum ProposeError {
     /// A resource runs out.
     #[error(transparent)]
     Full(#[from] Full),
-    /// The command is bigger than a log entry may be.
+    /// The command is bigger than any may be.
     #[error("a command of {bytes} bytes is longer than {max} bytes")]
     TooLarge {
         /// Its size in bytes.
@@ -118,7 +118,7 @@ impl<O: Send + 'static> Handle<O> {
             Ok(None) => Err(ProposeError::Stopped),
             Ok(Some((room, place))) => {
                 let (reply, outcome) = oneshot::channel();
-                place.send(Queued { term, command, reply, _room: room });
+                place.send(Queued { term, command, reply, room });
                 Ok(Ticket { outcome })
             }
         }

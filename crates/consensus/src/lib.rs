@@ -44,7 +44,7 @@ pub use machine::{Corrupt, EntryContext, LogPosition, Machine, Stamp};
 pub use mesarch_storage::{Backend, DataDirError, DiskError, NodeInfo};
 pub use mesarch_types::{ClusterId, NodeId};
 pub use options::{Compaction, Options, OptionsError, Reserve, Timing};
-pub use proposer::{COMMAND_BYTES_MAX, ENTRY_BYTES_MAX};
+pub use proposer::{COMMAND_BYTES_MAX, PACKED_BYTES_MAX};
 pub use running::{Running, StopError};
 pub use start::{Clock, Consensus, Deps, Route, StartError};
 pub use status::{Members, Replication, Role, Status};

@@ -32,16 +32,20 @@ use crate::waiters::{Reply, Waiters};
 
 /// Most commands that wait to be packed.
 pub(crate) const QUEUE_COMMANDS: usize = 16_384;
-/// Most bytes of commands that wait to be packed.
+/// Most bytes of commands that wait to be packed, or are in entries that Raft holds for us. Two of the longest fit, and room is left.
 pub(crate) const QUEUE_BYTES: usize = 64 << 20;
 /// Most commands in one entry.
 const ENTRY_COMMANDS_MAX: usize = 256;
-/// Most bytes in one entry. Far below the network's message limit, so that replication never stalls on one.
-pub const ENTRY_BYTES_MAX: usize = 256 << 10;
+/// Most bytes in an entry of several commands. A command that is longer alone is an entry of its own.
+pub const PACKED_BYTES_MAX: usize = 256 << 10;
 /// What an envelope adds to its commands, at most: the head, and some bytes per command.
 const ENVELOPE_BYTES_MAX: usize = 64 + 8 * ENTRY_COMMANDS_MAX;
-/// Longest command, in bytes.
-pub const COMMAND_BYTES_MAX: usize = ENTRY_BYTES_MAX - ENVELOPE_BYTES_MAX;
+/// Longest command, in bytes. The longest that a client may cause is an ACCEPT of a whole 8 MiB call, whose command holds
+/// each byte at most about three times: the TaskInfo, the ExecutorInfo in it once more, and the resources of both as
+/// numbers. Not more, because a follower acknowledges heartbeats only behind what it has yet to sync.
+pub const COMMAND_BYTES_MAX: usize = 24 << 20;
+/// Most bytes in any entry.
+pub(crate) const ENTRY_BYTES_MAX: usize = COMMAND_BYTES_MAX + ENVELOPE_BYTES_MAX;
 /// Most entries that Raft holds for us at a time.
 const ENTRIES_IN_FLIGHT: usize = 8;
 /// Between two tries of a refused entry.
@@ -54,8 +58,8 @@ pub(crate) struct Queued<O> {
     pub(crate) term: u64,
     pub(crate) command: Bytes,
     pub(crate) reply: Reply<O>,
-    /// Its room in the queue, given back when it is packed.
-    pub(crate) _room: OwnedSemaphorePermit,
+    /// Its room among [`QUEUE_BYTES`], given back when its entry has landed.
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
 /// An entry on its way.
@@ -65,6 +69,8 @@ struct Flight {
     term: u64,
     payload: Payload,
     since: Instant,
+    /// Of all its commands.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What Raft said about an entry.
@@ -143,19 +149,23 @@ impl<M: Machine> Proposer<M> {
         self.metrics.open.set(self.parts.waiters.open() as f64);
     }
 
-    /// Packs commands of one term into an entry, as many as fit. `None` if their term is over.
+    /// Packs commands of one term into an entry, as many as fit and at least one. `None` if their term is over.
     fn pack_one(&mut self) -> Option<Flight> {
         let term = self.waiting.front()?.term;
         let (mut commands, mut replies, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut room: Option<OwnedSemaphorePermit> = None;
         while let Some(next) = self.waiting.front() {
             bytes += next.command.len();
-            let fits = bytes <= COMMAND_BYTES_MAX && commands.len() < ENTRY_COMMANDS_MAX;
-            if next.term != term || !fits {
+            if next.term != term || !fits(commands.len(), bytes) {
                 break;
             }
             let next = self.waiting.pop_front()?;
             commands.push(next.command);
             replies.push(next.reply);
+            match &mut room {
+                Some(room) => room.merge(next.room),
+                None => room = Some(next.room),
+            }
         }
         if !self.leads(term) {
             for reply in replies {
@@ -169,7 +179,7 @@ impl<M: Machine> Proposer<M> {
         let (origin, stamp) = (self.parts.waiters.origin(), (self.parts.clock)());
         let payload = Envelope { origin, first, stamp, commands }.encode();
         debug_assert!(payload.0.len() <= ENTRY_BYTES_MAX);
-        Some(Flight { first, count, term, payload, since: Instant::now() })
+        Some(Flight { first, count, term, payload, since: Instant::now(), _room: room })
     }
 
     fn leads(&self, term: u64) -> bool {
@@ -215,6 +225,11 @@ impl<M: Machine> Proposer<M> {
     }
 }
 
+/// Whether an entry that holds `packed` commands takes one more, with which it has `bytes` bytes of commands.
+fn fits(packed: usize, bytes: usize) -> bool {
+    packed == 0 || (packed < ENTRY_COMMANDS_MAX && bytes <= PACKED_BYTES_MAX - ENVELOPE_BYTES_MAX)
+}
+
 /// Only two answers prove that nothing was appended; every other error says nothing about whether it will commit.
 fn judge(result: &ClientWriteResult<Types>) -> Landing {
     match result {
@@ -250,10 +265,29 @@ mod tests {
     fn trap_12_a_full_entry_stays_within_its_limit() {
         let origin = crate::envelope::Origin { node: u64::MAX, epoch: [0xff; 16] };
         let stamp = crate::Stamp { cluster_ms: u64::MAX, wall_ms: u64::MAX };
-        for count in [1, ENTRY_COMMANDS_MAX] {
-            let command = Bytes::from(vec![1; COMMAND_BYTES_MAX / count]);
+        let packed = (PACKED_BYTES_MAX - ENVELOPE_BYTES_MAX) / ENTRY_COMMANDS_MAX;
+        for (count, length, max) in
+            [(1, COMMAND_BYTES_MAX, ENTRY_BYTES_MAX), (ENTRY_COMMANDS_MAX, packed, PACKED_BYTES_MAX)]
+        {
+            let command = Bytes::from(vec![1; length]);
             let envelope = Envelope { origin, first: u64::MAX, stamp, commands: vec![command; count] };
-            assert!(envelope.encode().0.len() <= ENTRY_BYTES_MAX);
+            assert!(envelope.encode().0.len() <= max);
+        }
+    }
+
+    #[test]
+    fn a_long_command_is_an_entry_of_its_own() {
+        let room = PACKED_BYTES_MAX - ENVELOPE_BYTES_MAX;
+        for (packed, bytes, expect) in [
+            (0, 1, true),
+            (0, COMMAND_BYTES_MAX, true),
+            (1, room, true),
+            (1, room + 1, false),
+            (1, COMMAND_BYTES_MAX, false),
+            (ENTRY_COMMANDS_MAX - 1, room, true),
+            (ENTRY_COMMANDS_MAX, 1, false),
+        ] {
+            assert_eq!(fits(packed, bytes), expect, "{packed} and {bytes} bytes");
         }
     }
 }

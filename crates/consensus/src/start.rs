@@ -169,7 +169,11 @@ impl<M: Machine> Node<M> {
         let (stop, stopping) = watch::channel(false);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
         let (queue, queued) = mpsc::channel(QUEUE_COMMANDS);
-        let control = Arc::new(RaftControl { raft: self.raft.clone(), log: stored.log.clone() });
+        let control = Arc::new(RaftControl {
+            raft: self.raft.clone(),
+            log: stored.log.clone(),
+            route: self.route.clone(),
+        });
         let mut running = self.serve(&stored, listener, stop, (control.clone(), leadership.clone()));
         let watch = self.raft.metrics();
         let following = follow(watch, leadership_sender, stopping.clone(), self.fatal.clone());

@@ -15,7 +15,7 @@ use std::{
 
 use mesarch_leader_core::{Config, Hello, Input, Leader, Output, Ticket, ToAgent};
 use mesarch_state::{
-    Command, Effect, Outcome, State,
+    Command, Effect, FEATURE_LEVEL_MAX, Outcome, State,
     command::{AgentSpec, BeginTerm, DeclineOffers, FrameworkSpec, Link, Refuse, Subscribe},
 };
 use mesarch_types::{
@@ -129,7 +129,11 @@ fn begin() -> Load {
         applying: Duration::ZERO,
         offers: 0,
     };
-    load.apply(Command::BeginTerm(BeginTerm { cluster: ClusterId([1; 16]), incarnation: 1, level: 1 }));
+    load.apply(Command::BeginTerm(BeginTerm {
+        cluster: ClusterId([1; 16]),
+        incarnation: 1,
+        level: FEATURE_LEVEL_MAX,
+    }));
     load.leader = Some(Leader::begin(Config::default(), &load.state, load.index, load.now).0);
     load
 }

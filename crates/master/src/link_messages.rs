@@ -1,6 +1,7 @@
 //! Messages of the agent link: our types to and from `link.proto`.
 
 use bytes::Bytes;
+use mesarch_consensus::COMMAND_BYTES_MAX;
 use mesarch_leader_core::{Attach, FromAgent, Hello, TaskKey, ToAgent};
 use mesarch_proto::{link, mesos::v1};
 use mesarch_state::{
@@ -19,6 +20,12 @@ use crate::specs::{self, InvalidSpec};
 /// Most tasks that an Attach may list; beyond, the agent sends an inventory.
 const LISTED_MAX: usize = 256;
 
+/// Largest AgentInfo, in bytes of protobuf.
+const AGENT_BYTES_MAX: usize = 1024 * 1024;
+/// Largest inventory, in bytes as it would be in the log: tens of thousands of tasks. It goes into the log whole, in one
+/// command with what the agent says of itself, for which room is left; so there is no moment at which half of it counts.
+const INVENTORY_BYTES_MAX: usize = COMMAND_BYTES_MAX - 4 * AGENT_BYTES_MAX;
+
 /// Why a message of an agent cannot be used. The link is closed with this text.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvalidMessage {
@@ -30,6 +37,8 @@ pub(crate) enum InvalidMessage {
     Field { field: &'static str, reason: String },
     #[error("more than {LISTED_MAX} tasks are listed: an inventory is needed")]
     TooManyListed,
+    #[error("{what} of {bytes} bytes is larger than {max} bytes")]
+    TooLarge { what: &'static str, bytes: usize, max: usize },
     #[error("{0}")]
     Spec(#[from] InvalidSpec),
 }
@@ -121,6 +130,7 @@ pub(crate) fn hello(kind: link::from_agent::Kind) -> Result<Hello, InvalidMessag
     match kind {
         link::from_agent::Kind::Register(register) => {
             let nonce = nonce(&register.nonce)?;
+            within("agent info", register.info.len(), AGENT_BYTES_MAX)?;
             let spec = specs::agent_spec(&register.info, &register.version, &register.capabilities)?;
             Ok(Hello::Register { nonce, spec })
         }
@@ -129,12 +139,17 @@ pub(crate) fn hello(kind: link::from_agent::Kind) -> Result<Hello, InvalidMessag
     }
 }
 
+fn within(what: &'static str, bytes: usize, max: usize) -> Result<(), InvalidMessage> {
+    if bytes > max { Err(InvalidMessage::TooLarge { what, bytes, max }) } else { Ok(()) }
+}
+
 fn nonce(bytes: &[u8]) -> Result<[u8; 16], InvalidMessage> {
     bytes.try_into().map_err(|_| InvalidMessage::Length { field: "nonce", expect: 16 })
 }
 
 fn attach_of(attach: link::Attach) -> Result<Attach, InvalidMessage> {
     nonce(&attach.nonce)?;
+    within("agent info", attach.info.len(), AGENT_BYTES_MAX)?;
     if attach.agent.is_empty() {
         return Err(InvalidMessage::Missing("agent"));
     }
@@ -222,13 +237,16 @@ pub(crate) fn forgot(forgot: link::Forgot) -> Result<FromAgent, InvalidMessage> 
     Ok(FromAgent::Forgot { acknowledged: acknowledged?, frameworks })
 }
 
-/// All that an agent runs.
+/// All that an agent runs. One that does not fit into a command is refused here, by name: the agent logs the reason, and
+/// tries again as slowly as after any link that broke.
 pub(crate) fn inventory(inventory: link::Inventory) -> Result<Inventory, InvalidMessage> {
-    Ok(Inventory {
+    let inventory = Inventory {
         tasks: inventory.tasks.into_iter().map(inventory_task).collect::<Result<_, _>>()?,
         executors: inventory.executors.into_iter().map(inventory_executor).collect::<Result<_, _>>()?,
         frameworks: inventory.frameworks.into_iter().map(|one| (one.framework.into(), one.info)).collect(),
-    })
+    };
+    within("inventory", inventory.encoded_len(), INVENTORY_BYTES_MAX)?;
+    Ok(inventory)
 }
 
 fn inventory_task(task: link::InventoryTask) -> Result<InventoryTask, InvalidMessage> {

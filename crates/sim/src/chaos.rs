@@ -2,7 +2,10 @@
 
 use mesarch_types::Millis;
 
-use crate::{event::Event, world::World};
+use crate::{
+    event::{ConnId, Event},
+    world::World,
+};
 use mesarch_state::{
     Command,
     command::{FrameworkRoles, RequestKill, Teardown},
@@ -32,11 +35,21 @@ impl World {
         }
     }
 
-    /// Each end notices soon, late or, on one side, only by silence.
+    /// At once, or after it stalled for a while: then much is under way in it.
     fn break_link(&mut self, agent: usize) {
         let Some(conn) = self.hosts[agent].conn else {
             return;
         };
+        if self.rng.chance(20) {
+            return self.broken(agent, conn);
+        }
+        let stalled = self.rng.between(500, 5_000);
+        self.stall(conn, Millis(stalled));
+        self.soon(100, stalled, Event::Broken { agent, conn });
+    }
+
+    /// Each end notices soon, late or, on one side, only by silence.
+    pub(crate) fn broken(&mut self, agent: usize, conn: ConnId) {
         self.cut(conn);
         let (agent_late, leader_late) = (self.rng.chance(20), self.rng.chance(20));
         let high = |late| if late { 20_000 } else { 800 };

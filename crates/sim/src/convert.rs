@@ -19,11 +19,12 @@ pub(crate) fn resources(text: &str) -> Resources {
     parse_resources(text, &Role::any()).expect("texts are made here")
 }
 
-/// A task with its opaque message: `task`, its resources, and the executor's message if it has one.
-pub(crate) fn task_spec(task: &TaskId, used: &str, executor: Option<ExecutorSpec>) -> TaskSpec {
+/// A task with its opaque message: `task`, its resources, the executor's message if it has one, and which life of its id
+/// the scheduler means.
+pub(crate) fn task_spec(task: &TaskId, used: &str, executor: Option<ExecutorSpec>, life: u64) -> TaskSpec {
     let own =
         executor.as_ref().map_or("", |executor| std::str::from_utf8(&executor.info).unwrap_or_default());
-    let info = format!("{task}|{used}|{own}");
+    let info = format!("{task}|{used}|{own}|{life}");
     TaskSpec { id: task.clone(), info: info.into(), resources: resources(used), executor }
 }
 
@@ -37,12 +38,16 @@ fn read_task(info: &Bytes) -> TaskSpec {
     let mut parts = text.split('|');
     let (id, used, own) =
         (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    task_spec(&TaskId::from(id), used, own.split_once('/').map(|(id, used)| executor_spec(id, used)))
+    let life = parts.next().and_then(|life| life.parse().ok()).unwrap_or_default();
+    let executor = own.split_once('/').map(|(id, used)| executor_spec(id, used));
+    task_spec(&TaskId::from(id), used, executor, life)
 }
 
-/// The task that a message to an executor is about.
-pub(crate) fn task_of(info: &Bytes) -> TaskId {
-    read_task(info).id
+/// The task that a message to an executor is about, and which life of it.
+pub(crate) fn task_of(info: &Bytes) -> (TaskId, u64) {
+    let text = std::str::from_utf8(info).unwrap_or_default();
+    let life = text.rsplit('|').next().and_then(|life| life.parse().ok()).unwrap_or_default();
+    (read_task(info).id, life)
 }
 
 fn read_executor(info: &Bytes) -> ExecutorSpec {

@@ -23,6 +23,12 @@ pub(crate) enum Event {
     Up { conn: ConnId, message: ToMaster },
     /// A leader's message arrives.
     Down { conn: ConnId, fence: Fence, message: Box<MasterMessage> },
+    /// A connection that had stalled breaks.
+    Broken { agent: usize, conn: ConnId },
+    /// What was under way on a link that is torn comes out of it long after, at the leader.
+    LateUp { conn: ConnId, message: ToMaster },
+    /// The same, at the agent.
+    LateDown { conn: ConnId, fence: Fence, message: Box<MasterMessage> },
     /// A ping arrives.
     Ping { conn: ConnId, number: u64 },
     /// Its answer arrives.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesarch_agent_core::{Agent, Config, Input, Now, Output, Record, Run};
-use mesarch_types::{Fence, Millis, WallMillis};
+use mesarch_types::{Millis, WallMillis};
 
 use crate::{
     event::{Act, ConnId, Event},
@@ -66,9 +66,12 @@ impl World {
     }
 
     pub(crate) fn cut(&mut self, conn: ConnId) {
-        if let Some(end) = self.master.conns.get_mut(&conn) {
-            end.cut = true;
-        }
+        let Some(end) = self.master.conns.get_mut(&conn).filter(|end| !end.cut) else {
+            return;
+        };
+        end.cut = true;
+        let agent = end.agent;
+        self.tear(conn, agent);
     }
 
     pub(crate) fn agent_step(&mut self, agent: usize, input: Input) {
@@ -141,21 +144,6 @@ impl World {
             self.cut(conn);
             self.agent_step(agent, Input::LinkClosed { link: conn });
             self.soon(1, 300, Event::Connect { agent });
-        }
-    }
-
-    pub(crate) fn came_down(
-        &mut self,
-        conn: ConnId,
-        fence: Fence,
-        message: mesarch_agent_core::MasterMessage,
-    ) {
-        let Some(end) = self.master.conns.get(&conn).filter(|end| !end.cut) else {
-            return;
-        };
-        let agent = end.agent;
-        if self.hosts[agent].conn == Some(conn) {
-            self.agent_step(agent, Input::Master { link: conn, fence, message });
         }
     }
 

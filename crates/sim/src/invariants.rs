@@ -9,11 +9,27 @@ mod terminal_final;
 mod updates_in_order;
 
 use mesarch_agent_core::Record;
-use mesarch_state::{Applied, Command, State};
+use mesarch_state::{Applied, Command, Outcome, State, outcome::LaunchResult};
 use mesarch_types::{FrameworkId, TaskId, TaskState, UpdateUuid};
 
 pub(crate) use liveness::check as check_liveness;
 pub(crate) use replicas_agree::check as check_replicas;
+
+/// The tasks that a command launched.
+pub(crate) fn launched<'a>(
+    command: &'a Command,
+    outcome: &'a Outcome,
+) -> impl Iterator<Item = (&'a FrameworkId, &'a TaskId)> {
+    let accepted = match (command, outcome) {
+        (Command::AcceptOffers(accept), Outcome::Accepted(results)) => Some((accept, results)),
+        _ => None,
+    };
+    accepted.into_iter().flat_map(|(accept, results)| {
+        let launched = accept.launches.iter().zip(results);
+        let launched = launched.filter(|(_, result)| matches!(result, LaunchResult::Launched(_)));
+        launched.map(|(launch, _)| (&accept.framework, launch.task_id()))
+    })
+}
 
 /// Something that must hold did not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +60,10 @@ pub(crate) struct Watch {
 impl Watch {
     /// A command was applied.
     pub(crate) fn applied(&mut self, state: &State, command: &Command, applied: &Applied) {
-        self.accepted.note(command, &applied.outcome);
+        for (framework, task) in launched(command, &applied.outcome) {
+            self.accepted.note(framework.clone(), task.clone());
+            self.ends.begin(framework, task);
+        }
         let sound = state_sound::check(state, command);
         let ends = self.ends.check(&applied.changes);
         self.note(sound.and(ends));
@@ -57,15 +76,15 @@ impl Watch {
     }
 
     /// An executor began to run a task.
-    pub(crate) fn started(&mut self, framework: &FrameworkId, task: &TaskId) {
-        let once = self.runs.started(framework, task);
+    pub(crate) fn started(&mut self, framework: &FrameworkId, task: &TaskId, life: u64) {
+        let once = self.runs.started(framework, task, life);
         self.note(once);
     }
 
     /// An agent stored a fact.
     pub(crate) fn stored(&mut self, record: &Record) {
         if let Record::Update(key, update) = record {
-            self.updates.stored(&key.framework, &key.task, update.uuid);
+            self.updates.stored(key, update.uuid);
         }
     }
 

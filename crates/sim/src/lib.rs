@@ -6,7 +6,8 @@
 //!
 //! **Contract.** [`run`] depends on its [`Options`] alone: the same seed gives the same trace, event by event. What the
 //! shells around the cores do (moving bytes, proposing, performing effects) is modelled here as badly as the real world
-//! allows: late, in part, or not at all, but in order on each connection.
+//! allows: late, in part, or not at all, but in order on each connection; what was under way on a connection that broke may arrive
+//! when there is a newer one. Schedulers use the ids of ended tasks again.
 //!
 //! **Must never do:** read a clock, draw a random number that does not come from the seed, change a core to please a
 //! test.

@@ -55,8 +55,14 @@ fn main() -> ExitCode {
 
 fn tell(seed: u64, report: &Report) {
     println!(
-        "seed {seed}: {} events, {} entries, {} terms, {} tasks, trace {:016x}",
-        report.events, report.entries, report.terms, report.tasks, report.trace_hash
+        "seed {seed}: {} events, {} entries, {} terms, {} tasks, {} ids again, {} late, trace {:016x}",
+        report.events,
+        report.entries,
+        report.terms,
+        report.tasks,
+        report.reused,
+        report.late,
+        report.trace_hash
     );
     if let Some(violation) = &report.violation {
         report.lines.iter().for_each(|line| eprintln!("  {line}"));

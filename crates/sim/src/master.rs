@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, VecDeque};
 use mesarch_agent_core::ToMaster;
 use mesarch_leader_core::{Config, Input, Leader, Output, Ticket, ToAgent};
 use mesarch_state::{
-    Command, Effect, Outcome, State,
+    Command, Effect, FEATURE_LEVEL_MAX, Outcome, State,
     command::{BeginTerm, Link},
     model::OutboxItem,
     outcome::Refusal,
 };
-use mesarch_types::{At, ClusterId, Epoch, FrameworkId, Millis, WallMillis};
+use mesarch_types::{At, ClusterId, Epoch, Fence, FrameworkId, Millis, WallMillis};
 
 use crate::{
     convert,
     event::{ConnId, Event, News, Proposer},
+    invariants::launched,
     world::World,
 };
 
@@ -31,10 +32,20 @@ pub(crate) struct Master {
     pub(crate) term: u64,
     pub(crate) leader: Option<Leader>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
+    /// Connections through which nothing new comes, as long as something may be left in them.
+    pub(crate) torn: BTreeMap<ConnId, Torn>,
     pub(crate) streams: BTreeMap<FrameworkId, Stream>,
     /// Applied, and not yet told to the leader's mind.
     held: VecDeque<Input>,
     last_commit: Millis,
+}
+
+/// What is left in a connection that was cut: all of it, or what comes first, may still arrive, in order and late.
+pub(crate) struct Torn {
+    agent: usize,
+    late_by: Millis,
+    /// What comes from here on is lost.
+    ended: bool,
 }
 
 /// A connection of an agent, as long as the leader's end is open.
@@ -116,6 +127,11 @@ impl World {
         self.master.log.push((at, command.clone()));
         let applied = self.master.state.apply(at, command.clone());
         self.watch.applied(&self.master.state, &command, &applied);
+        for (framework, task) in launched(&command, &applied.outcome) {
+            let owner =
+                |scheduler: &&mut crate::scheduler::Scheduler| scheduler.id.as_ref() == Some(framework);
+            self.schedulers.iter_mut().filter(owner).for_each(|scheduler| scheduler.begin(framework, task));
+        }
         let input = Input::Applied { index, changes: applied.changes, effects: applied.effects };
         (applied.outcome, input)
     }
@@ -127,7 +143,11 @@ impl World {
             return;
         }
         self.master.term += 1;
-        self.apply(Command::BeginTerm(BeginTerm { cluster: CLUSTER, incarnation: 1, level: 1 }));
+        self.apply(Command::BeginTerm(BeginTerm {
+            cluster: CLUSTER,
+            incarnation: 1,
+            level: FEATURE_LEVEL_MAX,
+        }));
         let index = self.master.log.len() as u64;
         let (leader, outputs) = Leader::begin(self.config(), &self.master.state, index, self.now);
         self.master.leader = Some(leader);
@@ -153,6 +173,7 @@ impl World {
         }
         self.master.held.clear();
         for (conn, end) in std::mem::take(&mut self.master.conns) {
+            self.tear(conn, end.agent);
             self.soon(1, 500, Event::AgentEndGone { agent: end.agent, conn });
         }
         for (_, stream) in std::mem::take(&mut self.master.streams) {
@@ -224,7 +245,54 @@ impl World {
 
     fn close(&mut self, conn: ConnId) {
         if let Some(end) = self.master.conns.remove(&conn) {
+            self.tear(conn, end.agent);
             self.soon(1, 50, Event::AgentEndGone { agent: end.agent, conn });
+        }
+    }
+
+    /// What is sent from now on arrives only after `stalled`.
+    pub(crate) fn stall(&mut self, conn: ConnId, stalled: Millis) {
+        let until = self.now.saturating_add(stalled);
+        if let Some(end) = self.master.conns.get_mut(&conn) {
+            end.up_at = end.up_at.max(until);
+            end.down_at = end.down_at.max(until);
+        }
+    }
+
+    /// Nothing new goes into a connection. What is in it is lost, or arrives when there may be a newer one: it was in
+    /// the buffers of a slow reader. Only so can a message come late or twice, for within a connection there is order.
+    pub(crate) fn tear(&mut self, conn: ConnId, agent: usize) {
+        if !self.calm && !self.master.torn.contains_key(&conn) && self.rng.chance(80) {
+            let late_by = Millis(self.rng.between(1, 20_000));
+            self.master.torn.insert(conn, Torn { agent, late_by, ended: false });
+        }
+    }
+
+    /// When the next thing that is left in a torn connection comes out of it; the last ones may never do.
+    fn late(&mut self, conn: ConnId) -> Option<Millis> {
+        let ends = self.rng.chance(10);
+        let torn = self.master.torn.get_mut(&conn)?;
+        torn.ended |= ends;
+        (!torn.ended).then(|| self.now.saturating_add(torn.late_by))
+    }
+
+    pub(crate) fn came_down_late(
+        &mut self,
+        conn: ConnId,
+        fence: Fence,
+        message: mesarch_agent_core::MasterMessage,
+    ) {
+        if let Some(agent) = self.master.torn.get(&conn).map(|torn| torn.agent) {
+            self.late += 1;
+            self.agent_step(agent, mesarch_agent_core::Input::Master { link: conn, fence, message });
+        }
+    }
+
+    /// A leader reads what is left in a connection until it has noticed that there will be no more.
+    pub(crate) fn arrived_late(&mut self, conn: ConnId, message: ToMaster) {
+        if self.master.conns.contains_key(&conn) && self.master.torn.contains_key(&conn) {
+            self.late += 1;
+            self.take_up(conn, message);
         }
     }
 
@@ -254,10 +322,20 @@ impl World {
     }
 
     pub(crate) fn arrived(&mut self, conn: ConnId, message: ToMaster) {
-        let Some(end) = self.master.conns.get(&conn).filter(|end| !end.cut) else {
+        if self.is_through(conn) {
+            return self.take_up(conn, message);
+        }
+        if let Some(at) = self.late(conn) {
+            self.at(at, Event::LateUp { conn, message });
+        }
+    }
+
+    /// A message comes out of the leader's end of a connection.
+    fn take_up(&mut self, conn: ConnId, message: ToMaster) {
+        let Some(agent) = self.master.conns.get(&conn).map(|end| end.agent) else {
             return;
         };
-        let (link, agent) = (self.link(conn), end.agent);
+        let link = self.link(conn);
         let input = match message {
             ToMaster::Hello(hello) => Input::LinkOpened { link, hello: convert::hello(agent, *hello) },
             ToMaster::Inventory(inventory) => {
@@ -269,6 +347,27 @@ impl World {
             },
         };
         self.mind(input);
+    }
+
+    /// A message for an agent is at the end of its connection.
+    pub(crate) fn came_down(
+        &mut self,
+        conn: ConnId,
+        fence: Fence,
+        message: mesarch_agent_core::MasterMessage,
+    ) {
+        let through = self.master.conns.get(&conn).filter(|end| !end.cut).map(|end| end.agent);
+        match through {
+            Some(agent) if self.hosts[agent].conn == Some(conn) => {
+                self.agent_step(agent, mesarch_agent_core::Input::Master { link: conn, fence, message });
+            }
+            Some(_) => {}
+            None => {
+                if let Some(at) = self.late(conn) {
+                    self.at(at, Event::LateDown { conn, fence, message: Box::new(message) });
+                }
+            }
+        }
     }
 
     pub(crate) fn ponged(&mut self, conn: ConnId, number: u64) {

@@ -94,7 +94,7 @@ impl World {
         let process = self.hosts[agent].processes.get_mut(run).filter(|process| process.subscribed);
         let Some(process) = process else { return };
         match event {
-            ExecutorEvent::Launch(info) => self.launched(agent, run, convert::task_of(&info)),
+            ExecutorEvent::Launch(info) => self.launched(agent, run, &info),
             ExecutorEvent::Kill(task, _) => {
                 self.act(agent, run, 1, 100, Act::Advance(task, TaskState::Killed))
             }
@@ -111,8 +111,9 @@ impl World {
         }
     }
 
-    fn launched(&mut self, agent: usize, run: &Run, task: TaskId) {
-        self.watch.started(&run.framework, &task);
+    fn launched(&mut self, agent: usize, run: &Run, info: &Bytes) {
+        let (task, life) = convert::task_of(info);
+        self.watch.started(&run.framework, &task, life);
         let Some(process) = self.hosts[agent].processes.get_mut(run) else {
             return;
         };

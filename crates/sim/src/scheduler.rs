@@ -6,11 +6,12 @@ use mesarch_state::{
     Command,
     command::{
         AcceptOffers, AcknowledgeUpdates, Acknowledgement, DeclineOffers, FrameworkRoles, FrameworkSpec,
-        Launch, Refuse, Subscribe,
+        Judged, Launch, Refuse, Subscribe,
     },
 };
 use mesarch_types::{
-    AgentId, Epoch, FrameworkCapability, FrameworkId, Millis, OfferId, Role, StreamId, TaskId, UpdateUuid,
+    AgentId, Epoch, FrameworkCapability, FrameworkId, Millis, OfferId, Role, StreamId, TaskId, TaskState,
+    UpdateUuid,
 };
 
 use crate::{
@@ -33,12 +34,28 @@ pub(crate) struct Scheduler {
     /// Tasks, and whether their end has been told; by framework, for a removed one starts anew.
     pub(crate) told: BTreeMap<(FrameworkId, TaskId), bool>,
     named: u64,
+    /// Ids of tasks whose end has been told: they may be used again.
+    spare: BTreeSet<TaskId>,
 }
 
 impl Scheduler {
     /// A new one that wants to launch so many tasks.
     pub(crate) fn wanting(tasks: usize) -> Self {
         Self { wants: tasks, ..Self::default() }
+    }
+
+    /// What is told of a task, with or without a uuid.
+    fn hear(&mut self, framework: &FrameworkId, task: &TaskId, state: TaskState) {
+        *self.told.entry((framework.clone(), task.clone())).or_default() |= state.is_terminal();
+        if state.is_terminal() {
+            self.spare.insert(task.clone());
+        }
+    }
+
+    /// A task was launched, maybe under an id that was used before: its end is still to be told.
+    pub(crate) fn begin(&mut self, framework: &FrameworkId, task: &TaskId) {
+        self.told.insert((framework.clone(), task.clone()), false);
+        self.spare.remove(task);
     }
 
     pub(crate) fn held_offers(&self) -> Vec<OfferId> {
@@ -134,6 +151,7 @@ impl World {
         scheduler.stream = None;
         scheduler.last = None;
         scheduler.offers.clear();
+        scheduler.spare.clear();
         self.soon(1, 500, Event::Subscribe { scheduler: number });
     }
 
@@ -150,13 +168,11 @@ impl World {
             }
             News::Rescind(offer) => drop(scheduler.offers.remove(&offer)),
             News::Update { task, uuid, state, agent } => {
-                *scheduler.told.entry((framework.clone(), task.clone())).or_default() |= state.is_terminal();
+                scheduler.hear(&framework, &task, state);
                 self.watch.updated(&framework, &task, uuid, state);
                 self.acknowledge(number, framework, agent, task, uuid);
             }
-            News::Status { task, state } => {
-                *scheduler.told.entry((framework, task)).or_default() |= state.is_terminal();
-            }
+            News::Status { task, state } => scheduler.hear(&framework, &task, state),
             News::Closed => {
                 scheduler.stream = None;
                 self.soon(1, 1000, Event::Subscribe { scheduler: number });
@@ -198,14 +214,27 @@ impl World {
         self.soon(1, 60, Event::Call { scheduler: number, call });
     }
 
+    /// Half of the time under an id that was used before, if the end of its task was told.
     fn new_task(&mut self, number: usize) -> Launch {
-        let own = self.rng.chance(30);
+        let (own, again) = (self.rng.chance(30), self.rng.chance(50));
+        let nth = self.rng.index(self.schedulers[number].spare.len());
+        let life = self.fresh();
         let scheduler = &mut self.schedulers[number];
         scheduler.wants = scheduler.wants.saturating_sub(1);
-        scheduler.named += 1;
-        let id = TaskId::from(format!("task-{number}-{}", scheduler.named));
+        let spare = scheduler.spare.iter().nth(nth).cloned().filter(|_| again);
+        let id = match spare {
+            Some(id) => {
+                self.reused += 1;
+                scheduler.spare.take(&id).unwrap_or(id)
+            }
+            None => {
+                scheduler.named += 1;
+                TaskId::from(format!("task-{number}-{}", scheduler.named))
+            }
+        };
         let executor = own.then(|| convert::executor_spec(&format!("executor-{number}"), "cpus:0.1;mem:32"));
-        Launch::Task(convert::task_spec(&id, "cpus:0.5;mem:128", executor))
+        let task = Judged::Valid(convert::task_spec(&id, "cpus:0.5;mem:128", executor, life));
+        Launch { agent: None, task }
     }
 }
 

@@ -79,6 +79,10 @@ pub struct Report {
     pub terms: u64,
     /// Tasks that were accepted.
     pub tasks: usize,
+    /// Messages that came out of a torn link, when there may have been a newer one.
+    pub late: u64,
+    /// Launches under an id that an ended task had.
+    pub reused: u64,
     /// Sum of every line of the trace: equal for equal runs.
     pub trace_hash: u64,
     /// How agents that came back were recognised.
@@ -102,6 +106,8 @@ pub(crate) struct World {
     /// Nothing goes wrong any more.
     pub(crate) calm: bool,
     pub(crate) returns: Returns,
+    pub(crate) late: u64,
+    pub(crate) reused: u64,
     serial: u64,
     events: u64,
     moment: u32,
@@ -138,6 +144,8 @@ impl World {
             watch: Watch::default(),
             calm: false,
             returns: Returns::default(),
+            late: 0,
+            reused: 0,
             serial: 0,
             events: 0,
             moment: 0,
@@ -234,6 +242,9 @@ impl World {
             }
             Event::Up { conn, message } => self.arrived(conn, message),
             Event::Down { conn, fence, message } => self.came_down(conn, fence, *message),
+            Event::Broken { agent, conn } => self.broken(agent, conn),
+            Event::LateUp { conn, message } => self.arrived_late(conn, message),
+            Event::LateDown { conn, fence, message } => self.came_down_late(conn, fence, *message),
             Event::Ping { conn, number } => self.pinged(conn, number),
             Event::Pong { conn, number } => self.ponged(conn, number),
             Event::LeaderEndGone { conn } => self.leader_end_gone(conn),
@@ -315,6 +326,8 @@ impl World {
             entries: self.master.log.len(),
             terms: self.master.term,
             tasks: self.watch.accepted.count(),
+            late: self.late,
+            reused: self.reused,
             trace_hash: self.trace_hash,
             returns: self.returns,
             lines: self.lines.into(),

@@ -311,11 +311,21 @@ pub struct Refuse {
     pub duration: Millis,
 }
 
-/// One task of an ACCEPT, as the edge judged it.
+/// One task of an ACCEPT.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Launch {
+pub struct Launch {
+    /// Where the framework says that it is to run (`TaskInfo.agent_id`): updates that refuse it name this agent. None in
+    /// entries that are older than the field.
+    pub agent: Option<AgentId>,
+    /// The task.
+    pub task: Judged,
+}
+
+/// A task of an ACCEPT, as the edge judged it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Judged {
     /// Its description is in order.
-    Task(TaskSpec),
+    Valid(TaskSpec),
     /// Its description is not; the framework is told TASK_ERROR in its place.
     Invalid {
         /// Which.
@@ -323,6 +333,16 @@ pub enum Launch {
         /// What is wrong with it, for the framework.
         message: Arc<str>,
     },
+}
+
+impl Launch {
+    /// The id that the framework gave to the task.
+    pub fn task_id(&self) -> &TaskId {
+        match &self.task {
+            Judged::Valid(spec) => &spec.id,
+            Judged::Invalid { task, .. } => task,
+        }
+    }
 }
 
 /// A task as its framework described it.

@@ -15,8 +15,14 @@ use crate::{
     step::Step,
 };
 
-/// The highest feature level that this version understands. Any change of what a command does to any state raises it.
-pub const FEATURE_LEVEL_MAX: u32 = 1;
+/// The highest feature level that this version understands. Any change of what a command does to any state raises it,
+/// so that replicas of different versions agree as long as the cluster stays on the lower level.
+pub const FEATURE_LEVEL_MAX: u32 = 2;
+
+/// From this level on, updates that refuse a task of an ACCEPT name the agent that the task names, and an ACCEPT whose
+/// offers are good answers for a task that is live already with its known state, as one whose offers are gone does. An
+/// agent that comes back with an earlier life of a task than the newest one in the history is told to end it.
+pub(crate) const LEVEL_TRUE_LIVES: u32 = 2;
 
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///

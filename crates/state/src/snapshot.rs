@@ -25,8 +25,9 @@ use values::{Input, Malformed, Stored};
 const MAGIC: [u8; 8] = *b"mesarch\0";
 /// The present form of records. A later one keeps reading this one.
 const FORMAT: u8 = 1;
-/// Longest record that is read: a framework with its outbox and history.
-const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// Longest record that is read. The longest are an unreachable agent with its tasks, and a framework with its outbox and
+/// history: a thousand tasks of a mebibyte each, and its executors'. Memory is taken only for bytes that are there.
+const RECORD_BYTES_MAX: u64 = 1 << 36;
 
 /// Why bytes are no snapshot.
 #[derive(Debug, thiserror::Error)]

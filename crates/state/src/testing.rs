@@ -11,7 +11,7 @@ use mesarch_types::{
 };
 
 use crate::{
-    Applied, Change, Command, Effect, Outcome, State, check,
+    Applied, Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, check,
     command::*,
     model::{OutboxItem, TaskNews},
     open_work, snapshot,
@@ -76,7 +76,7 @@ pub(crate) fn subscribe() -> Subscribe {
 }
 
 pub(crate) fn begin_term() -> BeginTerm {
-    BeginTerm { cluster: cluster(), incarnation: 1, level: 1 }
+    BeginTerm { cluster: cluster(), incarnation: 1, level: FEATURE_LEVEL_MAX }
 }
 
 pub(crate) fn task(id: &str, cpus_mem: &str) -> TaskSpec {
@@ -86,6 +86,11 @@ pub(crate) fn task(id: &str, cpus_mem: &str) -> TaskSpec {
         resources: resources(cpus_mem).allocated_to(&role()),
         executor: None,
     }
+}
+
+/// A task whose framework does not say where it is to run, as in entries of older versions.
+pub(crate) fn launch_on_nothing(spec: TaskSpec) -> Launch {
+    Launch { agent: None, task: Judged::Valid(spec) }
 }
 
 pub(crate) fn task_with_executor(id: &str, executor: &str) -> TaskSpec {
@@ -214,7 +219,7 @@ impl World {
         self.apply(Command::AcceptOffers(AcceptOffers {
             framework: framework.clone(),
             offers: offers.to_vec(),
-            launches: tasks.iter().cloned().map(Launch::Task).collect(),
+            launches: tasks.iter().cloned().map(launch_on_nothing).collect(),
             refuse: refuse(0),
         }))
     }

@@ -5,10 +5,11 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesarch_state::{
-    Applied, Change, Command, Effect, State, check, command::*, model::Holder, open_work, snapshot,
+    Applied, Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, check, command::*, model::Holder,
+    open_work, outcome::LaunchResult, snapshot,
 };
 use mesarch_types::{AgentId, At, FrameworkId, OfferId, TaskId, resource::Resources};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree};
 use support::{Choice, Driver};
 
 fn choices(commands_max: usize) -> impl Strategy<Value = Vec<Choice>> {
@@ -31,8 +32,9 @@ fn effects_of_a_new_leader(driver: &Driver) -> Vec<Effect> {
     let (attached, connected) = present(&driver.state);
     driver.at = At { index: driver.at.index + 1, position: 0, term: driver.at.term + 1, ..driver.at };
     let cluster = driver.state.cluster().expect("begun");
-    let mut effects =
-        driver.apply(Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: 1 })).effects;
+    let mut effects = driver
+        .apply(Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: FEATURE_LEVEL_MAX }))
+        .effects;
     for agent in attached {
         driver.at.index += 1;
         let link = Link { term: driver.at.term, serial: 1 };
@@ -138,6 +140,135 @@ fn bytes(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
     snapshot::encode(state, &mut bytes).expect("in memory");
     bytes
+}
+
+/// One name per variant. Without a wildcard: whoever adds a variant is asked for its name, and [`KINDS`] must have it.
+fn kind(command: &Command) -> &'static str {
+    match command {
+        Command::BeginTerm(_) => "BeginTerm",
+        Command::EventsDelivered(_) => "EventsDelivered",
+        Command::RegisterAgent(_) => "RegisterAgent",
+        Command::AttachAgent(c) if c.inventory.is_some() => "AttachAgent with an inventory",
+        Command::AttachAgent(_) => "AttachAgent",
+        Command::DetachAgent(_) => "DetachAgent",
+        Command::MarkUnreachable(_) => "MarkUnreachable",
+        Command::Subscribe(_) => "Subscribe",
+        Command::Disconnect(_) => "Disconnect",
+        Command::Suppress(_) => "Suppress",
+        Command::Revive(_) => "Revive",
+        Command::Teardown(_) => "Teardown",
+        Command::ExpireFailover(_) => "ExpireFailover",
+        Command::IssueOffers(_) => "IssueOffers",
+        Command::AcceptOffers(_) => "AcceptOffers",
+        Command::DeclineOffers(_) => "DeclineOffers",
+        Command::RescindOffers(_) => "RescindOffers",
+        Command::RecordUpdates(_) => "RecordUpdates",
+        Command::AcknowledgeUpdates(_) => "AcknowledgeUpdates",
+        Command::AgentForgot(_) => "AgentForgot",
+        Command::RequestKill(_) => "RequestKill",
+        Command::RequestShutdown(_) => "RequestShutdown",
+        Command::ExecutorExited(_) => "ExecutorExited",
+        Command::SetWeights(_) => "SetWeights",
+    }
+}
+
+const KINDS: [&str; 24] = [
+    "AcceptOffers",
+    "AcknowledgeUpdates",
+    "AgentForgot",
+    "AttachAgent",
+    "AttachAgent with an inventory",
+    "BeginTerm",
+    "DeclineOffers",
+    "DetachAgent",
+    "Disconnect",
+    "EventsDelivered",
+    "ExecutorExited",
+    "ExpireFailover",
+    "IssueOffers",
+    "MarkUnreachable",
+    "RecordUpdates",
+    "RegisterAgent",
+    "RequestKill",
+    "RequestShutdown",
+    "RescindOffers",
+    "Revive",
+    "SetWeights",
+    "Subscribe",
+    "Suppress",
+    "Teardown",
+];
+
+/// What the effect of a command that the state took was, where the kind alone says too little.
+fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static str> {
+    let mut turns = Vec::new();
+    for change in &applied.changes {
+        match (command, change) {
+            (Command::AttachAgent(_), Change::TaskAdded(framework, _)) => {
+                let known = before.framework(framework).is_some();
+                turns.push(if known { "a task is adopted" } else { "a framework is adopted" });
+            }
+            (Command::AttachAgent(_), Change::TaskRemoved(..)) => turns.push("a missing task is concluded"),
+            (Command::AttachAgent(_), Change::ExecutorAdded(_)) => turns.push("an executor is adopted"),
+            (Command::AttachAgent(_), Change::ExecutorRemoved(_)) => {
+                turns.push("a missing executor is removed")
+            }
+            (Command::AttachAgent(c), Change::Agent(_)) if before.unreachable_agent(&c.agent).is_some() => {
+                turns.push("an agent comes back");
+            }
+            (Command::DetachAgent(_), Change::TaskRemoved(..)) => turns.push("detachment loses a task"),
+            (Command::MarkUnreachable(_), Change::TaskRemoved(..)) => {
+                turns.push("a task becomes unreachable")
+            }
+            (Command::AcceptOffers(_), Change::TaskAdded(..)) => turns.push("a task is launched"),
+            _ => {}
+        }
+    }
+    if let Outcome::Accepted(results) = &applied.outcome {
+        turns.extend(results.iter().map(|result| match result {
+            LaunchResult::Launched(_) => "a launch succeeds",
+            LaunchResult::AlreadyLive(_) => "a launch meets a live task",
+            LaunchResult::Refused(_) => "a launch is refused",
+        }));
+    }
+    turns
+}
+
+const TURNS: [&str; 12] = [
+    "a framework is adopted",
+    "a launch is refused",
+    "a launch meets a live task",
+    "a launch succeeds",
+    "a missing executor is removed",
+    "a missing task is concluded",
+    "a task becomes unreachable",
+    "a task is adopted",
+    "a task is launched",
+    "an agent comes back",
+    "an executor is adopted",
+    "detachment loses a task",
+];
+
+/// Without this, a property could hold because the commands that break it never come.
+#[test]
+fn random_commands_are_of_every_kind_and_take_every_turn() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut kinds, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..64 {
+        let choices = choices(300).new_tree(&mut runner).expect("no filters").current();
+        let mut driver = Driver::new();
+        for choice in choices {
+            let command = driver.next(choice);
+            let before = driver.state.clone();
+            let applied = driver.apply(command.clone());
+            if !matches!(applied.outcome, Outcome::Refused(_)) {
+                kinds.insert(kind(&command));
+                seen.extend(turns(&before, &command, &applied));
+            }
+        }
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), KINDS);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), TURNS);
 }
 
 proptest! {

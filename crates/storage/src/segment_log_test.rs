@@ -37,6 +37,22 @@ fn a_tail_torn_anywhere_loses_only_the_unfinished_frame() {
 }
 
 #[test]
+fn a_torn_frame_of_many_megabytes_is_cut_and_what_came_before_it_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, before) = four_frames(dir.path());
+    let mut log = SegmentLog::open(dir.path()).unwrap();
+    log.append(&[record(4, 33 << 20)]).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let whole = fs::read(&file).unwrap();
+    for kept in [before.len() + 1, before.len() + FRAME_HEAD_BYTES, whole.len() / 2, whole.len() - 1] {
+        fs::write(&file, &whole[..kept]).unwrap();
+        fs::remove_file(segment_path(dir.path(), 2)).ok();
+        assert_eq!(indexes(dir.path()).unwrap(), [0, 1, 2, 3], "{kept} bytes");
+    }
+}
+
+#[test]
 fn a_bit_flipped_before_the_last_frame_is_corruption_never_a_shorter_log() {
     let dir = tempfile::tempdir().unwrap();
     let (file, bytes) = four_frames(dir.path());

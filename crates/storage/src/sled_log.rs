@@ -9,7 +9,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -24,6 +27,11 @@ const PURGE_SLICE_KEYS: usize = 64;
 /// sled's page cache, in bytes; the log is read from memory, so it only has to hold the tip of the tree.
 const PAGE_CACHE_BYTES: u64 = 64 << 20;
 const FORMAT_VERSION: u32 = 1;
+/// How long a lock that is still held is waited for. The data directory has a lock of its own, so it can only be held by
+/// an earlier log of this process: sled's background jobs outlive the drop of their database.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 const VALUE_HEAD_BYTES: usize = 5;
 const FRAME_HEAD_BYTES: usize = 4;
@@ -59,7 +67,7 @@ impl SledLog {
     pub fn open(path: &Path) -> Result<Self, DiskError> {
         create_dir(path)?;
         remove_unfinished_snapshots(path)?;
-        let db = config(path).open().map_err(|error| sled_error(path, "open the log", error))?;
+        let db = open_db(path)?;
         let tree = |name: &str| db.open_tree(name).map_err(|error| sled_error(path, "open the log", error));
         let (log, meta) = (tree("log")?, tree("meta")?);
         let file_path = path.join("db");
@@ -195,8 +203,9 @@ impl SledLog {
             let value = self.log.get(key(first, part)).map_err(|error| self.error("read", error))?;
             let value = value.ok_or_else(missing)?;
             let (kind, body) = self.open_value(first, &value)?;
-            let data = body.get(4..).filter(|_| kind == KIND_PART).ok_or_else(missing)?;
-            whole.extend_from_slice(data);
+            // A part that tells another number is of another entry.
+            let body = body.strip_prefix(count).filter(|_| kind == KIND_PART);
+            whole.extend_from_slice(body.ok_or_else(missing)?);
         }
         Ok((whole.into(), parts))
     }
@@ -321,6 +330,24 @@ impl LogBackend for SledLog {
         }
         Ok(!self.doomed.is_empty())
     }
+}
+
+/// Opens the database, once nobody has it open any more.
+fn open_db(path: &Path) -> Result<sled::Db, DiskError> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match config(path).open() {
+            Ok(db) => return Ok(db),
+            Err(error) if is_locked(&error) && Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(sled_error(path, "open the log", error)),
+        }
+    }
+}
+
+/// sled tells it in words only: the kind of its error is `Other`.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(cause) if cause.kind() == io::ErrorKind::Other
+        && cause.to_string().contains("could not acquire lock"))
 }
 
 /// Syncs are ours alone: sled's own timed flush would only compete with them.

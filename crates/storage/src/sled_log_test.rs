@@ -108,6 +108,33 @@ fn a_purge_frees_its_keys_in_slices_and_is_believed_before_that() {
 }
 
 #[test]
+fn a_big_entry_that_lacks_a_part_or_has_another_ones_is_corruption() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    let whole = record(0, 20 << 20);
+    log.append(&[whole.clone(), record(1, 5 * CHUNK_BYTES)]).unwrap();
+    assert_eq!(log.load().unwrap().records[0], whole);
+    let last = (20 << 20) / PART_DATA_BYTES as u32;
+    for part in [0, 1, 1000, last] {
+        let stored = log.log.get(key(0, part)).unwrap().unwrap();
+        let mut damaged = stored.to_vec();
+        damaged[CHUNK_BYTES / 3] ^= 1;
+        let foreign = log.log.get(key(1, 0)).unwrap().unwrap().to_vec();
+        for wrong in [Some(damaged), Some(foreign).filter(|_| part > 0), None] {
+            match wrong {
+                Some(value) => log.log.insert(key(0, part), value).unwrap(),
+                None => log.log.remove(key(0, part)).unwrap(),
+            };
+            // Without its first part there is no trace of an entry but parts, and the next one leaves a gap.
+            let found = log.load().map(|loaded| loaded.records[0].index);
+            assert!(!matches!(found, Ok(0)), "part {part}");
+            log.log.insert(key(0, part), stored.clone()).unwrap();
+        }
+    }
+    assert_eq!(log.load().unwrap().records[0], whole);
+}
+
+#[test]
 fn a_damaged_value_is_corruption() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = SledLog::open(dir.path()).unwrap();

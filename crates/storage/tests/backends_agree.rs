@@ -66,6 +66,47 @@ fn apply(log: &mut dyn LogBackend, step: &Step, records: &[Record], at: u64) {
     }
 }
 
+/// Around everything that splits or closes: a sled chunk and its parts, sled's own limit for values in files, a group of
+/// the storage thread, a segment, and the longest entry that a master writes.
+#[test]
+fn entries_around_each_boundary_come_back_from_both() {
+    let chunk = mesarch_storage::sled_log::CHUNK_BYTES;
+    let boundaries = [chunk, 2 * chunk, 100 * chunk, 256 << 10, 4 << 20, 16 << 20, 32 << 20];
+    let lengths = boundaries.into_iter().flat_map(|boundary| [boundary - 9, boundary, boundary + 9]);
+    let (sled_dir, segment_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut sled = SledLog::open(sled_dir.path()).unwrap();
+    let mut segments = SegmentLog::open(segment_dir.path()).unwrap();
+    let mut model = Model::default();
+    let mut expected = Vec::new();
+    for length in lengths {
+        // A small one before and behind: neither may be lost or doubled.
+        let records = model.records(&[3, length, 3]);
+        for log in [&mut sled as &mut dyn LogBackend, &mut segments] {
+            log.append(&records).unwrap();
+            log.sync().unwrap();
+        }
+        expected.extend(records);
+    }
+    drop((sled, segments));
+    let mut sled = SledLog::open(sled_dir.path()).unwrap();
+    let mut segments = SegmentLog::open(segment_dir.path()).unwrap();
+    assert!(sled.load().unwrap().records == expected);
+    assert!(segments.load().unwrap().records == expected);
+    // The longest one is taken back, and another comes in its place.
+    let longest = model.next - 2;
+    (model.next, expected) = (longest, expected[..longest as usize].to_vec());
+    let instead = model.records(&[20 << 10]);
+    for log in [&mut sled as &mut dyn LogBackend, &mut segments] {
+        log.truncate(longest).unwrap();
+        log.append(&instead).unwrap();
+        log.sync().unwrap();
+    }
+    expected.extend(instead);
+    drop((sled, segments));
+    assert!(SledLog::open(sled_dir.path()).unwrap().load().unwrap().records == expected);
+    assert!(SegmentLog::open(segment_dir.path()).unwrap().load().unwrap().records == expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 

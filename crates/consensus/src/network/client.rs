@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use mesarch_proto::raft as pb;
 use mesarch_proto::raft::raft_client::RaftClient;
+use mesarch_storage::codec::entry_bytes;
 use mesarch_storage::types::Vote;
 use mesarch_storage::{NodeInfo, SnapshotFile, Types};
 use openraft::base::{BoxFuture, BoxStream};
@@ -153,7 +154,7 @@ impl Peer {
         let unanswered = Arc::new(Unanswered::new(self.append_deadline));
         let sending = unanswered.clone();
         let requests = input.map(move |request| {
-            sending.sent();
+            sending.sent(request.entries.iter().map(entry_bytes).sum());
             to_append(&request)
         });
         let mut client = self.client()?;

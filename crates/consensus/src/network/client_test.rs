@@ -6,6 +6,7 @@ use mesarch_types::NodeId;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use super::super::APPEND_RATE;
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -60,10 +61,22 @@ async fn trap_8_a_peer_that_accepts_and_never_answers_hangs_no_call() {
 async fn trap_8_an_append_without_an_answer_is_overdue_and_an_idle_stream_is_not() {
     let unanswered = Unanswered::new(SHORT);
     assert!(timeout(3 * SHORT, unanswered.overdue()).await.is_err(), "idle");
-    unanswered.sent();
+    unanswered.sent(0);
     unanswered.answered();
     assert!(timeout(3 * SHORT, unanswered.overdue()).await.is_err(), "answered");
-    unanswered.sent();
+    unanswered.sent(0);
+    assert!(timeout(3 * SHORT, unanswered.overdue()).await.is_ok(), "stuck");
+}
+
+#[tokio::test]
+async fn a_large_append_and_those_behind_it_have_the_time_that_their_bytes_take() {
+    let unanswered = Unanswered::new(SHORT);
+    let takes_short = APPEND_RATE * SHORT.as_millis() as u64 / 1000;
+    unanswered.sent(2 * takes_short);
+    unanswered.sent(takes_short);
+    assert!(timeout(2 * SHORT, unanswered.overdue()).await.is_err(), "it is still on its way");
+    unanswered.answered();
+    assert!(timeout(SHORT, unanswered.overdue()).await.is_err(), "the next one had to wait for it");
     assert!(timeout(3 * SHORT, unanswered.overdue()).await.is_ok(), "stuck");
 }
 

@@ -1,4 +1,4 @@
-//! A cluster in one process: real Raft, real disks, real sockets on loopback, and cables that can be cut.
+//! A cluster in one process: real Raft, real disks, real sockets on loopback, and cables that can be cut or are slow.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use mesarch_consensus::{
     NodeInfo, Options, Running, Stamp, StartError, Timing, Unresolved,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -76,19 +77,64 @@ struct Cable {
     whole: watch::Sender<bool>,
 }
 
+/// What a slow cable passes on at a time.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// One direction of a cable: all its connections share what it carries, piece by piece.
+struct Lane {
+    bytes_per_second: u64,
+    /// When it is free again.
+    free: Mutex<Instant>,
+}
+
+impl Lane {
+    fn new(bytes_per_second: u64) -> Arc<Self> {
+        Arc::new(Self { bytes_per_second, free: Mutex::new(Instant::now()) })
+    }
+
+    async fn carry(&self, bytes: usize) {
+        let arrives = {
+            let mut free = self.free.lock().unwrap();
+            *free = (*free).max(Instant::now())
+                + Duration::from_micros(bytes as u64 * 1_000_000 / self.bytes_per_second);
+            *free
+        };
+        tokio::time::sleep_until(arrives).await;
+    }
+
+    async fn pump(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+    ) -> io::Result<()> {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let count = from.read(&mut piece).await?;
+            if count == 0 {
+                return to.shutdown().await;
+            }
+            self.carry(count).await;
+            to.write_all(&piece[..count]).await?;
+        }
+    }
+}
+
 impl Cable {
-    async fn lay(to: String) -> Self {
+    async fn lay(to: String, bytes_per_second: Option<u64>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let whole = watch::Sender::new(true);
-        tokio::spawn(carry(listener, to, whole.clone()));
+        let lanes = bytes_per_second.map(|speed| (Lane::new(speed), Lane::new(speed)));
+        tokio::spawn(carry(listener, to, whole.clone(), lanes));
         Self { address, whole }
     }
 }
 
-async fn carry(listener: TcpListener, to: String, whole: watch::Sender<bool>) {
+type Lanes = Option<(Arc<Lane>, Arc<Lane>)>;
+
+async fn carry(listener: TcpListener, to: String, whole: watch::Sender<bool>, lanes: Lanes) {
     while let Ok((mut near, _)) = listener.accept().await {
-        let (mut whole, to) = (whole.subscribe(), to.clone());
+        let (mut whole, to, lanes) = (whole.subscribe(), to.clone(), lanes.clone());
         tokio::spawn(async move {
             if !*whole.borrow() {
                 return;
@@ -98,11 +144,21 @@ async fn carry(listener: TcpListener, to: String, whole: watch::Sender<bool>) {
             };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
             tokio::select! {
-                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                () = join(&mut near, &mut far, lanes) => {}
                 _ = whole.wait_for(|whole| !whole) => {}
             }
         });
     }
+}
+
+/// Carries both ways until one side ends.
+async fn join(near: &mut TcpStream, far: &mut TcpStream, lanes: Lanes) {
+    let Some((there, back)) = lanes else {
+        let _ = tokio::io::copy_bidirectional(near, far).await;
+        return;
+    };
+    let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
+    let _ = tokio::try_join!(there.pump(near_read, far_write), back.pump(far_read, near_write));
 }
 
 /// Some nodes and what lies between them.
@@ -142,11 +198,20 @@ impl Cluster {
 
     /// Like [`Cluster::start`], with cables that can be cut.
     pub(crate) async fn start_wired(count: u64, tune: fn(&mut Options)) -> Self {
+        Self::start_over(count, tune, None).await
+    }
+
+    /// Like [`Cluster::start_wired`], with cables that carry so many bytes a second each way.
+    pub(crate) async fn start_slow(count: u64, tune: fn(&mut Options), bytes_per_second: u64) -> Self {
+        Self::start_over(count, tune, Some(bytes_per_second)).await
+    }
+
+    async fn start_over(count: u64, tune: fn(&mut Options), bytes_per_second: Option<u64>) -> Self {
         let mut cluster = Self::plan(count, tune).await;
         let mut cables = BTreeMap::new();
         for from in 1..=count {
             for (to, info) in &cluster.infos {
-                cables.insert((from, to.0), Cable::lay(info.raft.clone()).await);
+                cables.insert((from, to.0), Cable::lay(info.raft.clone(), bytes_per_second).await);
             }
         }
         cluster.cables = Some(cables);
@@ -286,6 +351,13 @@ fn tail(numbers: &[u64]) -> (usize, &[u64]) {
 
 pub(crate) fn command(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_le_bytes())
+}
+
+/// A command of `bytes` bytes that holds a number.
+pub(crate) fn long_command(number: u64, bytes: usize) -> Bytes {
+    let mut command = number.to_le_bytes().to_vec();
+    command.resize(bytes, number as u8);
+    command.into()
 }
 
 /// Waits until `look` finds something.

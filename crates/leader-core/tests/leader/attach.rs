@@ -6,8 +6,8 @@ use mesarch_leader_core::{
 use mesarch_state::{
     Command, Effect,
     command::{
-        AcceptOffers, AcknowledgeUpdates, Acknowledgement, Inventory, Launch, Link, Refuse, RequestKill,
-        StatusUpdate, TaskSpec,
+        AcceptOffers, AcknowledgeUpdates, Acknowledgement, Inventory, Judged, Launch, Link, Refuse,
+        RequestKill, StatusUpdate, TaskSpec,
     },
     model::Attachment,
 };
@@ -121,7 +121,7 @@ fn launch(cluster: &mut Cluster, framework: &FrameworkId, task: &TaskId) {
     cluster.command(Command::AcceptOffers(AcceptOffers {
         framework: framework.clone(),
         offers: vec![offer],
-        launches: vec![Launch::Task(spec)],
+        launches: vec![Launch { agent: None, task: Judged::Valid(spec) }],
         refuse: Refuse { duration: Millis::from_secs(3600) },
     }));
 }
@@ -220,7 +220,7 @@ fn what_is_owed_comes_with_the_attachment() {
     scene.cluster.command(Command::AcceptOffers(AcceptOffers {
         framework: framework.clone(),
         offers: vec![offer],
-        launches: vec![Launch::Task(more)],
+        launches: vec![Launch { agent: None, task: Judged::Valid(more) }],
         refuse: Refuse { duration: Millis(0) },
     }));
     let launch = scene.launch;

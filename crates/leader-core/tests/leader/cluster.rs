@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use mesarch_leader_core::{Config, Hello, Input, Leader, Output, Ticket, ToAgent};
 use mesarch_state::{
-    Command, Outcome, State, check,
+    Command, FEATURE_LEVEL_MAX, Outcome, State, check,
     command::{AgentSpec, BeginTerm, FrameworkSpec, Link, Subscribe},
 };
 use mesarch_types::{
@@ -60,7 +60,11 @@ impl Cluster {
         self.queue.clear();
         self.outputs.clear();
         self.term += 1;
-        self.apply(Command::BeginTerm(BeginTerm { cluster: CLUSTER, incarnation: 1, level: 1 }));
+        self.apply(Command::BeginTerm(BeginTerm {
+            cluster: CLUSTER,
+            incarnation: 1,
+            level: FEATURE_LEVEL_MAX,
+        }));
         let (leader, outputs) = Leader::begin(self.config.clone(), &self.state, self.index, self.now);
         self.leader = Some(leader);
         self.sort(outputs);

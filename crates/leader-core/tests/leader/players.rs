@@ -7,7 +7,7 @@ use mesarch_state::{
     Command, Effect,
     command::{
         AcceptOffers, AcknowledgeUpdates, Acknowledgement, AgentSpec, DeclineOffers, Inventory,
-        InventoryTask, Launch, Link, Refuse, StatusUpdate, TaskSpec,
+        InventoryTask, Judged, Launch, Link, Refuse, StatusUpdate, TaskSpec,
     },
     model::OutboxItem,
 };
@@ -327,7 +327,7 @@ impl Framework {
         let id = TaskId::from(format!("{}-{}", self.name, self.named));
         let info = id.as_str().to_owned().into();
         let spec = TaskSpec { id, info, resources: resources("cpus:1;mem:64"), executor: None };
-        let (offers, launches) = (vec![offer], vec![Launch::Task(spec)]);
+        let (offers, launches) = (vec![offer], vec![Launch { agent: None, task: Judged::Valid(spec) }]);
         cluster.command(Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse }));
     }
 }

@@ -1,7 +1,5 @@
 //! ACCEPT: which operations, judged task by task.
 
-use std::sync::Arc;
-
 use mesarch_proto::mesos::v1::{offer, scheduler::call};
 use mesarch_state::{
     Command,
@@ -10,7 +8,7 @@ use mesarch_state::{
 use mesarch_types::{OfferId, Role, time::LAUNCHES_PER_COMMAND_MAX};
 
 use super::{CallError, Caller, offer_ids, refuse};
-use crate::task_validation::{Context, can_limit, judge};
+use crate::task_validation::{Context, can_limit, invalid, judge};
 
 /// Most tasks that one ACCEPT may launch.
 const TASKS_MAX: usize = LAUNCHES_PER_COMMAND_MAX as usize;
@@ -69,10 +67,7 @@ fn launches(operation: offer::Operation, context: &Context) -> Vec<Launch> {
     match operation.id {
         None => tasks.map(|task| judge(task, context)).collect(),
         Some(_) => tasks
-            .map(|task| Launch::Invalid {
-                task: task.task_id.value.into(),
-                message: Arc::from("Operation feedback ('id') is not allowed on LAUNCH"),
-            })
+            .map(|task| invalid(&task, "Operation feedback ('id') is not allowed on LAUNCH".to_owned()))
             .collect(),
     }
 }
@@ -80,6 +75,7 @@ fn launches(operation: offer::Operation, context: &Context) -> Vec<Launch> {
 #[cfg(test)]
 mod tests {
     use mesarch_proto::mesos::v1::TaskInfo;
+    use mesarch_state::command::Judged;
     use offer::operation::{Launch as LaunchOperation, Type};
 
     use super::*;
@@ -106,6 +102,7 @@ mod tests {
         let id = Some(mesarch_proto::mesos::v1::OperationId { value: "x".into() });
         let context = Context { framework: "f".into(), role: Role::any(), agent: None };
         let launches = launches(offer::Operation { id, ..operation(Type::Launch, 2) }, &context);
-        assert!(matches!(&launches[..], [Launch::Invalid { .. }, Launch::Invalid { .. }]));
+        assert_eq!(launches.len(), 2);
+        assert!(launches.iter().all(|launch| matches!(launch.task, Judged::Invalid { .. })));
     }
 }

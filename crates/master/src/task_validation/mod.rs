@@ -13,7 +13,7 @@ mod table_test;
 use std::sync::Arc;
 
 use mesarch_proto::mesos::v1::{self, executor_info};
-use mesarch_state::command::Launch;
+use mesarch_state::command::{Judged, Launch};
 use mesarch_types::{AgentCapability, AgentId, FrameworkId, Role, TaskId, valid_text_id};
 use prost::Message;
 
@@ -39,15 +39,27 @@ type Rule = Result<(), String>;
 
 /// Judges one task; what goes into the log either way.
 pub(crate) fn judge(info: v1::TaskInfo, context: &Context) -> Launch {
-    let task = TaskId::from(info.task_id.value.as_str());
-    let invalid = |message: String| Launch::Invalid { task: task.clone(), message: Arc::from(message) };
     if let Err(message) = validate(&info, context) {
-        return invalid(message);
+        return invalid(&info, message);
     }
-    match specs::task_spec(info, &context.framework, &context.role) {
-        Ok(spec) => Launch::Task(spec),
-        Err(error) => invalid(error.to_string()),
-    }
+    let (agent, id) = (named_agent(&info), TaskId::from(info.task_id.value.as_str()));
+    let task = match specs::task_spec(info, &context.framework, &context.role) {
+        Ok(spec) => Judged::Valid(spec),
+        Err(error) => Judged::Invalid { task: id, message: Arc::from(error.to_string()) },
+    };
+    Launch { agent, task }
+}
+
+/// A task that must not be launched, and why.
+pub(crate) fn invalid(info: &v1::TaskInfo, message: String) -> Launch {
+    let task = TaskId::from(info.task_id.value.as_str());
+    Launch { agent: named_agent(info), task: Judged::Invalid { task, message: Arc::from(message) } }
+}
+
+/// Where the framework wants the task to run; every update that refuses it names that agent.
+fn named_agent(info: &v1::TaskInfo) -> Option<AgentId> {
+    let id = info.agent_id.value.as_str();
+    (!id.is_empty()).then(|| AgentId::from(id))
 }
 
 /// Whether an agent can limit what tasks use beyond their requests.

@@ -36,12 +36,15 @@ fn context() -> Context {
 fn check(change: impl FnOnce(&mut v1::TaskInfo), expect: Result<(), &str>) {
     let mut info = task();
     change(&mut info);
-    match (judge(info.clone(), &context()), expect) {
-        (Launch::Task(_), Ok(())) => {}
-        (Launch::Invalid { message, .. }, Err(text)) => {
+    let launch = judge(info.clone(), &context());
+    let named = Some(info.agent_id.value.as_str()).filter(|id| !id.is_empty());
+    assert_eq!(launch.agent.as_ref().map(|agent| agent.as_str()), named, "right or wrong");
+    match (launch.task, expect) {
+        (Judged::Valid(_), Ok(())) => {}
+        (Judged::Invalid { message, .. }, Err(text)) => {
             assert!(message.contains(text), "{message:?}, not {text:?}")
         }
-        (launch, expect) => panic!("{launch:?} instead of {expect:?}"),
+        (judged, expect) => panic!("{judged:?} instead of {expect:?}"),
     }
 }
 
@@ -108,7 +111,7 @@ fn limits_of_a_task() {
     check(|t| t.limits = limit("disk", 1.0), Err("not supported"));
     let old_agent = Context { agent: Some(("a1".into(), false)), ..context() };
     let limited = v1::TaskInfo { limits: limit("cpus", 2.0), ..task() };
-    assert!(matches!(judge(limited, &old_agent), Launch::Invalid { .. }));
+    assert!(matches!(judge(limited, &old_agent).task, Judged::Invalid { .. }));
 }
 
 #[test]

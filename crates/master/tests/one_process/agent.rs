@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use mesarch_proto::{
     link::{
-        Attach, FromAgent, LeaderChange, Register, TaskKey, Update, Updates, WatchLeaderRequest,
+        Attach, FromAgent, Inventory, LeaderChange, Register, TaskKey, Update, Updates, WatchLeaderRequest,
         agent_link_client::AgentLinkClient, from_agent, to_agent,
     },
     mesos::v1,
@@ -74,8 +74,29 @@ impl FakeAgent {
         self.attach_with(address, SetHash::default(), vec![key.clone()]).await
     }
 
-    async fn attach_with(&self, address: SocketAddr, digest: SetHash, listed: Vec<TaskKey>) -> Self {
-        let attach = Attach {
+    /// The same agent with all that it runs; why the link ended if it was not taken.
+    pub(crate) async fn attach_with_inventory(
+        &self,
+        address: SocketAddr,
+        inventory: Inventory,
+    ) -> Result<Self, Status> {
+        let (out, messages) = mpsc::channel(64);
+        let hello = Attach { inventory_wanted: true, ..self.hello(SetHash::default(), Vec::new()) };
+        out.send(FromAgent { kind: Some(from_agent::Kind::Attach(hello)) }).await.expect("room");
+        let mut client = link_client(address).await.max_encoding_message_size(usize::MAX);
+        let messages = soon("a link", client.connect(ReceiverStream::new(messages))).await?.into_inner();
+        let mut agent = Self { nonce: self.nonce, id: self.id.clone(), out, messages };
+        let asked = agent.next().await?;
+        assert!(matches!(asked, to_agent::Kind::InventoryRequest(_)), "{asked:?}");
+        agent.send(from_agent::Kind::Inventory(inventory)).await;
+        match agent.next().await? {
+            to_agent::Kind::Attached(_) => Ok(agent),
+            other => panic!("{other:?} instead of Attached"),
+        }
+    }
+
+    fn hello(&self, digest: SetHash, listed: Vec<TaskKey>) -> Attach {
+        Attach {
             agent: self.id.clone(),
             nonce: Bytes::copy_from_slice(&self.nonce),
             version: "1".into(),
@@ -84,8 +105,11 @@ impl FakeAgent {
             digest: Bytes::copy_from_slice(&digest.0.to_le_bytes()),
             listed,
             ..Default::default()
-        };
-        let kind = from_agent::Kind::Attach(attach);
+        }
+    }
+
+    async fn attach_with(&self, address: SocketAddr, digest: SetHash, listed: Vec<TaskKey>) -> Self {
+        let kind = from_agent::Kind::Attach(self.hello(digest, listed));
         wait_for("a leader that takes the agent", || async {
             Self::greet(address, self.nonce, kind.clone()).await.ok()
         })

@@ -87,10 +87,35 @@ async fn the_same_accept_twice_launches_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_live_task_on_fresh_offers_is_told_as_it_is_and_runs_on() {
+    let cluster = Cluster::start(1).await;
+    let address = cluster.address(cluster.leader().await);
+    let mut agent = FakeAgent::register(address).await;
+    let mut scheduler = Scheduler::subscribe(address, framework_info("again"), &[]).await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, "t1").await;
+    let key = agent.run_task().await.key.expect("a key");
+    agent.report(&key, TaskState::TaskRunning).await;
+    let running = scheduler.update().await;
+    scheduler.acknowledge(&running).await;
+    let fresh = scheduler.offer().await;
+    scheduler.launch(&fresh, "t1").await;
+    let status = scheduler.update().await;
+    assert_eq!(
+        (&status["state"], &status["reason"]),
+        (&json!("TASK_RUNNING"), &json!("REASON_RECONCILIATION"))
+    );
+    assert!(status["uuid"].is_null());
+    assert!(status["message"].as_str().is_some_and(|text| text.contains("in use")), "{status}");
+    let again = scheduler.offer().await;
+    assert_eq!(again["resources"], fresh["resources"], "nothing was used");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_tasks_and_stale_offers_are_told_by_updates() {
     let cluster = Cluster::start(1).await;
     let address = cluster.address(cluster.leader().await);
-    let _agent = FakeAgent::register(address).await;
+    let agent = FakeAgent::register(address).await;
     let mut scheduler = Scheduler::subscribe(address, framework_info("bad"), &[]).await;
     let offer = scheduler.offer().await;
     let mut invalid = accept(&offer, "t1");
@@ -109,6 +134,7 @@ async fn bad_tasks_and_stale_offers_are_told_by_updates() {
         (&json!("TASK_DROPPED"), &json!("REASON_INVALID_OFFERS"))
     );
     assert!(status["uuid"].is_null());
+    assert_eq!(status["agent_id"]["value"], agent.id.as_str(), "as the task names it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,5 +8,6 @@ mod agents_test;
 mod failover_test;
 mod gates_test;
 mod grpc_test;
+mod large_test;
 mod reads_test;
 mod streams_test;

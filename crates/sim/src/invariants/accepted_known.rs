@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use mesarch_state::{Command, Outcome, State, command::Launch, outcome::LaunchResult};
+use mesarch_state::State;
 use mesarch_types::{FrameworkId, TaskId};
 
 use super::Violation;
@@ -14,15 +14,8 @@ pub(crate) struct Accepted {
 }
 
 impl Accepted {
-    pub(crate) fn note(&mut self, command: &Command, outcome: &Outcome) {
-        let (Command::AcceptOffers(accept), Outcome::Accepted(results)) = (command, outcome) else {
-            return;
-        };
-        for (launch, result) in accept.launches.iter().zip(results) {
-            if let (Launch::Task(spec), LaunchResult::Launched(_)) = (launch, result) {
-                self.tasks.insert((accept.framework.clone(), spec.id.clone()));
-            }
-        }
+    pub(crate) fn note(&mut self, framework: FrameworkId, task: TaskId) {
+        self.tasks.insert((framework, task));
     }
 
     pub(crate) fn of<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = &'a TaskId> {

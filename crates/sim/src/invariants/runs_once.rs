@@ -1,4 +1,5 @@
-//! No task runs twice. Schedulers here never use an id again, so an id may be started once, by one executor.
+//! No task runs twice: each launch that a scheduler asks for may be started once, by one executor. Schedulers use the ids
+//! of ended tasks again, so a life is what they numbered.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +9,21 @@ use super::Violation;
 
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
-    started: BTreeSet<(FrameworkId, TaskId)>,
+    started: BTreeSet<(FrameworkId, TaskId, u64)>,
 }
 
 impl Runs {
-    pub(crate) fn started(&mut self, framework: &FrameworkId, task: &TaskId) -> Result<(), Violation> {
-        match self.started.insert((framework.clone(), task.clone())) {
+    pub(crate) fn started(
+        &mut self,
+        framework: &FrameworkId,
+        task: &TaskId,
+        life: u64,
+    ) -> Result<(), Violation> {
+        match self.started.insert((framework.clone(), task.clone(), life)) {
             true => Ok(()),
             false => {
-                Err(Violation::new("no task runs twice", format!("{framework}/{task} was started again")))
+                let what = format!("life {life} of {framework}/{task} was started again");
+                Err(Violation::new("no task runs twice", what))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! An end that an agent reported is final: the state never says anything else of the task again.
+//! An end that an agent reported is final: the state never says anything else of that life of the task again.
 //!
 //! What the masters concluded themselves (LOST, GONE, DROPPED) may be corrected by the agent.
 
@@ -15,6 +15,11 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
+    /// A new life of the task begins.
+    pub(crate) fn begin(&mut self, framework: &FrameworkId, task: &TaskId) {
+        self.ends.remove(&(framework.clone(), task.clone()));
+    }
+
     pub(crate) fn check(&mut self, changes: &[Change]) -> Result<(), Violation> {
         for change in changes {
             let Change::TaskUpdated { framework, task, state } = change else {

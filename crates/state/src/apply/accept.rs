@@ -1,7 +1,9 @@
 //! ACCEPT: the offers are used up, task by task.
 //!
-//! A refused ACCEPT never declares terminal a task that the framework has live: it may be the second try of one that
-//! was committed, so the framework is told the state that is known.
+//! An ACCEPT never declares terminal a task that the framework has live: it may be the second try of one that was
+//! committed, so the framework is told the state that is known, whatever else is wrong with the second try. Mesos does
+//! so only by chance: while the offers are good it answers TASK_ERROR ("Task has duplicate ID"), which a framework must
+//! take for the end of the task that runs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,8 +15,9 @@ use mesarch_types::{
 
 use super::lifecycle::Conclusion;
 use crate::{
-    command::{AcceptOffers, ExecutorKey, ExecutorSpec, Launch, TaskSpec},
+    command::{AcceptOffers, ExecutorKey, ExecutorSpec, Judged, Launch, TaskSpec},
     effect::Effect,
+    machine::LEVEL_TRUE_LIVES,
     model::{Executor, Holder, Task, TaskKey, ledger::Side},
     outcome::{LaunchRefusal, LaunchResult, Outcome, Refusal},
     step::{Rescind, Step},
@@ -87,10 +90,7 @@ impl Step<'_> {
         }
         let message: Arc<str> = format!("Task launched with invalid offers: {problem}").into();
         let answer = |launch: &Launch| {
-            let task = match launch {
-                Launch::Task(spec) => &spec.id,
-                Launch::Invalid { task, .. } => task,
-            };
+            let task = launch.task_id();
             if self.tell_known_state(&c.framework, task) {
                 return LaunchResult::AlreadyLive(task.clone());
             }
@@ -100,7 +100,8 @@ impl Step<'_> {
                 message: message.clone(),
                 unreachable: None,
             };
-            self.tell(&c.framework, task, None, conclusion);
+            let agent = self.named_agent(launch);
+            self.tell(&c.framework, task, agent.as_ref(), conclusion);
             LaunchResult::Refused(LaunchRefusal::InvalidOffers)
         };
         c.launches.iter().map(answer).collect()
@@ -111,12 +112,23 @@ impl Step<'_> {
         let Some((state, agent, unreachable)) = self.state.known_state(framework, task) else {
             return false;
         };
-        let conclusion = Conclusion {
-            unreachable,
-            ..Conclusion::new(state, Reason::Reconciliation, "The task is known from an earlier launch")
+        let message = match self.is_true_accept() {
+            true => "The task id is in use by an earlier launch; nothing was launched",
+            false => "The task is known from an earlier launch",
         };
+        let conclusion =
+            Conclusion { unreachable, ..Conclusion::new(state, Reason::Reconciliation, message) };
         self.tell(framework, task, Some(&agent), conclusion);
         true
+    }
+
+    fn is_true_accept(&self) -> bool {
+        self.state.meta.level >= LEVEL_TRUE_LIVES
+    }
+
+    /// The agent that the framework named for the task.
+    fn named_agent(&self, launch: &Launch) -> Option<AgentId> {
+        launch.agent.clone().filter(|_| self.is_true_accept())
     }
 
     fn use_up(&mut self, c: &AcceptOffers) -> Option<Basket> {
@@ -140,15 +152,16 @@ impl Step<'_> {
     }
 
     fn launch(&mut self, basket: &mut Basket, position: usize, launch: Launch) -> LaunchResult {
-        let task = match &launch {
-            Launch::Task(spec) => spec.id.clone(),
-            Launch::Invalid { task, .. } => task.clone(),
-        };
+        let task = launch.task_id().clone();
+        if self.is_true_accept() && self.tell_known_state(&basket.framework, &task) {
+            return LaunchResult::AlreadyLive(task);
+        }
+        let named = self.named_agent(&launch).unwrap_or_else(|| basket.agent.clone());
         match self.try_launch(basket, position, launch) {
             Ok(launch) => LaunchResult::Launched(launch),
             Err(rejection) => {
                 let conclusion = Conclusion::new(TaskState::Error, Reason::TaskInvalid, &rejection.message);
-                self.tell(&basket.framework, &task, Some(&basket.agent), conclusion);
+                self.tell(&basket.framework, &task, Some(&named), conclusion);
                 LaunchResult::Refused(rejection.refusal)
             }
         }
@@ -160,15 +173,16 @@ impl Step<'_> {
         position: usize,
         launch: Launch,
     ) -> Result<LaunchId, Rejection> {
-        let spec = match launch {
-            Launch::Task(spec) => spec,
-            Launch::Invalid { message, .. } => return Err(Rejection::new(LaunchRefusal::Invalid, &*message)),
+        let spec = match launch.task {
+            Judged::Valid(spec) => spec,
+            Judged::Invalid { message, .. } => return Err(Rejection::new(LaunchRefusal::Invalid, &*message)),
         };
         let position = u32::try_from(position).ok().filter(|position| *position < LAUNCHES_PER_COMMAND_MAX);
         let Some(position) = position else {
             let message = format!("More than {LAUNCHES_PER_COMMAND_MAX} tasks in one ACCEPT");
             return Err(Rejection::new(LaunchRefusal::Invalid, message));
         };
+        // Below the level that answers with the known state.
         if self.state.known_state(&basket.framework, &spec.id).is_some() {
             return Err(Rejection::new(
                 LaunchRefusal::Invalid,

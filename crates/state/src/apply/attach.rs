@@ -8,6 +8,7 @@ use mesarch_types::{AgentId, digest::SetHash};
 use crate::{
     change::Change,
     command::{AgentSpec, AttachAgent, Inventory, Link, RegisterAgent},
+    effect::Effect,
     model::{Agent, Attachment, Ledger, Task, TaskKey},
     open_work::open_work_of_agent,
     outcome::{Outcome, Refusal},
@@ -38,7 +39,9 @@ impl Step<'_> {
             self.take_inventory(&c.agent, inventory, returned);
         }
         let owed = open_work_of_agent(self.state, &c.agent);
-        self.effects.retain(|effect| !owed.contains(effect));
+        // An agent may be owed as much as it runs, which is tens of thousands.
+        let listed: BTreeSet<&Effect> = owed.iter().collect();
+        self.effects.retain(|effect| !listed.contains(effect));
         self.effects.extend(owed);
         Ok(Outcome::AgentAttached { agent: c.agent })
     }

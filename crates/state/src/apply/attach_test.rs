@@ -312,3 +312,30 @@ fn an_acknowledgement_to_masters_that_are_no_more_counts() {
     let known = world.state.task(&framework, &TaskId::from("loud")).expect("known");
     assert_eq!((known.acknowledged, known.unacknowledged), (Some(uuid(2)), false));
 }
+
+/// An agent was given up, its task was concluded, and the framework used the id again; that life is over as well.
+#[test]
+fn a_life_that_a_later_one_of_the_history_outlived_is_ended_and_not_told() {
+    for (level, state) in [(1, TaskState::Running), (2, TaskState::Running), (2, TaskState::Failed)] {
+        let mut world = World::new();
+        world.state.meta.level = level;
+        let (away, agent, framework) = (world.agent(1), world.agent(2), world.framework());
+        let first = world.launch(&framework, &away, &task("t", "cpus:1"));
+        world.record(&framework, "t", TaskState::Running, 1);
+        world.acknowledge(&framework, &away, "t", 1);
+        let listed = InventoryTask { state, ..world.inventory(&away).tasks[0].clone() };
+        world.attach(&away, Some(Inventory::default()));
+        let second = world.launch(&framework, &agent, &task("t", "cpus:1"));
+        world.record(&framework, "t", TaskState::Finished, 2);
+        world.acknowledge(&framework, &agent, "t", 2);
+        world.forgot(&agent, &framework, "t", second, 2);
+        let before = world.told(&framework).len();
+        let inventory = Inventory { tasks: vec![listed], ..Inventory::default() };
+        let applied = world.attach(&away, Some(inventory));
+        let adopted = world.state.task(&framework, &TaskId::from("t")).is_some();
+        assert_eq!(adopted, level == 1, "{state:?} on level {level}");
+        assert_eq!(world.told(&framework).len() - before, usize::from(level == 1));
+        let kill = Effect::KillTask { agent: away, framework, task: TaskId::from("t"), launch: first };
+        assert_eq!(applied.effects.contains(&kill), level == 2 && state == TaskState::Running);
+    }
+}

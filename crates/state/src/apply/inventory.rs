@@ -1,7 +1,10 @@
 //! An agent's own list of what it runs, against what the masters know. Of two lives of one task id the newer launch
-//! wins, wherever it is.
+//! wins, wherever it is, and even if it is over: its framework has used the id again and must not hear of the older one.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mesarch_types::{AgentId, FrameworkId, LaunchId, Reason, TaskState, resource::Resources};
@@ -13,9 +16,13 @@ use super::{
 use crate::{
     command::{ExecutorKey, Inventory, InventoryExecutor, InventoryTask},
     effect::Effect,
+    machine::LEVEL_TRUE_LIVES,
     model::{Executor, Task, TaskKey, ledger::Side},
     step::Step,
 };
+
+/// The newest launch of each task id that is history.
+type PastLives = BTreeMap<TaskKey, LaunchId>;
 
 impl Step<'_> {
     /// Takes over an inventory. `returned` holds the tasks that the agent had when it was given up.
@@ -30,8 +37,9 @@ impl Step<'_> {
             self.confirm(&item);
         }
         self.take_executors(agent, inventory.executors, &remembered);
+        let past = self.past_lives(&new);
         for item in new {
-            self.take_unknown(agent, item, &remembered, &mut returned);
+            self.take_unknown(agent, item, &remembered, (&past, &mut returned));
         }
         for (key, task) in returned {
             self.conclude_returned(&key, task);
@@ -64,7 +72,7 @@ impl Step<'_> {
         agent: &AgentId,
         item: InventoryTask,
         remembered: &[(FrameworkId, Bytes)],
-        returned: &mut Returned,
+        (past, returned): (&PastLives, &mut Returned),
     ) {
         let key = key_of(&item);
         if self.state.removed.contains_key(&key.0) {
@@ -76,7 +84,8 @@ impl Step<'_> {
         if self.is_known(agent, &item) {
             return self.confirm(&item);
         }
-        if self.newest_life(&key, returned).is_some_and(|newest| newest > item.launch) {
+        let newest = self.newest_life(&key, returned).max(past.get(&key).copied());
+        if newest.is_some_and(|newest| newest > item.launch) {
             return self.end_old_life(agent, &key, &item);
         }
         self.end_older_lives(&key);
@@ -96,7 +105,26 @@ impl Step<'_> {
         self.state.agents.get(agent).is_some_and(|known| known.forgetting.contains_key(&entry))
     }
 
-    /// The newest launch of this task id that is known anywhere.
+    /// The newest launch in the history of each task id that is used by one of `items`.
+    fn past_lives(&self, items: &[InventoryTask]) -> PastLives {
+        let mut past = PastLives::new();
+        if self.state.meta.level < LEVEL_TRUE_LIVES || items.is_empty() {
+            return past;
+        }
+        let listed: BTreeSet<TaskKey> = items.iter().map(key_of).collect();
+        let owners: BTreeSet<&FrameworkId> = listed.iter().map(|key| &key.0).collect();
+        let owners = owners.into_iter().filter_map(|owner| self.state.frameworks.get(owner));
+        for task in owners.flat_map(|owner| owner.completed.iter()) {
+            let key = task.key();
+            if listed.contains(&key) {
+                let newest = past.entry(key).or_insert(task.launch);
+                *newest = (*newest).max(task.launch);
+            }
+        }
+        past
+    }
+
+    /// The newest launch of this task id that is not over anywhere.
     fn newest_life(&self, key: &TaskKey, returned: &Returned) -> Option<LaunchId> {
         let live = self.state.tasks.get(key).map(|task| task.launch);
         let away = self.state.unreachable_task(key).map(|task| task.launch);

@@ -42,7 +42,7 @@ fn a_foreign_log_or_an_older_incarnation_is_refused() {
         assert_eq!(world.apply(Command::BeginTerm(command)).outcome, Outcome::Refused(expect));
     }
     world.apply(Command::BeginTerm(BeginTerm { incarnation: 3, level: 9, ..begin_term() }));
-    assert_eq!((world.state.incarnation(), world.state.level()), (3, 1));
+    assert_eq!((world.state.incarnation(), world.state.level()), (3, crate::FEATURE_LEVEL_MAX));
     assert!(world.framework().as_str().ends_with("-3-0000"));
 }
 

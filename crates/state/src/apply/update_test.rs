@@ -4,7 +4,10 @@ use mesarch_types::{AgentId, ExecutorId, FrameworkId, LaunchId, TaskId, TaskStat
 
 use crate::{
     Change, Command, Effect, Outcome, Released,
-    command::{Disconnect, ExecutorExited, ExecutorKey, RecordUpdates, RequestKill, Subscribe, Teardown},
+    command::{
+        AcknowledgeUpdates, Acknowledgement, AgentForgot, AttachAgent, Disconnect, ExecutorExited,
+        ExecutorKey, InventoryTask, Link, RecordUpdates, RequestKill, Subscribe, Teardown,
+    },
     model::OutboxItem,
     open_work,
     outcome::{AckRefusal, Refusal, UpdateRefusal},
@@ -241,4 +244,75 @@ fn statuses_keep_the_last_of_each_run_of_equal_states() {
     let known = it.world.state.task(&it.framework, &TaskId::from("t")).expect("known");
     let uuids: Vec<_> = known.statuses.iter().filter_map(|report| report.uuid).collect();
     assert_eq!(uuids, [uuid(1), uuid(3)]);
+}
+
+/// What may still be under way when a task id is used again.
+fn late_of_the_first_life(it: &Running, second: &Running) -> Vec<(&'static str, Command)> {
+    let (framework, agent, first) = (it.framework.clone(), it.agent.clone(), it.launch);
+    let update = |state, latest, id| {
+        let mut update = second.world.status(&framework, "t", state, id);
+        update.updates[0].launch = first;
+        update.updates[0].latest = latest;
+        Command::RecordUpdates(update)
+    };
+    let acknowledge = |id| {
+        let task = TaskId::from("t");
+        let item =
+            Acknowledgement { framework: framework.clone(), agent: agent.clone(), task, uuid: uuid(id) };
+        Command::AcknowledgeUpdates(AcknowledgeUpdates { items: vec![item] })
+    };
+    let forgot = |id| {
+        let acknowledged = vec![(framework.clone(), TaskId::from("t"), first, uuid(id))];
+        Command::AgentForgot(AgentForgot { agent: agent.clone(), acknowledged, frameworks: Vec::new() })
+    };
+    let mut both = second.world.inventory(&agent);
+    let older = InventoryTask { launch: first, state: TaskState::Running, ..both.tasks[0].clone() };
+    both.tasks.insert(0, older);
+    let link = Link { term: 1, serial: 1_000_000 };
+    let attach = AttachAgent { agent: agent.clone(), link, spec: None, inventory: Some(both) };
+    vec![
+        ("running", update(TaskState::Running, TaskState::Running, 1)),
+        ("its end, again", update(TaskState::Finished, TaskState::Finished, 2)),
+        ("another end", update(TaskState::Failed, TaskState::Failed, 9)),
+        ("running with the uuid of the second", update(TaskState::Running, TaskState::Running, 3)),
+        ("acknowledgement", acknowledge(1)),
+        ("acknowledgement of its end", acknowledge(2)),
+        ("confirmation", forgot(2)),
+        ("confirmation with the uuid of the second", forgot(3)),
+        ("an inventory with both", Command::AttachAgent(attach)),
+    ]
+}
+
+#[test]
+fn nothing_that_comes_late_from_the_first_life_touches_the_second() {
+    for confirmed in [false, true] {
+        let mut it = launched();
+        for (state, id) in [(TaskState::Running, 1), (TaskState::Finished, 2)] {
+            assert_eq!(it.record(state, id).0, Ok(()));
+            it.acknowledge(id);
+        }
+        let (agent, framework, first) = (it.agent.clone(), it.framework.clone(), it.launch);
+        if confirmed {
+            it.world.forgot(&agent, &framework, "t", first, 2);
+        }
+        let mut second = Running { world: it.world.clone(), agent, framework, launch: first };
+        second.launch = second.world.launch(&it.framework, &it.agent, &task("t", "cpus:1"));
+        assert_eq!(second.record(TaskState::Running, 3).0, Ok(()));
+        let key = TaskId::from("t");
+        for (name, command) in late_of_the_first_life(&it, &second) {
+            let mut world = second.world.clone();
+            let before = world.state.task(&it.framework, &key).cloned();
+            let applied = world.apply(command);
+            assert_eq!(world.state.task(&it.framework, &key).cloned(), before, "{name}");
+            assert!(world.told(&it.framework).is_empty(), "{name}");
+            let about_the_second = |effect: &&Effect| match effect {
+                Effect::RunTask { launch, .. }
+                | Effect::KillTask { launch, .. }
+                | Effect::SendAcknowledgement { launch, .. } => *launch == second.launch,
+                Effect::SendUpdate { .. } | Effect::SendOutbox { .. } => true,
+                _ => false,
+            };
+            assert_eq!(applied.effects.iter().find(about_the_second), None, "{name}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use mesarch_proto::log;
 use mesarch_types::{AgentId, FrameworkId, LaunchId, TaskId, UpdateUuid, capability::AgentCapabilities};
+use prost::Message;
 
 use super::{
     DecodeError, Logged, field, from_logs, ids, optional,
@@ -120,6 +121,13 @@ impl Logged for Inventory {
             executors: from_logs(message.executors)?,
             frameworks: frameworks.map(|known| (FrameworkId::from(known.framework), known.info)).collect(),
         })
+    }
+}
+
+impl Inventory {
+    /// Bytes that it takes in a command.
+    pub fn encoded_len(&self) -> usize {
+        self.to_log().encoded_len()
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::command::{
     AcceptOffers, DeclineOffers, Disconnect, ExpireFailover, FrameworkRoles, FrameworkSpec, IssueOffers,
-    Launch, OfferItem, Refuse, Subscribe, TaskSpec, Teardown,
+    Judged, Launch, OfferItem, Refuse, Subscribe, TaskSpec, Teardown,
 };
 
 impl Logged for FrameworkSpec {
@@ -184,24 +184,25 @@ impl Logged for Launch {
 
     fn to_log(&self) -> log::Launch {
         use log::launch;
-        let kind = match self {
-            Self::Task(spec) => launch::Kind::Task(spec.to_log()),
-            Self::Invalid { task, message } => launch::Kind::Invalid(launch::Invalid {
+        let kind = match &self.task {
+            Judged::Valid(spec) => launch::Kind::Task(spec.to_log()),
+            Judged::Invalid { task, message } => launch::Kind::Invalid(launch::Invalid {
                 task: task.to_string(),
                 message: message.to_string(),
             }),
         };
-        log::Launch { kind: Some(kind) }
+        log::Launch { kind: Some(kind), agent: self.agent.as_ref().map(AgentId::to_string) }
     }
 
     fn from_log(message: log::Launch) -> Result<Self, DecodeError> {
         use log::launch;
-        Ok(match message.kind.ok_or(DecodeError::Field("launch"))? {
-            launch::Kind::Task(spec) => Self::Task(TaskSpec::from_log(spec)?),
+        let task = match message.kind.ok_or(DecodeError::Field("launch"))? {
+            launch::Kind::Task(spec) => Judged::Valid(TaskSpec::from_log(spec)?),
             launch::Kind::Invalid(invalid) => {
-                Self::Invalid { task: TaskId::from(invalid.task), message: invalid.message.into() }
+                Judged::Invalid { task: TaskId::from(invalid.task), message: invalid.message.into() }
             }
-        })
+        };
+        Ok(Self { agent: message.agent.map(AgentId::from), task })
     }
 }
 

@@ -11,7 +11,7 @@ pub type Holder = (FrameworkId, Role);
 ///
 /// Available = total − used − offered, exactly, as long as that exists. An agent whose users hold more than it has
 /// (it shrank, or returned with tasks that the masters had not known) is *overcommitted*: nothing is available, and
-/// the books are drawn up anew at every change instead of being carried on.
+/// the books are drawn up anew whenever something is released.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     pub(crate) used: BTreeMap<Holder, Resources>,
@@ -82,12 +82,15 @@ impl Ledger {
     /// Enters a holding; `false` changes nothing and means that the books must be drawn up.
     #[must_use]
     pub(crate) fn hold(&mut self, side: Side, holder: Holder, resources: &Resources) -> bool {
+        if self.overcommitted {
+            // What did not fit fits no better with one more: an agent that returns with thousands of tasks would
+            // otherwise have its books drawn up thousands of times.
+            add(self.book(side), holder, resources);
+            return true;
+        }
         let Some(rest) = self.available.checked_sub(resources) else {
             return false;
         };
-        if self.overcommitted {
-            return false;
-        }
         self.available = rest;
         add(self.book(side), holder, resources);
         true

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use mesarch_state::{Applied, Command, State, command::*, model::Task};
+use mesarch_proto::mesos::v1::FrameworkInfo;
+use mesarch_state::{Applied, Command, FEATURE_LEVEL_MAX, State, command::*, model::Task};
 use mesarch_types::{
     AgentId, At, ClusterId, Epoch, FrameworkId, LaunchId, Millis, OfferId, Role, Source, StreamId, TaskId,
     TaskState, UpdateUuid, WallMillis,
     capability::{AgentCapabilities, FrameworkCapabilities, FrameworkCapability},
     resource::{Resources, parse_resources},
 };
+use prost::Message;
 
 /// What decides one command: its kind, and three picks.
 pub(crate) type Choice = [u8; 4];
@@ -97,7 +99,7 @@ impl Driver {
         self.at.position = 0;
         self.at.index += 1;
         let cluster = ClusterId([7; 16]);
-        Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: 1 })
+        Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: FEATURE_LEVEL_MAX })
     }
 
     fn link(&mut self) -> Link {
@@ -161,8 +163,36 @@ impl Driver {
             let spec = item.spec.executor.clone()?;
             Some(InventoryExecutor { framework: item.framework.clone(), spec })
         });
-        let executors = executors.collect();
-        Inventory { tasks, executors, frameworks: Vec::new() }
+        let mut inventory = Inventory { executors: executors.collect(), tasks, frameworks: Vec::new() };
+        if choice % 16 < 4 {
+            self.add_unheard_of(&mut inventory, choice);
+        }
+        inventory
+    }
+
+    /// A task and its executor that only the agent knows, and maybe their framework: the masters were restored from an
+    /// older copy.
+    fn add_unheard_of(&self, inventory: &mut Inventory, choice: u8) {
+        let remembered = FrameworkId::from("remembered");
+        let framework = if choice.is_multiple_of(2) { remembered.clone() } else { self.framework(choice) };
+        let role = Role::from(ROLES[0]);
+        let launch = LaunchId { index: self.at.index.saturating_sub(1), position: 1000 + u32::from(choice) };
+        let spec =
+            TaskSpec { id: TaskId::from(format!("u{}", choice % 8)), ..self.task(choice, choice, &role) };
+        let executor = spec.executor.clone();
+        inventory
+            .executors
+            .extend(executor.map(|spec| InventoryExecutor { framework: framework.clone(), spec }));
+        let state = if choice < 64 { TaskState::Finished } else { TaskState::Running };
+        inventory.tasks.push(InventoryTask { framework, launch, spec, state, acknowledged: None });
+        let info = FrameworkInfo {
+            user: "user".into(),
+            name: "name".into(),
+            role: Some(ROLES[0].into()),
+            checkpoint: Some(choice < 128),
+            ..Default::default()
+        };
+        inventory.frameworks.push((remembered, info.encode_to_vec().into()));
     }
 
     fn listed(&self, task: &Task, choice: u8) -> InventoryTask {
@@ -295,10 +325,12 @@ impl Driver {
         let offers = self.offer_ids(Some(&framework), a, b);
         let role = self.state.offer(&offers[0]).map_or_else(Role::any, |offer| offer.role.clone());
         let launches = (0..c % 4).map(|number| self.task(b.wrapping_add(number), c, &role));
-        let mut launches: Vec<Launch> = launches.map(Launch::Task).collect();
+        let mut launches: Vec<Judged> = launches.map(Judged::Valid).collect();
         if c % 8 == 7 {
-            launches.push(Launch::Invalid { task: TaskId::from("invalid"), message: "bad".into() });
+            launches.push(Judged::Invalid { task: TaskId::from("invalid"), message: "bad".into() });
         }
+        let agent = Some(self.agent(b)).filter(|_| !a.is_multiple_of(4));
+        let launches = launches.into_iter().map(|task| Launch { agent: agent.clone(), task }).collect();
         let refuse = Refuse { duration: Millis(u64::from(b) * 100) };
         Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse })
     }
