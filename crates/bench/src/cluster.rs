@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -44,7 +45,16 @@ impl Cluster {
         let ready = serde_json::from_str(&first?).context("`mesarch dev` did not say that it is ready")?;
         // Events go on; somebody has to read them.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, ready })
+        let cluster = Self { child, ready };
+        cluster.signal(Signal::STOP)?;
+        Ok(cluster)
+    }
+
+    /// To `mesarch dev`, which watches the masters. It is paused while they are measured: it reads the leader's whole
+    /// state every second, which would count as the leader's own cost.
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("not a process id")?;
+        kill_process(pid, signal).context("cannot signal `mesarch dev`")
     }
 
     /// Process id of the master that led when the cluster was ready.
@@ -65,17 +75,17 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
-        }
+        // One that is gone already needs neither.
+        let _ = self.signal(Signal::INT);
+        let _ = self.signal(Signal::CONT);
         let _ = self.child.wait();
     }
 }
 
 /// Ends one process at once.
 pub(crate) fn kill_hard(pid: u32) -> anyhow::Result<()> {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("not a process id")?;
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).context("cannot kill the process")
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("not a process id")?;
+    kill_process(pid, Signal::KILL).context("cannot kill the process")
 }
 
 /// CPU time that a process has used so far, user and system.

@@ -99,7 +99,7 @@ impl App {
     pub(crate) async fn leadership(&self) -> Leadership {
         let mut view = self.view.borrow().clone();
         if let (LeaderView::Electing { .. }, Ok(_place)) = (&view, self.held.try_acquire()) {
-            view = settled(&self.view, self.patience()).await;
+            view = Box::pin(settled(&self.view, self.patience())).await;
         }
         match view {
             LeaderView::Leading(session) => Leadership::Here(session),

@@ -160,7 +160,7 @@ fn send_offers(state: &State, stream: &Stream, list: &[OfferId]) {
     let outstanding = list.iter().filter_map(|id| state.offer(id));
     let offers: Vec<_> = outstanding.filter_map(|offer| offers::of_state(state, offer)).collect();
     if !offers.is_empty() {
-        stream.push(events::offers(offers), None);
+        stream.push(&events::offers(offers), None);
     }
 }
 
@@ -168,13 +168,13 @@ fn send_update(state: &State, stream: &Stream, task: &TaskId, uuid: UpdateUuid) 
     let pending = state.task(&stream.framework, task).and_then(|task| task.pending().cloned());
     let wanted = pending.filter(|report| report.uuid == Some(uuid));
     if let Some(status) = wanted.and_then(|report| status::of_report(&report)) {
-        stream.push(events::update(status), None);
+        stream.push(&events::update(status), None);
     }
 }
 
 fn send_outbox(state: &State, stream: &Stream, position: OutboxPosition) {
     let item = state.framework(&stream.framework).and_then(|framework| framework.outbox.get(&position));
     if let Some(item) = item {
-        stream.push(events::of_outbox(item), Some(position));
+        stream.push(&events::of_outbox(item), Some(position));
     }
 }

@@ -12,6 +12,13 @@ use prost::Message;
 /// Kept from frameworks: the agent's network isolation hands it out itself.
 const EPHEMERAL_PORTS: &str = "ephemeral_ports";
 
+/// An `AgentInfo` of which nothing but the domain is read: offers are built by the thousand.
+#[derive(Clone, PartialEq, Message)]
+struct Domain {
+    #[prost(message, optional, tag = "10")]
+    domain: Option<v1::DomainInfo>,
+}
+
 /// An outstanding offer as its framework understands it; none if the offer or its agent is gone.
 pub(crate) fn of_state(state: &State, offer: &Offer) -> Option<v1::Offer> {
     let (agent, framework) = (state.agent(&offer.agent)?, state.framework(&offer.framework)?);
@@ -28,7 +35,7 @@ fn build(offer: &Offer, agent: &Agent, framework: &Framework) -> v1::Offer {
         hostname: agent.spec.hostname.to_string(),
         url: Some(url(agent)),
         // Our own encoding of what the agent said.
-        domain: v1::AgentInfo::decode(agent.spec.info.clone()).ok().and_then(|info| info.domain),
+        domain: Domain::decode(&*agent.spec.info).ok().and_then(|info| info.domain),
         resources: resources(offer, framework),
         attributes: attributes_to_v1(&agent.spec.attributes),
         executor_ids: executors.map(|(_, id)| crate::events::executor_id(id)).collect(),
@@ -69,5 +76,23 @@ pub(crate) fn url(agent: &Agent) -> v1::Url {
         path: Some("/slave(1)".to_owned()),
         query: Vec::new(),
         fragment: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_domain_is_read_out_of_the_whole_info() {
+        let region = v1::domain_info::fault_domain::RegionInfo { name: "r".to_owned() };
+        let zone = v1::domain_info::fault_domain::ZoneInfo { name: "z".to_owned() };
+        let domain = v1::DomainInfo { fault_domain: Some(v1::domain_info::FaultDomain { region, zone }) };
+        for domain in [None, Some(domain)] {
+            let info =
+                v1::AgentInfo { hostname: "h".to_owned(), port: Some(5051), domain, ..Default::default() };
+            let read = Domain::decode(&*info.encode_to_vec()).expect("our own bytes");
+            assert_eq!(read.domain, info.domain);
+        }
     }
 }

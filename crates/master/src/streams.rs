@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::command::OutboxPosition;
 use mesarch_types::{Epoch, FrameworkId};
@@ -16,9 +17,9 @@ use tokio::sync::Notify;
 
 use crate::{
     events,
-    leader::{Placed, Session, ToLeader},
+    leader::{Placed, Session, ToLeader, Watched},
     metrics,
-    queue::{Pushed, Queue, QueueReader, queue},
+    queue::{Form, Pushed, Queue, QueueReader, queue},
 };
 
 /// Time between two HEARTBEATs; announced in SUBSCRIBED.
@@ -33,7 +34,7 @@ pub(crate) struct Stream {
     pub(crate) epoch: Epoch,
     /// The last call that found a place in the proposer's queue. Holding the lock while placing keeps the calls of one
     /// framework in order of arrival.
-    pub(crate) calls: tokio::sync::Mutex<Option<Placed>>,
+    pub(crate) calls: tokio::sync::Mutex<LastCall>,
     queue: Queue,
     /// Held by whoever pushes, and by an answer from the state it reads until it is pushed.
     turn: Mutex<()>,
@@ -41,6 +42,32 @@ pub(crate) struct Stream {
     listed: AtomicU64,
     /// Told when the connection's side is gone.
     gone: Notify,
+}
+
+/// The last call of a stream that found its place. Most are never looked at again, so sharing one is put off until
+/// somebody asks.
+#[derive(Debug, Default)]
+pub(crate) enum LastCall {
+    /// There was none.
+    #[default]
+    None,
+    /// Nobody waits for it.
+    Placed(Placed),
+    /// Somebody may.
+    Watched(Watched),
+}
+
+impl LastCall {
+    /// For one more to wait for it.
+    pub(crate) fn watch(&mut self) -> Option<Watched> {
+        let watched = match std::mem::take(self) {
+            Self::None => return None,
+            Self::Placed(placed) => placed.watched(),
+            Self::Watched(watched) => watched,
+        };
+        *self = Self::Watched(watched.clone());
+        Some(watched)
+    }
 }
 
 /// The connection's side of a stream.
@@ -55,12 +82,17 @@ pub(crate) struct Events {
 
 impl Stream {
     /// A stream and its connection's side. Nothing is sent before [`Streams::open`].
-    pub(crate) fn new(framework: FrameworkId, epoch: Epoch, session: Arc<Session>) -> (Arc<Self>, Events) {
-        let (queue, reader) = queue();
+    pub(crate) fn new(
+        framework: FrameworkId,
+        epoch: Epoch,
+        session: Arc<Session>,
+        form: Form,
+    ) -> (Arc<Self>, Events) {
+        let (queue, reader) = queue(form);
         let stream = Arc::new(Self {
             framework,
             epoch,
-            calls: tokio::sync::Mutex::new(None),
+            calls: tokio::sync::Mutex::default(),
             queue,
             turn: Mutex::new(()),
             listed: AtomicU64::new(0),
@@ -71,7 +103,7 @@ impl Stream {
     }
 
     /// Queues an event; a stream that overflows is closed. `outbox` is where the event came from, if from there.
-    pub(crate) fn push(&self, event: Event, outbox: Option<OutboxPosition>) {
+    pub(crate) fn push(&self, event: &Event, outbox: Option<OutboxPosition>) {
         let _turn = self.turn();
         self.push_in_turn(event, outbox);
     }
@@ -80,7 +112,7 @@ impl Stream {
     /// published before it is pushed, and the push waits for its turn.
     pub(crate) fn push_answers(&self, read: impl FnOnce() -> Vec<Event>) {
         let _turn = self.turn();
-        for event in read() {
+        for event in &read() {
             self.push_in_turn(event, None);
         }
     }
@@ -89,7 +121,7 @@ impl Stream {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push_in_turn(&self, event: Event, outbox: Option<OutboxPosition>) {
+    fn push_in_turn(&self, event: &Event, outbox: Option<OutboxPosition>) {
         if self.queue.push(event, outbox) == Pushed::Overflowed {
             tracing::warn!(framework = %self.framework, "the scheduler reads too slowly: its stream is closed");
             metrics::stream_overflowed();
@@ -120,16 +152,16 @@ impl Stream {
         loop {
             tokio::select! {
                 () = self.gone.notified() => return,
-                _ = ticks.tick() => self.push(events::heartbeat(), None),
+                _ = ticks.tick() => self.push(&events::heartbeat(), None),
             }
         }
     }
 }
 
 impl Events {
-    /// The next event; none once the stream has ended. The previous one counts as delivered by this call: the
+    /// The next event in the stream's form; none once the stream has ended. The previous one counts as delivered by this call: the
     /// connection has taken it.
-    pub(crate) async fn next(&mut self) -> Option<Box<Event>> {
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
         if let Some(up_to) = self.delivered.take() {
             let (framework, epoch) = (self.stream.framework.clone(), self.stream.epoch);
             let input = mesarch_leader_core::Input::Delivered { framework, epoch, up_to };
@@ -166,8 +198,8 @@ impl Streams {
         if let Some(older) = older {
             older.close(None);
         }
-        stream.push(subscribed, None);
-        stream.push(events::heartbeat(), None);
+        stream.push(&subscribed, None);
+        stream.push(&events::heartbeat(), None);
         metrics::streams_open(self.lock().len());
         let streams = self.clone();
         tokio::spawn(async move {

@@ -45,6 +45,14 @@ pub fn encode<T: ApiMessage>(content_type: ContentType, message: &T) -> Bytes {
     }
 }
 
+/// Appends what [`encode`] gives.
+pub fn append<T: ApiMessage>(content_type: ContentType, message: &T, out: &mut Vec<u8>) {
+    match content_type {
+        ContentType::Json => message.write_json(out),
+        ContentType::Protobuf => message.encode(out).expect("a Vec takes everything"),
+    }
+}
+
 #[cfg(test)]
 #[path = "codec_test.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::codec::{ApiMessage, encode as encode_message_bytes};
+use crate::codec::{ApiMessage, append};
 use crate::media::ContentType;
 
 /// Default bound of one record, in bytes; that of request bodies as well.
@@ -10,6 +10,9 @@ pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// No length has more digits.
 const HEADER_DIGITS_MAX: usize = 20;
+
+/// Holds most events, header included, without growing. Small enough for the allocator's fast path.
+const USUAL_BYTES: usize = 1024;
 
 /// One frame. To be written as one HTTP chunk: some clients take each chunk for exactly one record.
 pub fn encode(record: &[u8]) -> Bytes {
@@ -21,9 +24,17 @@ pub fn encode(record: &[u8]) -> Bytes {
     frame.into()
 }
 
-/// One frame that holds this message.
+/// One frame that holds this message, in no more memory than it has bytes.
 pub fn encode_message<T: ApiMessage>(content_type: ContentType, message: &T) -> Bytes {
-    encode(&encode_message_bytes(content_type, message))
+    // The length is known last and stands first.
+    let room = HEADER_DIGITS_MAX + 1;
+    let mut frame = Vec::with_capacity(USUAL_BYTES);
+    frame.resize(room, b'\n');
+    append(content_type, message, &mut frame);
+    let header = (frame.len() - room).to_string();
+    let start = room - 1 - header.len();
+    frame[start..room - 1].copy_from_slice(header.as_bytes());
+    Bytes::copy_from_slice(&frame[start..])
 }
 
 /// Why a stream cannot be read on. Every later call answers the same.

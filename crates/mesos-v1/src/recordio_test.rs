@@ -1,3 +1,5 @@
+use mesarch_proto::mesos::v1::scheduler::{Event, event};
+
 use super::*;
 
 /// Pushes the chunks one by one and collects what comes out.
@@ -17,6 +19,18 @@ fn records(chunks: &[&[u8]]) -> Result<Vec<Bytes>, RecordError> {
 fn frames_are_length_and_bytes() {
     assert_eq!(encode(b"hello"), "5\nhello");
     assert_eq!(encode(b""), "0\n");
+}
+
+#[test]
+fn a_message_is_framed_as_its_bytes_are() {
+    let message = |length: usize| event::Message { data: vec![7; length].into(), ..Default::default() };
+    for length in [0, 1, 90, 1000, 5000, 100_000] {
+        let event = Event { message: Some(message(length)), ..Default::default() };
+        for content_type in [ContentType::Json, ContentType::Protobuf] {
+            let expect = encode(&crate::encode(content_type, &event));
+            assert_eq!(encode_message(content_type, &event), expect, "{length} bytes, {content_type:?}");
+        }
+    }
 }
 
 #[test]

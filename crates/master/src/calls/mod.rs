@@ -7,7 +7,7 @@ mod subscribe;
 #[cfg(test)]
 mod reconcile_test;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use mesarch_consensus::Unresolved;
 use mesarch_mesos_v1::scheduler::InvalidCall;
@@ -32,11 +32,11 @@ use crate::{
     app::App,
     clock::wall_now,
     events,
-    leader::{PlaceError, Placed, Session},
+    leader::{PlaceError, Session},
     link_messages,
     machine::Answer,
     metrics, specs,
-    streams::Stream,
+    streams::{LastCall, Stream},
 };
 
 pub(crate) use subscribe::{Subscription, subscribe};
@@ -111,8 +111,10 @@ impl From<PlaceError> for CallError {
 }
 
 /// Waits until a command is decided.
-pub(crate) async fn decided(placed: &Placed) -> Result<Answer, CallError> {
-    match tokio::time::timeout(DECISION_WAIT, placed.resolved()).await {
+pub(crate) async fn decided(
+    resolved: impl Future<Output = Result<Answer, Unresolved>>,
+) -> Result<Answer, CallError> {
+    match tokio::time::timeout(DECISION_WAIT, resolved).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Unresolved::NotCommitted)) => Err(CallError::NotLeader),
         Ok(Err(Unresolved::Unknown)) | Err(_) => Err(CallError::Unknown),
@@ -128,10 +130,13 @@ struct Caller<'a> {
 
 /// Carries out a call other than SUBSCRIBE whose form is valid. An answer means: committed, or for those calls whose
 /// loss is repaired by itself, in its place in the queue.
+///
+/// The future of a request is moved as a whole more than once before it runs. So the call is boxed, and so are the
+/// branches that are large and less frequent.
 pub(crate) async fn submit(
     app: &App,
     session: &Session,
-    call: Call,
+    call: Box<Call>,
     kind: Type,
     stream_id: Option<&str>,
 ) -> Result<(), CallError> {
@@ -139,15 +144,15 @@ pub(crate) async fn submit(
     metrics::called(kind);
     let caller = Caller { app, session, stream };
     match kind {
-        Type::Teardown => caller.teardown().await,
-        Type::Accept => caller.accept(present(call.accept, "accept")?).await,
+        Type::Teardown => Box::pin(caller.teardown()).await,
+        Type::Accept => Box::pin(caller.accept(present(call.accept, "accept")?)).await,
         Type::Decline => caller.decline(present(call.decline, "decline")?).await,
         Type::Revive => caller.revive(call.revive.unwrap_or_default().roles).await,
         Type::Suppress => caller.suppress(call.suppress.unwrap_or_default().roles).await,
-        Type::Kill => caller.kill(present(call.kill, "kill")?).await,
-        Type::Shutdown => caller.shutdown(present(call.shutdown, "shutdown")?).await,
+        Type::Kill => Box::pin(caller.kill(present(call.kill, "kill")?)).await,
+        Type::Shutdown => Box::pin(caller.shutdown(present(call.shutdown, "shutdown")?)).await,
         Type::Acknowledge => caller.acknowledge(present(call.acknowledge, "acknowledge")?).await,
-        Type::Reconcile => caller.reconcile(present(call.reconcile, "reconcile")?).await,
+        Type::Reconcile => Box::pin(caller.reconcile(present(call.reconcile, "reconcile")?)).await,
         Type::Message => {
             caller.message(present(call.message, "message")?);
             Ok(())
@@ -192,18 +197,23 @@ impl Caller<'_> {
     }
 
     /// Puts the command into the queue, behind all earlier calls of the framework.
-    async fn place(&self, command: Command) -> Result<Placed, CallError> {
+    fn place(&self, command: Command) -> impl Future<Output = Result<(), CallError>> {
         let encoded = command.encode();
-        let mut last = self.stream.calls.lock().await;
-        let placed = self.session.place_encoded(encoded).await?;
-        *last = Some(placed.clone());
-        Ok(placed)
+        async move {
+            let mut last = self.stream.calls.lock().await;
+            *last = LastCall::Placed(self.session.place_encoded(encoded).await?);
+            Ok(())
+        }
     }
 
-    /// Commits the command.
+    /// Commits the command, behind all earlier calls of the framework.
     async fn commit(&self, command: Command) -> Result<Outcome, CallError> {
-        let placed = self.place(command).await?;
-        let answer = decided(&placed).await?;
+        let encoded = command.encode();
+        let mut last = self.stream.calls.lock().await;
+        let placed = self.session.place_encoded(encoded).await?.watched();
+        *last = LastCall::Watched(placed.clone());
+        drop(last);
+        let answer = decided(placed.resolved()).await?;
         if let Outcome::Refused(refusal) = &answer.outcome {
             tracing::debug!(framework = %self.stream.framework, %refusal, "a call had no effect");
         }
@@ -220,15 +230,15 @@ impl Caller<'_> {
             offers: offer_ids(decline.offer_ids),
             refuse: refuse(decline.filters.as_ref()),
         };
-        self.place(Command::DeclineOffers(command)).await.map(drop)
+        self.place(Command::DeclineOffers(command)).await
     }
 
     async fn revive(&self, roles: Vec<String>) -> Result<(), CallError> {
-        self.place(Command::Revive(self.roles(roles))).await.map(drop)
+        self.place(Command::Revive(self.roles(roles))).await
     }
 
     async fn suppress(&self, roles: Vec<String>) -> Result<(), CallError> {
-        self.place(Command::Suppress(self.roles(roles))).await.map(drop)
+        self.place(Command::Suppress(self.roles(roles))).await
     }
 
     /// A role that is not the framework's, or not one at all, makes `apply` drop the whole call, as in Mesos.
@@ -269,7 +279,7 @@ impl Caller<'_> {
             task: acknowledge.task_id.value.into(),
             uuid,
         };
-        self.place(Command::AcknowledgeUpdates(AcknowledgeUpdates { items: vec![item] })).await.map(drop)
+        self.place(Command::AcknowledgeUpdates(AcknowledgeUpdates { items: vec![item] })).await
     }
 
     /// Best effort: an agent that is away, or slow, does not get it.
@@ -289,9 +299,9 @@ impl Caller<'_> {
 
     /// Answers from a state that holds all earlier calls of the framework.
     async fn reconcile(&self, reconcile: call::Reconcile) -> Result<(), CallError> {
-        let last = self.stream.calls.lock().await.clone();
+        let last = self.stream.calls.lock().await.watch();
         if let Some(last) = last {
-            decided(&last).await?;
+            decided(last.resolved()).await?;
         }
         let asked = reconcile.tasks.into_iter();
         let asked = asked.map(|task| (task.task_id.value.into(), task.agent_id.map(|id| id.value.into())));

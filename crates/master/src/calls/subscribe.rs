@@ -12,7 +12,9 @@ use crate::{
     events,
     framework_validation::validate,
     leader::{Session, ToLeader},
-    metrics, specs,
+    metrics,
+    queue::Form,
+    specs,
     streams::{Events, Stream},
 };
 
@@ -35,13 +37,15 @@ pub(crate) enum Subscription {
     },
 }
 
-/// Subscribes. `resume` is the stream that the framework wants to go on with. Goes on to its end even if the caller is
+/// Subscribes. `resume` is the stream that the framework wants to go on with, `form` how its connection has its events.
+/// Goes on to its end even if the caller is
 /// dropped, so that a stream which nobody reads is noticed as broken.
 pub(crate) async fn subscribe(
     app: Arc<App>,
     session: Arc<Session>,
     subscribe: call::Subscribe,
     resume: Option<StreamId>,
+    form: Form,
 ) -> Result<Subscription, CallError> {
     metrics::called(call::Type::Subscribe);
     let id = StreamId::from(uuid::Uuid::new_v4().to_string());
@@ -59,7 +63,7 @@ pub(crate) async fn subscribe(
         stream: id,
         resume,
     };
-    let work = tokio::spawn(commit(app, session, command));
+    let work = tokio::spawn(commit(app, session, command, form));
     // It only ends early if it panics, and then it is unknown how far it came.
     work.await.unwrap_or(Err(CallError::Unknown))
 }
@@ -68,15 +72,16 @@ async fn commit(
     app: Arc<App>,
     session: Arc<Session>,
     command: command::Subscribe,
+    form: Form,
 ) -> Result<Subscription, CallError> {
     let (drawn, resume) = (command.stream.clone(), command.resume.clone());
     let placed = session.place(&Command::Subscribe(command)).await?;
-    match decided(&placed).await?.outcome {
+    match decided(placed.resolved()).await?.outcome {
         Outcome::Subscribed { framework, stream: epoch, resumed } => {
             let id = resume.filter(|_| resumed).unwrap_or(drawn);
             tracing::info!(%framework, resumed, "a framework subscribed");
             let subscribed = Box::new(events::subscribed(&framework, &app.facts()));
-            let (stream, events) = Stream::new(framework, epoch, session.clone());
+            let (stream, events) = Stream::new(framework, epoch, session.clone(), form);
             if !session.tell(ToLeader::Open { stream: stream.clone(), subscribed }).await {
                 stream.close(None);
                 return Err(CallError::NotLeader);

@@ -77,7 +77,7 @@ impl Admin for Service {
         let command = SetWeights { weights: weights.collect::<Result<_, _>>()? };
         let placed =
             session.place(&Command::SetWeights(command)).await.map_err(|error| status(&error.into()))?;
-        let answer = calls::decided(&placed).await.map_err(|error| status(&error))?;
+        let answer = calls::decided(placed.resolved()).await.map_err(|error| status(&error))?;
         match answer.outcome {
             Outcome::Refused(refusal) => Err(Status::failed_precondition(refusal.to_string())),
             _ => Ok(Response::new(SetWeightsReply {})),

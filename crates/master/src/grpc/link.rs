@@ -192,7 +192,7 @@ impl Reader {
         let Some(agent) = self.agent_id() else { return };
         let framework = FrameworkId::from(message.framework);
         if let Some(stream) = self.app.streams.get(&framework) {
-            stream.push(events::message(&agent, &message.executor.into(), message.data), None);
+            stream.push(&events::message(&agent, &message.executor.into(), message.data), None);
         }
     }
 

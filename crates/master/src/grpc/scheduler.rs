@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use mesarch_mesos_v1::scheduler::validate;
 use mesarch_proto::{
@@ -9,6 +10,7 @@ use mesarch_proto::{
     mesos::v1::scheduler::{Call, Event, call::Type},
 };
 use mesarch_types::StreamId;
+use prost::Message;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use super::{Outgoing, leader, status};
@@ -16,6 +18,7 @@ use crate::{
     app::App,
     calls::{self, CallError, Subscription},
     events,
+    queue::Form,
 };
 
 const STREAM_ID: &str = "mesos-stream-id";
@@ -42,12 +45,13 @@ impl Scheduler for Service {
         }
         let resume = text(&metadata, RESUME).map(StreamId::from);
         let subscribe = call.subscribe.unwrap_or_default();
-        let subscription = calls::subscribe(self.app.clone(), session, subscribe, resume).await;
+        let subscription =
+            calls::subscribe(self.app.clone(), session, subscribe, resume, Form::Message).await;
         let (id, stream): (StreamId, Outgoing<Event>) = match subscription.map_err(|error| status(&error))? {
             Subscription::Accepted { id, events } => {
                 let next = |mut events: crate::streams::Events| async move {
                     let event = events.next().await?;
-                    Some((Ok(*event), events))
+                    Some((read(event), events))
                 };
                 (id, stream::unfold(events, next).boxed())
             }
@@ -67,9 +71,18 @@ impl Scheduler for Service {
         if kind == Type::Subscribe {
             return Err(Status::invalid_argument("Submit takes calls of every type but SUBSCRIBE"));
         }
-        let submitted = calls::submit(&self.app, &session, call, kind, text(&metadata, STREAM_ID)).await;
+        let submitted =
+            calls::submit(&self.app, &session, Box::new(call), kind, text(&metadata, STREAM_ID)).await;
         submitted.map(|()| Response::new(SubmitReply {})).map_err(|error| status(&error))
     }
+}
+
+/// An event as it was queued for gRPC.
+fn read(event: Bytes) -> Result<Event, Status> {
+    Event::decode(event).map_err(|error| {
+        tracing::error!(%error, "an event of ours does not decode");
+        Status::internal("an event could not be written")
+    })
 }
 
 fn formed(call: &Call) -> Result<Type, Status> {

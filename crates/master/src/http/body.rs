@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use mesarch_mesos_v1::{
     ContentType,
     recordio::{self, RECORD_BYTES_MAX},
@@ -30,7 +31,7 @@ pub(super) enum BodyError {
 }
 
 /// Reads a whole body.
-pub(super) async fn read(body: Body) -> Result<Bytes, BodyError> {
+pub(super) async fn read(body: Incoming) -> Result<Bytes, BodyError> {
     let whole = Limited::new(body, BODY_BYTES_MAX).collect();
     match tokio::time::timeout(BODY_WAIT, whole).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
@@ -40,12 +41,12 @@ pub(super) async fn read(body: Body) -> Result<Bytes, BodyError> {
     }
 }
 
-/// A scheduler's events. Each record is one frame of the body, and so one HTTP chunk: some clients take a chunk for
+/// A scheduler's events, which are records. Each record is one frame of the body, and so one HTTP chunk: some clients take a chunk for
 /// exactly one record.
-pub(super) fn events(events: Events, content_type: ContentType) -> Body {
-    Body::from_stream(stream::unfold(events, move |mut events| async move {
-        let event = events.next().await?;
-        Some((Ok::<_, Infallible>(recordio::encode_message(content_type, &*event)), events))
+pub(super) fn events(events: Events) -> Body {
+    Body::from_stream(stream::unfold(events, |mut events| async move {
+        let record = events.next().await?;
+        Some((Ok::<_, Infallible>(record), events))
     }))
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use mesarch_mesos_v1::{ContentType, scheduler::validate};
 use mesarch_proto::mesos::v1::scheduler::{Call, call::Type};
 use mesarch_types::StreamId;
@@ -14,6 +15,7 @@ use crate::{
     calls::{self, CallError, Subscription},
     events,
     leader::Session,
+    queue::Form,
 };
 
 /// Names the stream that a call belongs to.
@@ -23,28 +25,30 @@ const RESUME: HeaderName = HeaderName::from_static("mesarch-resume");
 
 /// A call that passed the gates of its form.
 struct Formed {
-    call: Call,
+    /// Boxed because it is large and moves from step to step.
+    call: Box<Call>,
     kind: Type,
     headers: HeaderMap,
 }
 
-/// Answers one call.
-pub(super) async fn call(
-    app: Arc<App>,
-    session: Arc<Session>,
-    request: Request<Body>,
-    long_path: &str,
-    query: Option<&str>,
-) -> Response<Body> {
+/// Answers one call. `long_path` is what a redirect names.
+pub(super) async fn call(app: Arc<App>, request: Request<Incoming>, long_path: String) -> Response<Body> {
+    let query = request.uri().query().map(str::to_owned);
+    let session = match redirect::leader(&app, &long_path, query.as_deref()).await {
+        Ok(session) => session,
+        Err(elsewhere) => return *elsewhere,
+    };
     let answer = match form(request).await {
-        Ok(formed) if formed.kind == Type::Subscribe => subscribe(app.clone(), session, formed).await,
+        Ok(formed) if formed.kind == Type::Subscribe => {
+            Box::pin(subscribe(app.clone(), session, formed)).await
+        }
         Ok(formed) => submit(&app, &session, formed).await,
         Err(refusal) => return *refusal,
     };
     match answer {
         Ok(response) => response,
         // Nothing was done: the client is sent to whoever leads now.
-        Err(CallError::NotLeader) => match redirect::leader(&app, long_path, query).await {
+        Err(CallError::NotLeader) => match redirect::leader(&app, &long_path, query.as_deref()).await {
             Err(elsewhere) => *elsewhere,
             Ok(_) => error::of_call(&CallError::NotLeader),
         },
@@ -53,7 +57,7 @@ pub(super) async fn call(
 }
 
 /// Gates 5 to 9: method, type, body, form.
-async fn form(request: Request<Body>) -> Result<Formed, Box<Response<Body>>> {
+async fn form(request: Request<Incoming>) -> Result<Formed, Box<Response<Body>>> {
     let refuse = |status: StatusCode, reason: &str| Box::new(error::text(status, reason));
     let (parts, body) = request.into_parts();
     if parts.method != Method::POST {
@@ -74,7 +78,8 @@ async fn form(request: Request<Body>) -> Result<Formed, Box<Response<Body>>> {
         };
         refuse(status, &error.to_string())
     })?;
-    let call: Call = mesarch_mesos_v1::decode(content_type, &bytes)
+    let call: Box<Call> = mesarch_mesos_v1::decode(content_type, &bytes)
+        .map(Box::new)
         .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
     let kind = validate(&call, None).map_err(|error| Box::new(error::of_call(&CallError::Invalid(error))))?;
     Ok(Formed { call, kind, headers: parts.headers })
@@ -118,10 +123,11 @@ async fn subscribe(
         return Err(CallError::StreamIdOnSubscribe);
     }
     let resume = text(&headers, &RESUME).map(StreamId::from);
+    let form = Form::Record(content_type);
     // Its presence was checked with the call's form.
     let subscribe = call.subscribe.unwrap_or_default();
-    let (id, body) = match calls::subscribe(app, session, subscribe, resume).await? {
-        Subscription::Accepted { id, events } => (id, body::events(events, content_type)),
+    let (id, body) = match calls::subscribe(app, session, subscribe, resume, form).await? {
+        Subscription::Accepted { id, events } => (id, body::events(events)),
         Subscription::Rejected { id, error } => (id, body::single(events::error(&error), content_type)),
     };
     let mut response = Response::new(body);

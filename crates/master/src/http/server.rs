@@ -114,12 +114,15 @@ async fn answer(
     grpc: Routes,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let request = request.map(Body::new);
-    if !request.uri().path().starts_with(GRPC_PREFIX) {
-        return Ok(super::handle(app, request).await);
+    match request.uri().path().starts_with(GRPC_PREFIX) {
+        true => Ok(Box::pin(answer_grpc(grpc, request)).await),
+        false => Ok(super::handle(app, request).await),
     }
-    match grpc.oneshot(request).await {
-        Ok(response) => Ok(response.map(Body::new)),
-        Err(_) => Ok(error::text(StatusCode::INTERNAL_SERVER_ERROR, "the service failed")),
+}
+
+async fn answer_grpc(grpc: Routes, request: Request<Incoming>) -> Response<Body> {
+    match grpc.oneshot(request.map(Body::new)).await {
+        Ok(response) => response.map(Body::new),
+        Err(_) => error::text(StatusCode::INTERNAL_SERVER_ERROR, "the service failed"),
     }
 }

@@ -12,11 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
-use mesarch_consensus::{Handle, ProposeError, Unresolved};
+use futures::{FutureExt, future::Shared};
+use mesarch_consensus::{Handle, ProposeError, Ticket, Unresolved};
 use mesarch_leader_core::Input;
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::{Command, command::Link};
@@ -56,9 +53,12 @@ pub(crate) enum ToLeader {
     },
 }
 
-/// A proposal that has its place in the log's order; resolves once that is decided. May be awaited by many, or nobody.
+/// A proposal that has its place in the log's order; resolves once that is decided.
+pub(crate) struct Placed(Ticket<Answer>);
+
+/// The same for many to wait for.
 #[derive(Clone)]
-pub(crate) struct Placed(Shared<BoxFuture<'static, Result<Answer, Unresolved>>>);
+pub(crate) struct Watched(Shared<Ticket<Answer>>);
 
 /// Why a command was not proposed: nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,7 +109,7 @@ impl Session {
     /// [`Session::place`], of what [`Command::encode`] gave.
     pub(crate) async fn place_encoded(&self, command: Bytes) -> Result<Placed, PlaceError> {
         match self.consensus.propose(self.term, command).await {
-            Ok(ticket) => Ok(Placed(ticket.boxed().shared())),
+            Ok(ticket) => Ok(Placed(ticket)),
             Err(error) => Err(refused(&error)),
         }
     }
@@ -129,14 +129,32 @@ fn refused(error: &ProposeError) -> PlaceError {
 
 impl Placed {
     /// What came of it.
-    pub(crate) async fn resolved(&self) -> Result<Answer, Unresolved> {
-        self.0.clone().await
+    pub(crate) async fn resolved(self) -> Result<Answer, Unresolved> {
+        self.0.await
+    }
+
+    /// For more than one to wait for.
+    pub(crate) fn watched(self) -> Watched {
+        Watched(self.0.shared())
+    }
+}
+
+impl Watched {
+    /// What came of it.
+    pub(crate) async fn resolved(self) -> Result<Answer, Unresolved> {
+        self.0.await
     }
 }
 
 impl fmt::Debug for Placed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Placed")
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
     }
 }
 

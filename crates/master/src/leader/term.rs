@@ -22,6 +22,8 @@ use crate::{
 /// While so many outputs wait to be carried out, no new inputs from outside are taken; while so many effects do, no
 /// applied entries either, and the log waits: the effects task waits for nobody, so it gets on.
 const BACKLOG_MAX: usize = 4096;
+/// Most inputs that are taken one after the other without asking the clock and the other sources in between.
+const BURST_MAX: usize = 16;
 /// The leader's mind is asked at least this often whether something is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
 
@@ -83,9 +85,9 @@ impl Term {
     /// Works until the feed ends. May be dropped while it waits.
     pub(super) async fn run(&mut self, entries: &mut mpsc::Receiver<AppliedEntry>) {
         loop {
-            self.place_next();
+            self.take_burst(entries);
             let wake = self.wake();
-            let has_room = self.works.len() + self.proposals.len() < BACKLOG_MAX;
+            let has_room = self.has_room();
             let event = tokio::select! {
                 entry = entries.recv(), if self.works.len() < BACKLOG_MAX => match entry {
                     Some(entry) => Event::Applied(entry),
@@ -99,6 +101,41 @@ impl Term {
             };
             self.handle(event);
         }
+    }
+
+    /// Takes what is there already. Under load nearly everything is, and waiting for all sources at once, with a timer,
+    /// costs more than most inputs do.
+    fn take_burst(&mut self, entries: &mut mpsc::Receiver<AppliedEntry>) {
+        for _ in 0..BURST_MAX {
+            self.place_next();
+            let Some(event) = self.event_at_hand(entries) else { return };
+            self.handle(event);
+        }
+        self.place_next();
+    }
+
+    fn event_at_hand(&mut self, entries: &mut mpsc::Receiver<AppliedEntry>) -> Option<Event> {
+        let placed = self.placing.as_mut().and_then(FutureExt::now_or_never);
+        if let Some((ticket, placed)) = placed {
+            return Some(Event::Placed(ticket, placed));
+        }
+        // Not left to the wait: there may be as many of them as of inputs.
+        if let Some((ticket, answer)) = self.open.next().now_or_never().flatten() {
+            return Some(Event::Answered(ticket, answer));
+        }
+        if self.works.len() < BACKLOG_MAX
+            && let Ok(entry) = entries.try_recv()
+        {
+            return Some(Event::Applied(entry));
+        }
+        if !self.has_room() {
+            return None;
+        }
+        self.inbox.try_recv().ok().map(Event::Told)
+    }
+
+    fn has_room(&self) -> bool {
+        self.works.len() + self.proposals.len() < BACKLOG_MAX
     }
 
     /// Ends what the term began: nothing more goes out, and streams that were on their way in are closed.
