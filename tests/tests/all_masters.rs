@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use mesarch_testkit::{Cluster, Node, Settings, wait_for};
 
-use crate::support::allocation::{check_allocation, live_tasks};
+use crate::support::allocation::{all_tasks, check_allocation};
 use crate::support::fleet::Fleet;
 use crate::support::steady::Steady;
 
@@ -34,10 +34,8 @@ async fn kill_all_at_once() -> Result<()> {
         let first = wait_for("an answer to /state", async || cluster.operator().state().await.ok()).await?;
         steady.check_known(&first)?;
         check_allocation(&first)?;
-        let known = live_tasks(&first);
-        let all = first.to_string();
-        let missing: Vec<_> =
-            live.iter().filter(|id| !known.contains_key(id.as_str()) && !all.contains(*id)).collect();
+        let known = all_tasks(&first);
+        let missing: Vec<_> = live.iter().filter(|id| !known.contains(id.as_str())).collect();
         ensure!(missing.is_empty(), "accepted and live, but not in the first /state: {missing:?}");
         fleet.check_all_known().await?;
         cluster.wait_until_ready().await?;

@@ -12,5 +12,6 @@ mod grafana;
 mod kills;
 mod one_thread;
 mod protocol;
+mod silent_leader;
 mod support;
 mod terms;

@@ -2,6 +2,7 @@
 
 usage: scheduler.py MASTER EXECUTOR_COMMAND [--wait-for-failover]
 
+Acknowledges by itself. With --wait-for-failover one update is left unacknowledged until the next leader has repeated it.
 Prints one line per phase; ends with "DONE" and status 0, or with a reason and status 1.
 """
 
@@ -16,6 +17,7 @@ from pymesos import MesosSchedulerDriver, Scheduler
 
 FINISHING = ["finish-1", "finish-2", "finish-3"]
 KILLED = "kill-1"
+WITHHELD = (FINISHING[0], "TASK_RUNNING")
 DEADLINE = 90
 
 
@@ -24,8 +26,9 @@ def scalar(name, value):
 
 
 class Scenario(Scheduler):
-    def __init__(self, executor_command):
+    def __init__(self, executor_command, withholds):
         self.executor_command = executor_command
+        self.withholds = withholds
         self.changed = threading.Condition()
         self.framework_id = None
         self.returned = 0
@@ -34,7 +37,8 @@ class Scenario(Scheduler):
         self.states = {task: [] for task in FINISHING + [KILLED]}
         self.reconciled = []
         self.messages = []
-        self.uuids = set()
+        self.uuids = {}
+        self.repeats_of_withheld = 0
         self.wrong = []
 
     def note(self, change):
@@ -88,19 +92,34 @@ class Scenario(Scheduler):
 
     def statusUpdate(self, driver, status):
         def change():
-            task, state = status["task_id"]["value"], status["state"]
             if status.get("reason") == "REASON_RECONCILIATION":
-                if "uuid" in status:
-                    self.wrong.append("a reconciliation update has a uuid: %r" % status)
-                self.reconciled.append((task, state))
-                return
-            for field in ("agent_id", "timestamp", "source", "executor_id", "uuid"):
-                if field not in status:
-                    self.wrong.append("an update has no %s: %r" % (field, status))
-            if status.get("uuid") not in self.uuids:
-                self.states[task].append(state)
-            self.uuids.add(status.get("uuid"))
+                self.reconciliation(status)
+            elif self.update(status):
+                driver.acknowledgeStatusUpdate(status)
         self.note(change)
+
+    def reconciliation(self, status):
+        if "uuid" in status:
+            self.wrong.append("a reconciliation update has a uuid: %r" % status)
+        self.reconciled.append((status["task_id"]["value"], status["state"]))
+
+    def update(self, status):
+        """Notes an update of the agent's; says whether it is to be acknowledged now."""
+        task, state = status["task_id"]["value"], status["state"]
+        for field in ("agent_id", "timestamp", "source", "executor_id", "uuid"):
+            if field not in status:
+                self.wrong.append("an update has no %s: %r" % (field, status))
+        first = (task, state) not in self.uuids
+        if first:
+            self.uuids[(task, state)] = status["uuid"]
+            self.states[task].append(state)
+        elif self.uuids[(task, state)] != status["uuid"]:
+            self.wrong.append("a repeated update has another uuid: %r" % status)
+        if not self.withholds or (task, state) != WITHHELD:
+            return True
+        if self.returned and not first:
+            self.repeats_of_withheld += 1
+        return self.repeats_of_withheld > 0
 
     def frameworkMessage(self, driver, executor_id, agent_id, message):
         self.note(lambda: self.messages.append(base64.b64decode(message).decode()))
@@ -124,7 +143,8 @@ def completed_at(master, framework_id):
 
 def main():
     master, executor_command = sys.argv[1:3]
-    scenario = Scenario(executor_command)
+    across_failover = "--wait-for-failover" in sys.argv
+    scenario = Scenario(executor_command, across_failover)
     framework = {
         "user": "root",
         "name": "pymesos-scenario",
@@ -132,15 +152,16 @@ def main():
         "failover_timeout": 60.0,
         "capabilities": [{"type": "PARTITION_AWARE"}],
     }
-    driver = MesosSchedulerDriver(scenario, framework, master)
+    driver = MesosSchedulerDriver(scenario, framework, master, implicit_acknowledgements=False)
     driver.start()
     scenario.wait("REGISTERED", lambda: scenario.framework_id)
     scenario.wait("RUNNING", lambda: all(scenario.last(task) == "TASK_RUNNING" for task in scenario.states))
 
-    if "--wait-for-failover" in sys.argv:
+    if across_failover:
         scenario.wait("RETURNED", lambda: scenario.returned)
         if driver.framework_id != scenario.framework_id:
             raise SystemExit("another framework id after the failover: %s" % driver.framework_id)
+        scenario.wait("REPEATED", lambda: scenario.repeats_of_withheld)
 
     driver.reconcileTasks([{"task_id": {"value": FINISHING[0]}}])
     scenario.wait("RECONCILED", lambda: (FINISHING[0], "TASK_RUNNING") in scenario.reconciled)

@@ -71,6 +71,11 @@ impl Running {
         line.context("it ended without a word")
     }
 
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.context("cannot kill it")
+    }
+
     /// Sends a signal and waits for the end; the exit status.
     pub(crate) async fn end(mut self, signal: Signal) -> Result<i32> {
         send(self.child.id().context("it has ended")?, signal)?;

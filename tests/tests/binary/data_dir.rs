@@ -1,9 +1,15 @@
 //! A master and its data directory: whose it is, and what is refused.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use anyhow::{Result, ensure};
 use mesarch_testkit::{Cluster, Settings, wait_for};
 
-use super::command::run;
+use super::command::{finish, mesarch, run};
+
+/// Owns nothing.
+const NOBODY: u32 = 65_534;
 
 /// A port that was free a moment ago; the master that gets it is to fail before it listens.
 fn free_port() -> Result<u16> {
@@ -40,6 +46,65 @@ async fn strangers() -> Result<()> {
     refused(1, &path("file/below"), "").await
 }
 
+/// A file system too small for anything, as long as it lives. Root may mount one; others cannot try this.
+struct Full(tempfile::TempDir);
+
+impl Full {
+    fn mount() -> Result<Option<Self>> {
+        let place = tempfile::tempdir()?;
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "mesarch-test"]).arg(place.path());
+        let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
+        if !mounted {
+            return Ok(None);
+        }
+        let full = Self(place);
+        // To the last byte: the write that does not fit is the point.
+        let _ = std::fs::write(full.0.path().join("ballast"), vec![0; 64 << 10]);
+        Ok(Some(full))
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        // A busy mount would stay behind, in the temporary folder.
+        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a check that cannot run here says so")]
+async fn no_room() -> Result<()> {
+    let Some(full) = Full::mount()? else {
+        eprintln!("NOT CHECKED: a full disk; only root may mount a small file system");
+        return Ok(());
+    };
+    refused(1, &full.0.path().join("master").display().to_string(), "no space left").await
+}
+
+async fn not_allowed() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let mut command = mesarch("", &[])?;
+    let dir = place.path().join("secret");
+    std::fs::create_dir(&dir)?;
+    let path = dir.display().to_string();
+    // Root may read everything: somebody else tries, in a folder that only its owner may enter.
+    if rustix::process::getuid().is_root() {
+        std::fs::set_permissions(place.path(), Permissions::from_mode(0o755))?;
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
+        command.uid(NOBODY).gid(NOBODY);
+    } else {
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o000))?;
+    }
+    command.arg("master").arg(format!("--data-dir={path}"));
+    for flag in ["--listen", "--raft-listen"] {
+        command.arg(format!("{flag}=127.0.0.1:{}", free_port()?));
+    }
+    let ended = finish(command).await?;
+    let last = ended.err.lines().last().unwrap_or_default();
+    ensure!(ended.status == 1 && last.contains(&path) && last.contains("permission denied"), "{ended:?}");
+    Ok(())
+}
+
 async fn its_own() -> Result<()> {
     let mut cluster = Cluster::start(1, 0, Settings::default()).await?;
     let path = cluster.dir().join("master-1").display().to_string();
@@ -62,6 +127,16 @@ async fn its_own() -> Result<()> {
 #[tokio::test]
 async fn a_foreign_data_directory_is_refused_by_name_and_left_alone() {
     strangers().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_without_room_is_told_by_its_path() {
+    no_room().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_may_not_be_entered_is_told_by_its_path() {
+    not_allowed().await.unwrap();
 }
 
 #[tokio::test]

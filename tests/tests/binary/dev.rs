@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use mesarch_client::operator::{self, Operator};
 use mesarch_testkit::{slot, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -19,12 +21,17 @@ const LEFTOVER_ROUNDS_MAX: usize = 10;
 struct Dev {
     running: Option<Running>,
     ready: Value,
-    place: TempDir,
+    place: Arc<TempDir>,
 }
 
 impl Dev {
     async fn start(arguments: &[&str]) -> Result<Self> {
         let place = tempfile::Builder::new().prefix("mesarch-test-dev-").tempdir()?;
+        Self::start_in(Arc::new(place), arguments).await
+    }
+
+    /// With everything it makes below `place`.
+    async fn start_in(place: Arc<TempDir>, arguments: &[&str]) -> Result<Self> {
         let mut command = mesarch("", &[&["dev"], arguments].concat())?;
         command.env("TMPDIR", place.path()).env("XDG_RUNTIME_DIR", place.path()).stderr(Stdio::null());
         let mut running = Running::start(command)?;
@@ -54,15 +61,22 @@ impl Dev {
     }
 
     /// Ctrl-C, after which nothing is left.
-    async fn end(mut self) -> Result<()> {
+    async fn end(self) -> Result<()> {
+        let place = self.place.clone();
+        self.stop(Signal::INT).await?;
+        let left = files_below(place.path());
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        Ok(())
+    }
+
+    /// A signal that ends it well, after which nothing runs.
+    async fn stop(mut self, signal: Signal) -> Result<()> {
         let running = self.running.take().context("it runs")?;
-        ensure!(running.end(Signal::INT).await? == 0, "Ctrl-C is a good end");
+        ensure!(running.end(signal).await? == 0, "{signal:?} is a good end");
         let alive: Vec<u32> = self.pids().into_iter().filter(|pid| is_alive(*pid)).collect();
         ensure!(alive.is_empty(), "still run: {alive:?}");
         let tasks = processes_below(self.place.path());
         ensure!(tasks.is_empty(), "tasks still run: {tasks:?}");
-        let left = files_below(self.place.path());
-        ensure!(left.is_empty(), "left behind: {left:?}");
         Ok(())
     }
 }
@@ -114,6 +128,12 @@ async fn ready_line_and_end() -> Result<()> {
     );
     ensure!(dev.pids().into_iter().all(is_alive), "{pids:?}");
 
+    // Ready means: not one of them still has to hear who leads.
+    for master in &masters {
+        let named = operator::get(master, "/redirect").await?.redirect;
+        ensure!(named.is_some_and(|named| dev.ready["leader"] == named), "{master} names another leader");
+    }
+
     // A task that runs when Ctrl-C comes ends, too.
     let _task = started(dev.beside(&["run", "--", "sleep", "600"])?, "TASK_RUNNING").await?;
     ensure!(!processes_below(dev.place.path()).is_empty(), "the task runs somewhere");
@@ -154,9 +174,8 @@ async fn run_exits_as_its_command() -> Result<()> {
     let told = ended.err.lines().find_map(|line| line.strip_prefix("mesarch: sandbox on ")?.split_once(": "));
     let (_, place) = told.with_context(|| format!("it tells where the sandbox is: {ended:?}"))?;
     let work_folder = Path::new(dev.ready["dir"].as_str().context("no dir")?).join("agent-1");
-    // The agent may not tell; then it is where it always is.
-    let below = place.strip_suffix(" in the agent's work folder");
-    let sandbox = below.map_or_else(|| Path::new(place).to_path_buf(), |below| work_folder.join(below));
+    let sandbox = Path::new(place);
+    ensure!(sandbox.starts_with(&work_folder), "the sandbox is told as a path: {ended:?}");
     let output = std::fs::read_to_string(sandbox.join("stdout"));
     ensure!(output.is_ok_and(|text| text.contains("here")), "no output in {}", sandbox.display());
 
@@ -173,6 +192,69 @@ async fn run_exits_as_its_command() -> Result<()> {
     let status = tokio::time::timeout(WITHIN, sleeper.wait()).await.context("Ctrl-C ends it")??;
     ensure!(status.code() == Some(128 + 2), "Ctrl-C is signal 2: {status}");
     dev.end().await
+}
+
+/// What a state says about frameworks that have left and their tasks.
+fn past(state: &Value) -> Result<Vec<(String, String, String)>> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let frameworks = state["completed_frameworks"].as_array().context("a list")?.iter();
+    let tasks = frameworks.flat_map(|framework| {
+        let tasks = framework["completed_tasks"].as_array().into_iter().flatten();
+        tasks.map(|task| (text(&framework["id"]), text(&task["id"]), text(&task["state"])))
+    });
+    Ok(tasks.collect())
+}
+
+async fn second_life() -> Result<()> {
+    let _slot = slot().await;
+    let place = Arc::new(tempfile::Builder::new().prefix("mesarch-test-dev-").tempdir()?);
+    let folder = place.path().join("kept").display().to_string();
+    let first = Dev::start_in(place.clone(), &["--masters", "3", "--agents", "2", "--dir", &folder]).await?;
+    ensure!(first.run(&["run", "--", "true"]).await?.status == 0, "a task runs");
+    let mut sleeper =
+        started(first.beside(&["run", "--name", "long", "--", "sleep", "600"])?, "TASK_RUNNING").await?;
+    let state = Operator::new(first.list("masters")).state().await?;
+    let (before, ready) = (past(&state)?, first.ready.clone());
+    ensure!(before.len() == 1 && before[0].2 == "TASK_FINISHED", "{before:?}");
+
+    let twice = mesarch("", &["dev", "--dir", &folder])?;
+    let twice = finish(twice).await?;
+    ensure!(twice.status == 2 && twice.err.contains("runs already"), "{twice:?}");
+    first.stop(Signal::TERM).await?;
+    for (flag, number, there) in [("--masters", "5", "3 masters"), ("--agents", "1", "2 agents")] {
+        let ended = finish(mesarch("", &["dev", "--dir", &folder, flag, number])?).await?;
+        let words = [&format!("{flag} {number}"), there, folder.as_str()];
+        ensure!(ended.status == 2 && words.iter().all(|word| ended.err.contains(*word)), "{ended:?}");
+    }
+
+    let second = Dev::start_in(place.clone(), &["--dir", &folder]).await?;
+    ensure!(
+        ["masters", "agents", "dir"].iter().all(|key| second.ready[key] == ready[key]),
+        "{ready} and then {}",
+        second.ready
+    );
+    let state = Operator::new(second.list("masters")).state().await?;
+    ensure!(past(&state)?.contains(&before[0]), "{before:?} and then {:?}", past(&state)?);
+    let agents = state["slaves"].as_array().context("a list")?;
+    ensure!(agents.len() == 2 && agents.iter().all(|agent| agent["active"] == true), "{agents:?}");
+    // Whoever waited for the task of the first life hears of its end: its process went with that life.
+    let status = tokio::time::timeout(WITHIN, sleeper.wait()).await.context("the task's end is told")??;
+    ensure!(status.code() == Some(125), "{status}");
+    ensure!(second.run(&["run", "--", "true"]).await?.status == 0, "a task runs in the second life");
+    second.stop(Signal::INT).await
+}
+
+async fn nobody_is_left_alone() -> Result<()> {
+    let _slot = slot().await;
+    let mut dev = Dev::start(&["--masters", "3", "--agents", "1"]).await?;
+    let _task = started(dev.beside(&["run", "--", "sleep", "600"])?, "TASK_RUNNING").await?;
+    let place = dev.place.clone();
+    ensure!(!processes_below(place.path()).is_empty(), "the task runs somewhere");
+    dev.running.take().context("it runs")?.kill().await?;
+    wait_for("masters, agents, executors and tasks to follow a killed dev", async || {
+        processes_below(place.path()).is_empty().then_some(())
+    })
+    .await
 }
 
 async fn get_tells_the_truth() -> Result<()> {
@@ -223,14 +305,75 @@ async fn get_tells_the_truth() -> Result<()> {
             "{what}: {ended:?}"
         );
     }
-    let table = dev.run(&["get", "tasks"]).await?.out;
-    ensure!(table.contains("sleeper") && table.contains("TASK_RUNNING"), "{table}");
+    rows_are_those_of_the_state(&dev).await?;
     dev.end().await
+}
+
+/// The tables against `/state` and what the test itself has started: one task of 0.1 cores and 32 MB.
+async fn rows_are_those_of_the_state(dev: &Dev) -> Result<()> {
+    let state = Operator::new(dev.list("masters")).state().await?;
+    let framework = &state["frameworks"][0];
+    let task = &framework["tasks"][0];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (framework_id, task_id, agent) = (text(&framework["id"]), text(&task["id"]), text(&task["slave_id"]));
+    let rows = async |what: &str| -> Result<Vec<Vec<String>>> {
+        let out = dev.run(&["get", what]).await?.out;
+        Ok(out.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect())
+    };
+    let check = |found: Vec<Vec<String>>, expect: &[&[&str]]| {
+        ensure!(found == expect, "{found:?} instead of {expect:?}");
+        Ok(())
+    };
+    check(
+        rows("tasks").await?,
+        &[&[&task_id, "sleeper", "mesarch-run", "TASK_RUNNING", &agent, "0.1", "32"]],
+    )?;
+    check(rows("frameworks").await?, &[&[&framework_id, "mesarch-run", "*", "yes", "1", "0.1", "32"]])?;
+    check(rows("roles").await?, &[&["*", "1", "1", "0.1", "32"]])?;
+    let masters = dev.list("masters");
+    let role = |master: &String| if dev.ready["leader"] == master.as_str() { "leader" } else { "follower" };
+    let expect: Vec<Vec<String>> =
+        masters.iter().map(|master| vec![master.clone(), role(master).to_owned()]).collect();
+    ensure!(rows("masters").await? == expect, "{expect:?}");
+    for row in rows("agents").await? {
+        let total = |kind: &str| {
+            let agents = state["slaves"].as_array().into_iter().flatten();
+            let own = agents.clone().find(|other| other["id"] == row[0].as_str());
+            own.and_then(|own| own["resources"][kind].as_f64()).unwrap_or_default().to_string()
+        };
+        let (cpus, mem, tasks) = if row[0] == agent { ("0.1", "32", "1") } else { ("0", "0", "0") };
+        let expect = [
+            "127.0.0.1",
+            "yes",
+            cpus,
+            "of",
+            &total("cpus"),
+            mem,
+            "of",
+            &total("mem"),
+            "0",
+            "of",
+            &total("disk"),
+            tasks,
+        ];
+        ensure!(row[1..] == expect, "{row:?} instead of {expect:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn dev_says_when_it_is_ready_and_leaves_nothing() {
     ready_line_and_end().await.unwrap();
+}
+
+#[tokio::test]
+async fn dev_in_the_folder_of_an_earlier_one_goes_on_with_its_cluster() {
+    second_life().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_dev_started_ends_when_dev_is_killed() {
+    nobody_is_left_alone().await.unwrap();
 }
 
 #[tokio::test]

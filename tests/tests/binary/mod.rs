@@ -15,13 +15,22 @@ const STATUS_RUN: i32 = 125;
 
 async fn errors() -> Result<()> {
     let nobody = "127.0.0.1:9";
-    let table: [(&[&str], i32); 9] = [
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("letter"), "dear diary")?;
+    let foreign = folder.path().display().to_string();
+    let table: [(&[&str], i32); 15] = [
         (&["frobnicate"], STATUS_USAGE),
         (&["get", "nothing"], STATUS_USAGE),
         (&["get", "tasks", "--master", "a:b:c"], STATUS_USAGE),
         (&["master", "--listen", "here"], STATUS_USAGE),
         (&["master", "--initial-masters", "one"], STATUS_USAGE),
         (&["dev", "--masters", "0"], STATUS_USAGE),
+        (&["dev", "--dir", &foreign], STATUS_USAGE),
+        (&["dev", "--frobnicate"], STATUS_USAGE),
+        (&["get", "tasks", "--frobnicate"], STATUS_USAGE),
+        (&["get", "tasks", "-o", "yaml"], STATUS_USAGE),
+        (&["get", "masters", "--master", nobody], 1),
+        (&["run", "--frobnicate", "--", "true"], STATUS_RUN),
         (&["get", "tasks", "--master", nobody], 1),
         (&["run"], STATUS_RUN),
         (&["run", "--cpus", "0", "--", "true"], STATUS_RUN),
@@ -34,6 +43,21 @@ async fn errors() -> Result<()> {
         ensure!(
             lines.len() == 1 && lines[0].starts_with("mesarch: "),
             "one line says why: {arguments:?} {ended:?}"
+        );
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path())?.collect();
+    ensure!(left.len() == 1, "what is not a cluster is left alone: {left:?}");
+    let nowhere = run("", &["get", "tasks", "--master", nobody]).await?;
+    ensure!(nowhere.err.contains(nobody), "it says who was asked: {nowhere:?}");
+    for command in ["master", "agent", "dev", "demo", "run", "get"] {
+        let help = run("", &[command, "--help"]).await?;
+        let example = format!("  mesarch {command}");
+        ensure!(
+            help.status == 0
+                && help.err.is_empty()
+                && help.out.contains("Examples:")
+                && help.out.contains(&example),
+            "help teaches by examples: {help:?}"
         );
     }
     let help = run("", &["--help"]).await?;

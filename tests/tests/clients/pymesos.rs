@@ -115,6 +115,7 @@ async fn across_a_change_of_leader(change: Change) -> Result<()> {
         }
     }
     scenario.expect("RETURNED").await?;
+    scenario.expect("REPEATED").await?;
     for phase in &PHASES[2..] {
         scenario.expect(phase).await?;
     }

@@ -1,6 +1,6 @@
 //! What agents have given away, read from a leader's `/state`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
 use mesarch_client::build::is_terminal;
@@ -18,6 +18,15 @@ pub(crate) fn live_tasks(state: &Value) -> BTreeMap<&str, &Value> {
     let tasks = frameworks.flat_map(|framework| framework["tasks"].as_array().into_iter().flatten());
     let live = tasks.filter(|task| !has_ended(task));
     live.filter_map(|task| Some((task["id"].as_str()?, task))).collect()
+}
+
+/// The ids of all tasks that are told of, ended ones and those of completed frameworks too.
+pub(crate) fn all_tasks(state: &Value) -> BTreeSet<&str> {
+    let frameworks = ["frameworks", "completed_frameworks"].map(|list| state[list].as_array());
+    let lists = frameworks.into_iter().flatten().flatten().flat_map(|framework| {
+        ["tasks", "unreachable_tasks", "completed_tasks"].map(|list| framework[list].as_array())
+    });
+    lists.flatten().flatten().filter_map(|task| task["id"].as_str()).collect()
 }
 
 fn has_ended(task: &Value) -> bool {

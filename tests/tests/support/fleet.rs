@@ -43,6 +43,8 @@ pub(crate) struct Seen {
     pub(crate) offers: usize,
     /// Answers to RECONCILE since the last one.
     answers: BTreeMap<String, TaskState>,
+    /// Every time that the cluster said not to have a task (any more), whatever it said later.
+    disowned: Vec<(String, TaskState)>,
     /// Whether offers are still used.
     launching: bool,
     /// Why the fleet is at its end, if it is.
@@ -195,8 +197,8 @@ impl Fleet {
         ids.iter().map(|id| (id.clone(), seen.tasks[id].clone())).collect()
     }
 
-    /// What every fleet must have seen once it has settled: each accepted task ran exactly once and finished, every
-    /// other one at most once.
+    /// What every fleet must have seen once it has settled: each accepted task ran exactly once, finished and
+    /// was never disowned, every other one ran at most once.
     pub(crate) fn check(&self) -> Result<()> {
         let marks = std::fs::read_to_string(&self.file).unwrap_or_default();
         let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
@@ -212,6 +214,8 @@ impl Fleet {
             ensure!(finished || !seen.accepted.contains(id), "accepted but not finished: {id} is {known:?}");
             ensure!(ran == finished, "{id} ran: {ran}, but is {known:?}");
         }
+        let disowned: Vec<_> = seen.disowned.iter().filter(|(id, _)| seen.accepted.contains(id)).collect();
+        ensure!(disowned.is_empty(), "accepted, but at some time {disowned:?}");
         Ok(())
     }
 }
@@ -291,9 +295,13 @@ impl Runner {
         }
         let known = seen.tasks.get(&id);
         // Once finished is finished: a later "no such task" only says that it was forgotten.
-        if known != Some(&Known::State(TaskState::TaskFinished)) {
-            seen.tasks.insert(id, Known::State(status.state()));
+        if known == Some(&Known::State(TaskState::TaskFinished)) {
+            return;
         }
+        if is_unknown(status.state()) {
+            seen.disowned.push((id.clone(), status.state()));
+        }
+        seen.tasks.insert(id, Known::State(status.state()));
     }
 }
 

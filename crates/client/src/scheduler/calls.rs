@@ -25,10 +25,10 @@ use crate::v1::{
     AgentId, ExecutorId, Filters, KillPolicy, Offer, OfferId, TaskId, TaskInfo, TaskStatus, offer,
 };
 
-/// Idle connections that are kept for the next call.
-const IDLE_MAX: usize = 8;
 /// Acknowledgements that are sent at the same time.
 const ACKNOWLEDGEMENTS_AT_ONCE: usize = 16;
+/// Idle connections that are kept for the next call. After a burst of acknowledgements, none has to be made anew.
+const IDLE_MAX: usize = ACKNOWLEDGEMENTS_AT_ONCE;
 /// The longest pause that a master's Retry-After can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 /// A good answer to a call has no body; UPDATE_FRAMEWORK may have a short one.

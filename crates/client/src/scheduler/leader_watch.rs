@@ -25,6 +25,24 @@ pub(super) struct Report {
     pub(super) leader: String,
 }
 
+impl Report {
+    /// Whether it tells of a later term, or of the leader of a term that was still electing one.
+    fn says_more_than(&self, known: &Self) -> bool {
+        let names_it = known.leader.is_empty() && !self.leader.is_empty();
+        self.term > known.term || (self.term == known.term && names_it)
+    }
+
+    /// The leader to move to, for who follows one that goes by `names` and has moved for `term_heeded` already. A term
+    /// is heeded once, and only when its leader is known: a term begins with nobody leading.
+    pub(super) fn heed(&self, names: &[String], term_heeded: &mut u64) -> Option<&str> {
+        if self.leader.is_empty() || self.term <= *term_heeded {
+            return None;
+        }
+        *term_heeded = self.term;
+        (!names.contains(&self.leader)).then_some(&self.leader)
+    }
+}
+
 /// The newest report, kept up to date in the background until dropped.
 #[derive(Debug)]
 pub(super) struct LeaderWatch {
@@ -80,17 +98,60 @@ async fn follow(
     let mut changes = AgentLinkClient::new(channel).watch_leader(WatchLeaderRequest {}).await?.into_inner();
     while let Some(change) = changes.message().await? {
         backoff.reset();
+        let here = change.here;
+        let report = Report { term: change.term, leader: change.leader };
         reports.send_if_modified(|newest| {
-            let newer =
-                (change.term, &change.leader) != (newest.term, &newest.leader) && change.term >= newest.term;
-            if newer {
-                *newest = Report { term: change.term, leader: change.leader };
+            let news = report.says_more_than(newest);
+            if news {
+                *newest = report;
             }
-            newer
+            news
         });
-        if change.here {
+        if here {
             return Ok(());
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(term: u64, leader: &str) -> Report {
+        Report { term, leader: leader.to_owned() }
+    }
+
+    #[test]
+    fn the_leader_of_a_term_is_news_after_the_term_itself() {
+        for (known, told, news) in [
+            ((1, "a"), (2, ""), true),
+            ((2, ""), (2, "b"), true),
+            ((2, "b"), (2, ""), false),
+            ((2, "b"), (2, "b"), false),
+            ((2, "b"), (1, "a"), false),
+            ((2, ""), (2, ""), false),
+        ] {
+            let (known, told) = (report(known.0, known.1), report(told.0, told.1));
+            assert_eq!(told.says_more_than(&known), news, "{told:?} after {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_term_that_still_elects_does_not_hide_its_leader() {
+        let names = ["a".to_owned()];
+        let mut heeded = 1;
+        for (told, expect) in [
+            ((1, "b"), None),
+            ((2, ""), None),
+            ((2, "b"), Some("b")),
+            // The same leader by another name ends one stream at most.
+            ((2, "c"), None),
+            ((3, "a"), None),
+        ] {
+            let told = report(told.0, told.1);
+            assert_eq!(told.heed(&names, &mut heeded), expect, "{told:?}");
+        }
+        assert_eq!(heeded, 3);
+    }
 }

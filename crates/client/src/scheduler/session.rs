@@ -309,10 +309,7 @@ impl Session {
     /// The leader in the newest report, if it is another one than ours.
     fn heed_report(&mut self) -> Option<String> {
         let report = self.watch.reports.borrow_and_update().clone();
-        let other = !report.leader.is_empty() && !self.names.contains(&report.leader);
-        let newer = report.term > self.term_heeded;
-        self.term_heeded = self.term_heeded.max(report.term);
-        (other && newer).then_some(report.leader)
+        report.heed(&self.names, &mut self.term_heeded).map(str::to_owned)
     }
 
     /// A subscription begins: calls may flow, and the next one will resume it.
