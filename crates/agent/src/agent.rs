@@ -17,14 +17,16 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     containerizer::posix::Posix,
     environment::Common,
+    history::History,
     http,
     info::Identity,
     launch::Rules,
     link::Follower,
     requests::REQUESTS_MAX,
-    runner::{Clock, Runner, RunnerEnd},
+    runner::{Clock, Facts, Runner, RunnerEnd},
     status::Renderer,
     streams::Streams,
+    tasks::Tasks,
     wire::Speaker,
 };
 
@@ -121,11 +123,15 @@ impl Agent {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(RunError::Http)?;
         let site = http::Site { requests: sender.clone(), metrics: self.metrics };
+        let tasks = Tasks::default();
         let rules = Rules { shutdown_grace: Millis(self.options.executor_shutdown_grace_ms) };
-        let follower = Follower::new(&self.options.masters, sender.clone(), rules);
+        let follower = Follower::new(&self.options.masters, sender.clone(), rules, &tasks);
         let common = common(&self.options, &self.identity);
-        let posix = Posix::new(self.options.work_dir.clone(), self.program, common, sender.clone());
+        let work_dir = self.options.work_dir.clone();
+        let posix = Posix::new(work_dir.clone(), self.program, common, sender.clone(), tasks.clone());
         let clock = Clock::start();
+        let history = History::of(&self.records);
+        let facts = Facts { work_dir, flags: self.options.flags(), started: clock.now().wall };
         let (core, outputs) = core::Agent::recover(config(&self.options), clock.now(), self.records);
         let renderer = Renderer { agent: core.id().cloned(), ip: self.identity.address.ip() };
         let speaker = Speaker { identity: self.identity, nonce: self.checkpoint.nonce(), renderer };
@@ -134,22 +140,26 @@ impl Agent {
             checkpoint: Some(self.checkpoint),
             clock,
             requests,
-            streams: Streams::new(sender),
+            streams: Streams::new(sender, tasks.clone()),
             posix,
             speaker,
+            history,
+            facts,
             link: None,
             outputs,
             detached: Some(Instant::now()),
         };
-        tokio::select! {
+        let ended = tokio::select! {
             ended = runner.run() => match ended {
                 Ok(never) => match never {},
                 Err(end) => Err(end.into()),
             },
             () = follower.run() => Err(RunError::Broken),
-            served = http::serve(listener, site) => served.map_err(RunError::Http),
+            () = http::serve(listener, site, tasks.clone()) => Err(RunError::Broken),
             () = shutdown => Ok(()),
-        }
+        };
+        tasks.end().await;
+        ended
     }
 }
 

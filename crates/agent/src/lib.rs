@@ -16,6 +16,8 @@
 //!
 //! **Must never do.** Decide the state of a task. Kill a process that it did not start.
 //!
+//! Every task that is spawned is in [`tasks`], has a name, and ends with the agent.
+//!
 //! Start with `runner.rs`, then `link.rs`, `http/executor.rs`, `containerizer/posix.rs` and `command_executor/`.
 
 mod agent;
@@ -23,6 +25,7 @@ mod checkpoint;
 mod containerizer;
 mod environment;
 mod fetcher;
+mod history;
 mod http;
 mod info;
 mod launch;
@@ -33,6 +36,7 @@ mod runner;
 mod sandbox;
 mod status;
 mod streams;
+mod tasks;
 mod wire;
 
 pub mod command_executor;

@@ -8,7 +8,6 @@ use mesarch_proto::link::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
     time::{Instant, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +17,7 @@ use crate::{
     launch::Rules,
     masters::{self, Backoff, Standing},
     requests::Request,
+    tasks::Tasks,
     wire::{self, WireError},
 };
 
@@ -36,7 +36,6 @@ pub(crate) struct Follower {
     requests: mpsc::Sender<Request>,
     rules: Arc<Rules>,
     links: u64,
-    _watches: JoinSet<()>,
 }
 
 /// Why a link ended.
@@ -57,15 +56,19 @@ enum LinkEnd {
 }
 
 impl Follower {
-    pub(crate) fn new(masters: &[String], requests: mpsc::Sender<Request>, rules: Rules) -> Self {
-        let mut watches = JoinSet::new();
-        let mut follow = |master: &String| {
+    pub(crate) fn new(
+        masters: &[String],
+        requests: mpsc::Sender<Request>,
+        rules: Rules,
+        tasks: &Tasks,
+    ) -> Self {
+        let follow = |master: &String| {
             let (sender, receiver) = watch::channel(Standing::default());
-            watches.spawn(masters::follow(master.clone(), sender));
+            tasks.spawn("watch on a master", masters::follow(master.clone(), sender));
             receiver
         };
-        let standings = masters.iter().map(&mut follow).collect();
-        Self { standings, requests, rules: Arc::new(rules), links: 0, _watches: watches }
+        let standings = masters.iter().map(follow).collect();
+        Self { standings, requests, rules: Arc::new(rules), links: 0 }
     }
 
     /// One link after another, always to whoever leads in the highest term.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// Longest time that executors may take to come back after a restart (Mesos' bound).
 pub const REREGISTRATION_TIMEOUT_MS_MAX: u64 = 15_000;
@@ -121,6 +122,28 @@ impl Options {
             let fits = (min..=max).contains(&value);
             fits.then_some(()).ok_or(InvalidOptions::Duration { option, value, min, max })
         })
+    }
+
+    /// The settings by the names of Mesos' flags, as tools read them.
+    pub(crate) fn flags(&self) -> Map<String, Value> {
+        let text = |text: &str| Some(text.to_owned());
+        let named = [
+            ("master", Some(self.masters.join(","))),
+            ("ip", Some(self.listen.ip().to_string())),
+            ("hostname", self.hostname.clone()),
+            ("work_dir", text(&self.work_dir.to_string_lossy())),
+            ("resources", self.resources.clone()),
+            ("attributes", self.attributes.clone()),
+            ("default_role", text(&self.default_role)),
+        ];
+        let times = [
+            ("executor_registration_timeout", self.executor_registration_timeout_ms),
+            ("executor_reregistration_timeout", self.executor_reregistration_timeout_ms),
+            ("executor_shutdown_grace_period", self.executor_shutdown_grace_ms),
+            ("recovery_timeout", self.recovery_timeout_ms),
+        ];
+        let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+        named.chain(times.map(|(name, ms)| (name.to_owned(), format!("{ms}ms").into()))).collect()
     }
 
     fn durations(&self) -> [(&'static str, u64, u64, u64); 5] {

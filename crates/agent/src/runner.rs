@@ -5,6 +5,7 @@
 //! number of syncs grows with the disk's speed and not with the load.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -22,12 +23,14 @@ use mesarch_proto::{
 };
 use mesarch_types::{Millis, WallMillis};
 use prost::Message;
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     containerizer::posix::Posix,
-    http::state,
+    history::History,
+    http::state::Look,
     metrics,
     requests::{CallRefusal, EventStream, Request},
     streams::Streams,
@@ -47,11 +50,20 @@ pub(crate) struct Runner {
     pub(crate) streams: Streams,
     pub(crate) posix: Posix,
     pub(crate) speaker: Speaker,
+    pub(crate) history: History,
+    pub(crate) facts: Facts,
     pub(crate) link: Option<OpenLink>,
     /// Decided and not yet performed.
     pub(crate) outputs: Vec<Output>,
     /// Since when no leader has listened.
     pub(crate) detached: Option<Instant>,
+}
+
+/// What `/state` tells of the agent as it was started.
+pub(crate) struct Facts {
+    pub(crate) work_dir: PathBuf,
+    pub(crate) flags: Map<String, Value>,
+    pub(crate) started: WallMillis,
 }
 
 /// The newest link.
@@ -161,7 +173,7 @@ impl Runner {
                 }
             }
             Request::State { reply } => {
-                let _ = reply.send(Arc::new(state::render(&self.core, &self.speaker.identity)));
+                let _ = reply.send(Arc::new(self.look().render()));
             }
         }
     }
@@ -220,6 +232,7 @@ impl Runner {
         };
         let records: Vec<Record> = outputs.iter().filter_map(stored).collect();
         if !records.is_empty() {
+            records.iter().for_each(|record| self.history.apply(record));
             self.store(records).await?;
         }
         self.perform(outputs);
@@ -350,6 +363,18 @@ impl Runner {
             agent_info,
             container_id: Some(ContainerId { value: run.container.to_string(), ..Default::default() }),
         })
+    }
+
+    fn look(&self) -> Look<'_> {
+        Look {
+            core: &self.core,
+            history: &self.history,
+            identity: &self.speaker.identity,
+            renderer: &self.speaker.renderer,
+            work_dir: &self.facts.work_dir,
+            flags: &self.facts.flags,
+            started: self.facts.started,
+        }
     }
 
     fn measure(&mut self) {

@@ -82,7 +82,8 @@ impl Renderer {
     }
 }
 
-fn seconds(wall: WallMillis) -> f64 {
+/// Wall time as tools read it.
+pub(crate) fn seconds(wall: WallMillis) -> f64 {
     wall.0 as f64 / 1000.0
 }
 

@@ -8,7 +8,10 @@ use mesarch_mesos_v1::{ContentType, recordio};
 use mesarch_proto::mesos::v1::executor::Event;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::requests::{EventStream, Request};
+use crate::{
+    requests::{EventStream, Request},
+    tasks::Tasks,
+};
 
 /// Most events that an executor may leave unread; then its stream is closed, and it subscribes again.
 const EVENTS_MAX: usize = 1024;
@@ -21,6 +24,7 @@ pub(crate) struct Streams {
     open: BTreeMap<ExecutorKey, Stream>,
     opened: u64,
     requests: mpsc::Sender<Request>,
+    tasks: Tasks,
 }
 
 #[derive(Debug)]
@@ -32,8 +36,8 @@ struct Stream {
 }
 
 impl Streams {
-    pub(crate) fn new(requests: mpsc::Sender<Request>) -> Self {
-        Self { open: BTreeMap::new(), opened: 0, requests }
+    pub(crate) fn new(requests: mpsc::Sender<Request>, tasks: Tasks) -> Self {
+        Self { open: BTreeMap::new(), opened: 0, requests, tasks }
     }
 
     /// Opens a stream; an older one of the same executor ends.
@@ -43,7 +47,8 @@ impl Streams {
         let (open, closed) = oneshot::channel();
         let stream = Stream { run: run.clone(), number: self.opened, content_type, frames };
         self.open.insert(run.key(), stream);
-        tokio::spawn(watch(closed, run.clone(), self.opened, self.requests.clone()));
+        let watch = watch(closed, run.clone(), self.opened, self.requests.clone());
+        self.tasks.spawn("event stream", watch);
         EventStream { frames: receiver, _open: open }
     }
 

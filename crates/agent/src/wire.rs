@@ -180,5 +180,10 @@ pub(crate) fn merge(last: &mut from_agent::Kind, next: from_agent::Kind) -> Opti
 const CAPABILITIES: [AgentCapability; 3] =
     [AgentCapability::MultiRole, AgentCapability::HierarchicalRole, AgentCapability::ReservationRefinement];
 
+/// Their names in the API.
+pub(crate) fn capability_names() -> [&'static str; 3] {
+    CAPABILITIES.map(AgentCapability::name)
+}
+
 /// Most updates, or forgotten ones, in one message.
 const MERGED_MAX: usize = 256;

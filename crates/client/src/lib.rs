@@ -57,6 +57,7 @@ pub mod executor;
 mod http;
 pub mod masters;
 pub mod operator;
+pub mod readiness;
 pub mod scheduler;
 
 pub use error::{CallError, Ended, OperatorError, ResolveError, Retry};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use mesarch_client::operator::{self, Operator};
+use mesarch_client::readiness;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -36,14 +37,14 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts everything and waits until a leader serves and all agents are attached; before, for a free [`slot`].
+    /// Starts everything and waits until all masters name the same leader and all agents are attached; before, for a
+    /// free [`slot`].
     pub async fn start(masters: usize, agents: usize, settings: Settings) -> Result<Self> {
         let mut cluster = Self::prepare(masters, agents, &settings, slot().await)?;
         for node in cluster.masters.iter_mut().chain(&mut cluster.agents) {
             node.start()?;
         }
-        cluster.wait_until_ready().await?;
-        cluster.wait_until_all_know_the_leader().await?;
+        cluster.wait_until_complete().await?;
         // The data directories know it now.
         cluster.masters[0].forget_flag("--bootstrap");
         cluster.masters[0].forget_flag("--initial-masters");
@@ -95,7 +96,7 @@ impl Cluster {
 
     /// All masters' client addresses, dead ones too.
     pub fn addresses(&self) -> Vec<String> {
-        self.masters.iter().map(|master| master.address.to_string()).collect()
+        addresses(&self.masters)
     }
 
     /// For reads from the leader.
@@ -118,16 +119,14 @@ impl Cluster {
         .await
     }
 
-    /// Two of three masters make a leader; the third may have yet to open its port.
-    async fn wait_until_all_know_the_leader(&self) -> Result<()> {
-        for master in &self.masters {
-            let address = master.address.to_string();
-            wait_for(&format!("{address} to name the leader"), async || {
-                operator::get(&address, "/redirect").await.ok()?.redirect
-            })
-            .await?;
-        }
-        Ok(())
+    /// Waits until every master names the same leader and every agent is attached to it.
+    async fn wait_until_complete(&self) -> Result<()> {
+        let (masters, agents) = (self.addresses(), addresses(&self.agents));
+        wait_for("all masters and agents of a new cluster", async || {
+            readiness::look(&masters, &agents).await.ok()
+        })
+        .await
+        .map(drop)
     }
 
     /// Waits until as many agents are active as there are running nodes.
@@ -175,6 +174,10 @@ impl Drop for Cluster {
         self.masters.clear();
         leftovers::end_all(self.dir.path());
     }
+}
+
+fn addresses(nodes: &[Node]) -> Vec<String> {
+    nodes.iter().map(|node| node.address.to_string()).collect()
 }
 
 fn master_arguments(

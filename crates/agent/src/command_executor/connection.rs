@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::environment::Environment;
+use crate::tasks::Tasks;
 
 /// For one call, and for the answer to SUBSCRIBE.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,16 +57,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects in the background and goes on for as long as the agent may come back.
-    pub(super) fn start(environment: &Environment, heard: mpsc::Sender<Heard>) -> Self {
+    /// Connects in the background and goes on for as long as the agent may come back, or until the tasks are ended.
+    pub(super) fn start(environment: &Environment, heard: mpsc::Sender<Heard>) -> (Self, Tasks) {
         let this = Self::detached();
         let line = Line {
             client: Client::builder(TokioExecutor::new()).build(connector()),
             environment: environment.clone(),
             connection: this.clone(),
         };
-        tokio::spawn(line.run(heard));
-        this
+        let tasks = Tasks::default();
+        tasks.spawn("connection to the agent", line.run(heard));
+        (this, tasks)
     }
 
     /// Told to nobody.

@@ -5,6 +5,7 @@
 //! is told again after a reconnection, in order.
 
 mod connection;
+mod ending;
 mod environment;
 mod executor;
 mod task;
@@ -16,6 +17,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use tokio::sync::mpsc;
 
+pub use self::ending::{Ending, NotAnEnding};
 use self::{connection::Connection, environment::Environment, executor::Executor};
 use crate::launcher;
 
@@ -34,8 +36,10 @@ pub async fn run() -> ExitCode {
         }
     };
     let (sender, events) = mpsc::channel(EVENTS_MAX);
-    let connection = Connection::start(&environment, sender);
-    Executor::new(environment, connection).run(events).await
+    let (connection, line) = Connection::start(&environment, sender);
+    let status = Executor::new(environment, connection).run(events).await;
+    line.end().await;
+    status
 }
 
 fn prepare() -> Result<Environment, Box<dyn std::error::Error>> {

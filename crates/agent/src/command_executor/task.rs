@@ -1,14 +1,12 @@
 //! The task's process.
 
-use std::{
-    collections::BTreeMap, ffi::OsString, io, os::unix::process::ExitStatusExt, path::Path,
-    process::ExitStatus,
-};
+use std::{collections::BTreeMap, ffi::OsString, io, path::Path, process::ExitStatus};
 
 use mesarch_proto::mesos::v1::CommandInfo;
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
 
+use super::ending::Ending;
 use crate::{
     containerizer::process::signal_tree,
     environment::{PATH, value},
@@ -52,26 +50,8 @@ pub(super) fn signal(task: i32, signal: Signal) {
 
 /// How the command ended, as schedulers know the words.
 pub(super) fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("Command exited with status {code}"),
-        (None, Some(signal)) => format!("Command terminated with signal {}", signal_name(signal)),
-        (None, None) => "Command ended in an unknown way".to_owned(),
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    let name = match number {
-        1 => "Hangup",
-        2 => "Interrupt",
-        3 => "Quit",
-        6 => "Aborted",
-        9 => "Killed",
-        11 => "Segmentation fault",
-        13 => "Broken pipe",
-        15 => "Terminated",
-        other => return other.to_string(),
-    };
-    name.to_owned()
+    Ending::of(status)
+        .map_or_else(|| "Command ended in an unknown way".to_owned(), |ending| ending.to_string())
 }
 
 #[cfg(test)]
@@ -79,15 +59,6 @@ mod tests {
     use mesarch_proto::mesos::v1::{Environment, environment::Variable};
 
     use super::*;
-
-    #[test]
-    fn ends_are_told_in_words() {
-        let check = |raw, expect: &str| assert_eq!(describe(ExitStatus::from_raw(raw)), expect);
-        check(0, "Command exited with status 0");
-        check(3 << 8, "Command exited with status 3");
-        check(9, "Command terminated with signal Killed");
-        check(15, "Command terminated with signal Terminated");
-    }
 
     #[test]
     fn a_task_does_not_see_its_executor_s_variables() {

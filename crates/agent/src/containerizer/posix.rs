@@ -28,6 +28,7 @@ use crate::{
     fetcher,
     requests::Request,
     sandbox::{Places, run_file},
+    tasks::Tasks,
 };
 
 /// Wait status of a process that was not our child.
@@ -44,6 +45,7 @@ struct Inner {
     program: PathBuf,
     common: Common,
     requests: mpsc::Sender<Request>,
+    tasks: Tasks,
     /// One entry per run that has not been reported; true once it is to be killed.
     runs: Mutex<BTreeMap<ContainerId, watch::Sender<bool>>>,
 }
@@ -71,20 +73,22 @@ impl Posix {
         program: PathBuf,
         common: Common,
         requests: mpsc::Sender<Request>,
+        tasks: Tasks,
     ) -> Self {
-        Self(Arc::new(Inner { work_dir, program, common, requests, runs: Mutex::default() }))
+        let runs = Mutex::default();
+        Self(Arc::new(Inner { work_dir, program, common, requests, tasks, runs }))
     }
 
     /// Starts a run in the background.
     pub(crate) fn start(&self, agent: AgentId, start: StartExecutor) {
         let (inner, killed) = (self.0.clone(), self.0.enlist(&start.run));
-        tokio::spawn(async move { inner.run(agent, start, killed).await });
+        self.0.tasks.spawn("executor", inner.run(agent, start, killed));
     }
 
     /// Watches a run that an earlier agent started, if it did.
     pub(crate) fn adopt(&self, run: Run) {
         let (inner, killed) = (self.0.clone(), self.0.enlist(&run));
-        tokio::spawn(async move { inner.watch_foreign(run, killed).await });
+        self.0.tasks.spawn("adopted executor", inner.watch_foreign(run, killed));
     }
 
     /// Kills a run; its end is reported by whoever watches it.

@@ -1,6 +1,7 @@
 //! The agent's own HTTP API.
 
 mod executor;
+mod server;
 pub(crate) mod state;
 
 use axum::{
@@ -8,7 +9,6 @@ use axum::{
     extract::{Request as HttpRequest, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    serve::ListenerExt,
 };
 use serde_json::json;
 use tokio::{
@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::{agent::RenderMetrics, requests::Request};
+use crate::{agent::RenderMetrics, requests::Request, tasks::Tasks};
 
 /// The level of the Mesos API that is spoken here: clients switch features on by it.
 const API_LEVEL: &str = "1.11.0";
@@ -28,14 +28,9 @@ pub(crate) struct Site {
     pub(crate) metrics: Option<RenderMetrics>,
 }
 
-/// Serves until it fails.
-pub(crate) async fn serve(listener: TcpListener, site: Site) -> std::io::Result<()> {
-    let nodelay = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    axum::serve(nodelay, Router::new().fallback(route).with_state(site)).await
+/// Serves for ever.
+pub(crate) async fn serve(listener: TcpListener, site: Site, tasks: Tasks) {
+    server::serve(listener, Router::new().fallback(route).with_state(site), tasks).await;
 }
 
 /// Routes by the longest known prefix, with or without the process' name in front, as Mesos does.

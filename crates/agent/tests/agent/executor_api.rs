@@ -241,14 +241,60 @@ async fn the_state_says_what_runs() {
     master.attach().await;
     master.run(&shell("t", "exec sleep 1000"), 1).await;
     master.goes_through(&[TaskStarting, TaskRunning]).await;
-    let (_, mut stream) = open(agent.address, "GET", "/state", "", "").await;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    let state: Value = serde_json::from_str(&text).unwrap();
+    let state = state(agent.address).await;
     assert_eq!(state["id"], AGENT);
     assert_eq!(state["pid"], format!("slave(1)@{}", agent.address));
     let executor = &state["frameworks"][0]["executors"][0];
     assert_eq!((&executor["id"], &executor["tasks"][0]["state"]), (&json!("t"), &json!("TASK_RUNNING")));
+    let container = executor["container"].as_str().unwrap();
+    let runs = dir.path().join(format!("slaves/{AGENT}/frameworks/{FRAMEWORK}/executors/t/runs"));
+    assert_eq!(executor["directory"], runs.join(container).display().to_string());
+    let states: Vec<_> =
+        executor["tasks"][0]["statuses"].as_array().unwrap().iter().map(|status| &status["state"]).collect();
+    assert_eq!(states, ["TASK_STARTING", "TASK_RUNNING"]);
+    assert_eq!((&executor["queued_tasks"], &executor["completed_tasks"]), (&json!([]), &json!([])));
     master.kill("t", 1, Default::default()).await;
     master.goes_through(&[TaskKilled]).await;
+}
+
+#[tokio::test]
+async fn the_state_says_what_ran() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let agent = Process::start(dir.path(), &[&master]).await;
+    master.attach().await;
+    master.run(&shell("t", "true"), 1).await;
+    for expect in [TaskStarting, TaskRunning] {
+        master.goes_through(&[expect]).await;
+    }
+    // Over, and its framework has not said yet that it knows.
+    let last = master.update().await;
+    let look = async |list: &'static str| {
+        let state = state(agent.address).await;
+        let tasks = |executor: &Value| executor["completed_tasks"][0]["state"].clone();
+        let frameworks = [&state["frameworks"][0], &state["completed_frameworks"][0]];
+        let executors = frameworks.iter().flat_map(|it| it[list].as_array().cloned().unwrap_or_default());
+        executors.map(|executor| tasks(&executor)).collect::<Vec<_>>()
+    };
+    let running_or_over = [look("executors").await, look("completed_executors").await].concat();
+    assert_eq!(running_or_over, ["TASK_FINISHED"]);
+    master.acknowledge(&last).await;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while state(agent.address).await["frameworks"] != json!([]) {
+        assert!(tokio::time::Instant::now() < deadline, "the framework has nothing here any more");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(look("completed_executors").await, ["TASK_FINISHED"]);
+    let state = state(agent.address).await;
+    let framework = &state["completed_frameworks"][0];
+    assert_eq!((&framework["id"], &framework["name"]), (&json!(FRAMEWORK), &json!("test")));
+    let directory = framework["completed_executors"][0]["directory"].as_str().unwrap();
+    assert!(std::path::Path::new(directory).join("stdout").is_file(), "{directory}");
+}
+
+/// `/state`, read.
+async fn state(agent: std::net::SocketAddr) -> Value {
+    let (_, mut stream) = open(agent, "GET", "/state", "", "").await;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    serde_json::from_str(&text).unwrap()
 }

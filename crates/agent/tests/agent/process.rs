@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use mesarch_agent::{Agent, Options, StartError};
 use mesarch_proto::mesos::v1::{AgentId, CommandInfo, TaskId, TaskInfo};
-use tokio::{runtime::Runtime, time::Instant};
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::Instant};
 
 use crate::master::{AGENT, DEADLINE, Master};
 
@@ -12,6 +12,9 @@ pub(crate) struct Process {
     runtime: Option<Runtime>,
     pub(crate) address: SocketAddr,
     options: Options,
+    /// Dropped to ask it to stop.
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
     /// Another agent goes on with the executors.
     succeeded: bool,
 }
@@ -39,9 +42,20 @@ impl Process {
         options.listen = agent.address();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime
-            .spawn(async move { agent.run(std::future::pending()).await.expect("runs until it is killed") });
-        Self { runtime: Some(runtime), address: options.listen, options, succeeded: false }
+        let (stop, stopped) = oneshot::channel();
+        let until_asked = async { drop(stopped.await) };
+        let running = runtime
+            .spawn(async move { agent.run(until_asked).await.expect("runs until it is asked to stop") });
+        let (stop, running) = (Some(stop), Some(running));
+        Self { runtime: Some(runtime), address: options.listen, options, stop, running, succeeded: false }
+    }
+
+    /// Asks it to stop; afterwards nothing of it runs.
+    pub(crate) async fn stop(&mut self) {
+        self.stop = None;
+        self.running.take().expect("it runs").await.expect("it ends without a panic");
+        let metrics = self.runtime.as_ref().expect("it was not killed").metrics();
+        until(|| (metrics.num_alive_tasks() == 0).then_some(())).await;
     }
 
     /// Dies at once, and a new agent starts in its place.

@@ -37,6 +37,20 @@ async fn a_running_task_survives_the_agent_and_is_heard_of_again() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_asked_to_stop_ends_all_of_itself_and_no_task() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let mut agent = Process::start(dir.path(), &[&master]).await;
+    master.attach().await;
+    master.run(&shell("t", "exec sleep 1000"), 1).await;
+    let running = master.goes_through(&[TaskStarting, TaskRunning]).await;
+    let container = running.container_status.unwrap().container_id.unwrap().value;
+    let note = std::fs::read_to_string(dir.path().join("meta/runs").join(container)).unwrap();
+    agent.stop().await;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", note.split(' ').next().unwrap())).unwrap();
+    assert!(!stat.contains(") Z "), "the executor lives on: {stat}");
+}
+
+#[tokio::test]
 async fn what_ended_while_the_agent_was_away_is_told_when_it_is_back() {
     let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
     let agent = Process::start(dir.path(), &[&master]).await;

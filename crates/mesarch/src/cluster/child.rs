@@ -61,6 +61,14 @@ impl Child {
         Ok(())
     }
 
+    /// SIGKILL, without waiting for the end.
+    pub(crate) fn kill_now(&mut self) {
+        if !self.ended {
+            // Fails only if it has ended by itself.
+            let _ = self.process.start_kill();
+        }
+    }
+
     /// How it ended, if it has and this was not told before.
     pub(crate) fn newly_ended(&mut self) -> Option<String> {
         if self.ended {

@@ -3,15 +3,15 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getsid, kill_process};
 
 /// The variables by which an agent tells its executors, and they their tasks, where their sandbox is.
 const SANDBOX_VARIABLES: [&[u8]; 2] = [b"MESOS_SANDBOX=", b"MESOS_DIRECTORY="];
 /// A process may start another while we look.
 const ROUNDS_MAX: usize = 10;
 
-/// Kills every process of this user whose sandbox lies below `dir`.
-pub(super) fn end_all(dir: &Path) {
+/// Kills every process of this user whose sandbox lies below `dir`, with its session.
+pub(crate) fn end_all(dir: &Path) {
     for _ in 0..ROUNDS_MAX {
         let pids = with_sandbox_below(dir);
         if pids.is_empty() {
@@ -24,16 +24,24 @@ pub(super) fn end_all(dir: &Path) {
     }
 }
 
+/// Those that name a sandbox below `dir`, and whoever is in the session of such a one: a task may start a process with an
+/// environment of its own.
 fn with_sandbox_below(dir: &Path) -> Vec<Pid> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let ours = |pid: &i32| {
+    let all: Vec<Pid> = pids.filter_map(Pid::from_raw).collect();
+    let names_it = |pid: &Pid| {
         let environment = std::fs::read(format!("/proc/{pid}/environ"));
         environment.is_ok_and(|environment| names_sandbox_below(&environment, dir))
     };
-    pids.filter(ours).filter_map(Pid::from_raw).collect()
+    let ours: Vec<Pid> = all.iter().copied().filter(names_it).collect();
+    if ours.is_empty() {
+        return ours;
+    }
+    let follows = |pid: &Pid| getsid(Some(*pid)).is_ok_and(|leader| ours.contains(&leader));
+    all.into_iter().filter(|pid| ours.contains(pid) || follows(pid)).collect()
 }
 
 fn names_sandbox_below(environment: &[u8], dir: &Path) -> bool {

@@ -3,7 +3,8 @@
 //! `dev` and `demo` use it. The processes are this very binary; they end with their parent.
 
 mod child;
-mod leftovers;
+mod home;
+pub(crate) mod leftovers;
 mod ports;
 mod ready;
 
@@ -12,7 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use mesarch_storage::{Backend, DataDir};
+use mesarch_types::NodeId;
 use serde::Serialize;
 
 pub(crate) use child::Child;
@@ -22,28 +25,28 @@ pub(crate) use ready::active_agents;
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Flags of the one master that makes the cluster, for its first start only.
 const FIRST_START_ONLY: [&str; 2] = ["--bootstrap", "--initial-masters"];
-/// How long a leader and all agents may take to be there.
+/// How long all masters and agents may take to be there.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// What to start.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Number of masters; odd numbers make sense.
-    pub(crate) masters: u16,
-    /// Number of agents.
-    pub(crate) agents: u16,
-    /// Where everything is kept; must be empty or absent.
+    /// Number of masters, odd numbers make sense; what the folder holds if not given, or 3.
+    pub(crate) masters: Option<u16>,
+    /// Number of agents; what the folder holds if not given, or 1.
+    pub(crate) agents: Option<u16>,
+    /// Where everything is kept: absent, empty, or the folder of a cluster that is to be started again.
     pub(crate) dir: PathBuf,
     /// The first port; see [`ports`]. Free ones if not given.
     pub(crate) base_port: Option<u16>,
 }
 
-/// A running cluster. Dropping it kills its processes; [`Cluster::stop`] ends them in order.
+/// A running cluster. Dropping it kills its processes, tasks included; [`Cluster::stop`] ends them in order.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    pub(crate) dir: PathBuf,
     pub(crate) masters: Vec<Child>,
     pub(crate) agents: Vec<Child>,
+    home: home::Home,
     ports: ports::Ports,
 }
 
@@ -59,16 +62,12 @@ pub(crate) struct Ready {
 }
 
 impl Cluster {
-    /// Starts all processes and waits until a leader serves and every agent is attached. On failure nothing is left.
-    pub(crate) async fn start(plan: Plan) -> Result<(Self, Ready)> {
-        make_dir(&plan.dir)?;
-        let ports = ports::choose(plan.masters, plan.agents, plan.base_port)?;
-        let mut cluster = Self { dir: plan.dir, masters: Vec::new(), agents: Vec::new(), ports };
-        match cluster.start_all().await {
-            Ok(leader) => {
-                let ready = cluster.describe(leader);
-                Ok((cluster, ready))
-            }
+    /// Starts all processes and waits until every master names the same leader and every agent is attached to it. On
+    /// failure nothing is left.
+    pub(crate) async fn start(plan: &Plan) -> Result<(Self, Ready)> {
+        let mut cluster = Self::spawn(plan)?;
+        match cluster.ready().await {
+            Ok(ready) => Ok((cluster, ready)),
             Err(error) => {
                 cluster.stop().await;
                 Err(error)
@@ -76,30 +75,44 @@ impl Cluster {
         }
     }
 
-    async fn start_all(&mut self) -> Result<String> {
-        let ports = self.ports.clone();
-        let members = ports.initial_masters();
-        for (index, master) in ports.masters.iter().enumerate() {
-            let node = index + 1;
-            let mut arguments = vec![
-                "master".to_owned(),
-                format!("--node-id={node}"),
-                format!("--listen={}", master.client),
-                format!("--raft-listen={}", master.raft),
-                format!("--data-dir={}", self.dir.join(format!("master-{node}")).display()),
-                "--cluster=dev".to_owned(),
-            ];
-            if node == 1 {
-                let [bootstrap, initial_masters] = FIRST_START_ONLY;
-                arguments.push(bootstrap.to_owned());
-                arguments.push(format!("{initial_masters}={members}"));
-            }
-            self.masters.push(Child::start(&self.dir, format!("master-{node}"), master.client, arguments)?);
+    /// Starts all processes: of a new cluster, or of the one that the folder holds.
+    pub(crate) fn spawn(plan: &Plan) -> Result<Self> {
+        let (home, ports) = home::Home::open(plan)?;
+        let mut cluster = Self { masters: Vec::new(), agents: Vec::new(), home, ports };
+        for index in 0..cluster.ports.masters.len() {
+            cluster.start_master(index)?;
         }
-        for address in &ports.agents {
-            self.start_agent(*address, &[])?;
+        for address in cluster.ports.agents.clone() {
+            cluster.start_agent(address, &[])?;
         }
-        ready::wait(self, READY_WITHIN).await
+        Ok(cluster)
+    }
+
+    /// Waits until every master names the same leader and every agent is attached to it. Fails when a process ends.
+    pub(crate) async fn ready(&mut self) -> Result<Ready> {
+        let leader = ready::wait(self, READY_WITHIN).await?;
+        Ok(self.describe(leader))
+    }
+
+    fn start_master(&mut self, index: usize) -> Result<()> {
+        let (node, ports) = (index + 1, self.ports.masters[index]);
+        let data_dir = self.dir().join(format!("master-{node}"));
+        let mut arguments = vec![
+            "master".to_owned(),
+            format!("--node-id={node}"),
+            format!("--listen={}", ports.client),
+            format!("--raft-listen={}", ports.raft),
+            format!("--data-dir={}", data_dir.display()),
+            "--cluster=dev".to_owned(),
+        ];
+        if index == 0 && !knows_its_cluster(&data_dir)? {
+            let [bootstrap, initial_masters] = FIRST_START_ONLY;
+            arguments.push(bootstrap.to_owned());
+            arguments.push(format!("{initial_masters}={}", self.ports.initial_masters()));
+        }
+        let child = Child::start(self.dir(), format!("master-{node}"), ports.client, arguments)?;
+        self.masters.push(child);
+        Ok(())
     }
 
     fn start_agent(&mut self, address: SocketAddr, more: &[String]) -> Result<()> {
@@ -108,10 +121,11 @@ impl Cluster {
             "agent".to_owned(),
             format!("--master={}", self.master_addresses().join(",")),
             format!("--listen={address}"),
-            format!("--work-dir={}", self.dir.join(&name).display()),
+            format!("--work-dir={}", self.dir().join(&name).display()),
         ];
         arguments.extend_from_slice(more);
-        self.agents.push(Child::start(&self.dir, name, address, arguments)?);
+        let child = Child::start(self.dir(), name, address, arguments)?;
+        self.agents.push(child);
         Ok(())
     }
 
@@ -132,21 +146,30 @@ impl Cluster {
     }
 
     fn describe(&self, leader: String) -> Ready {
-        let addresses = |children: &[Child]| children.iter().map(|child| child.address.to_string()).collect();
         let everyone = self.masters.iter().chain(&self.agents);
         Ready {
             ready: true,
             masters: addresses(&self.masters),
             agents: addresses(&self.agents),
             leader,
-            dir: self.dir.clone(),
+            dir: self.dir().to_path_buf(),
             pids: everyone.map(|child| (child.address.to_string(), child.pid)).collect(),
         }
     }
 
+    /// The folder with all data and logs.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.home.dir
+    }
+
     /// All masters' client addresses.
     pub(crate) fn master_addresses(&self) -> Vec<String> {
-        self.masters.iter().map(|master| master.address.to_string()).collect()
+        addresses(&self.masters)
+    }
+
+    /// All agents' addresses.
+    pub(crate) fn agent_addresses(&self) -> Vec<String> {
+        addresses(&self.agents)
     }
 
     /// Processes that have ended since the last look, with how they ended.
@@ -164,16 +187,23 @@ impl Cluster {
                 child.stop(deadline).await;
             }
         }
-        leftovers::end_all(&self.dir);
+        leftovers::end_all(self.dir());
     }
 }
 
-fn make_dir(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
-    let mut entries =
-        std::fs::read_dir(dir).with_context(|| format!("cannot read the folder {}", dir.display()))?;
-    if entries.next().is_some() {
-        bail!("{} is not empty; name a new folder", dir.display());
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.masters.iter_mut().chain(&mut self.agents).for_each(Child::kill_now);
+        leftovers::end_all(self.dir());
     }
-    Ok(())
+}
+
+fn addresses(children: &[Child]) -> Vec<String> {
+    children.iter().map(|child| child.address.to_string()).collect()
+}
+
+/// Whether a master's data directory has a cluster, or has yet to be given one. Makes the directory if it is not there.
+fn knows_its_cluster(data_dir: &Path) -> Result<bool> {
+    let opened = DataDir::open(data_dir, NodeId(1), Backend::Sled)?;
+    Ok(opened.identity().cluster.is_some())
 }

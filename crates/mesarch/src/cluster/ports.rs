@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 
 /// Ports to search when none was given: below the range from which the kernel gives ports to outgoing connections, so
 /// that a restarted process finds its port still free.
@@ -19,14 +20,14 @@ const RAFT_OFFSET: u16 = 2;
 const AGENT_OFFSET: u16 = 1000;
 
 /// Addresses of one master.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MasterPorts {
     pub(crate) client: SocketAddr,
     pub(crate) raft: SocketAddr,
 }
 
 /// Addresses of a cluster, all on loopback.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ports {
     pub(crate) masters: Vec<MasterPorts>,
     pub(crate) agents: Vec<SocketAddr>,

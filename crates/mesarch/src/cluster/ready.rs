@@ -1,9 +1,9 @@
-//! Waits for a leader and its agents.
+//! Waits for a cluster to be complete.
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use mesarch_client::operator::Operator;
+use anyhow::{Context, Result, bail};
+use mesarch_client::readiness;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -12,28 +12,21 @@ use super::Cluster;
 /// How often to look.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The leader's address, once it serves and as many agents are attached as there are. Fails when a process ends.
+/// The leader's address, once all masters name it and every agent is attached to it. Fails when a process ends.
 pub(super) async fn wait(cluster: &mut Cluster, within: Duration) -> Result<String> {
-    let operator = Operator::new(cluster.master_addresses());
+    let (masters, agents) = (cluster.master_addresses(), cluster.agent_addresses());
     let deadline = Instant::now() + within;
     loop {
-        let missing = match operator.state().await {
-            Ok(state) => match (leader_of(&operator).await, active_agents(&state)) {
-                (Some(leader), attached) if attached >= cluster.agents.len() => return Ok(leader),
-                (_, attached) => format!("{attached} of {} agents are attached", cluster.agents.len()),
-            },
-            Err(error) => error.to_string(),
+        let missing = match readiness::look(&masters, &agents).await {
+            Ok(leader) => return Ok(leader),
+            Err(missing) => missing,
         };
         fail_if_ended(cluster)?;
         if Instant::now() >= deadline {
-            bail!("not ready after {} s: {missing}", within.as_secs());
+            return Err(missing).with_context(|| format!("not ready after {} s", within.as_secs()));
         }
         sleep(LOOK_EVERY).await;
     }
-}
-
-async fn leader_of(operator: &Operator) -> Option<String> {
-    operator.leader().await.ok()
 }
 
 /// Agents that the leader counts as active, in a `/state`.

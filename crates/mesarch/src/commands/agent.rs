@@ -10,7 +10,8 @@ use mesarch_agent::{Agent, Options};
 use mesarch_client::masters;
 use tokio::sync::oneshot;
 
-use crate::commands::{asked_to_stop, exit_with_parent, service_logs, service_runtime};
+use crate::cluster::leftovers;
+use crate::commands::{asked_to_stop, exit_with_parent, is_parent, service_logs, service_runtime};
 use crate::duration::Span;
 use crate::failure::usage;
 
@@ -78,10 +79,17 @@ struct Timing {
 /// Until it is asked to stop; tasks go on.
 pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> Result<ExitCode> {
     service_logs(log)?;
-    exit_with_parent(arguments.exit_with_parent)?;
+    let parent = arguments.exit_with_parent;
+    exit_with_parent(parent)?;
     let options = options(arguments)?;
     options.validate().map_err(|error| usage(format!("--{error}")))?;
-    service_runtime()?.block_on(serve(options))
+    let work_dir = options.work_dir.clone();
+    let ended = service_runtime()?.block_on(serve(options));
+    if parent.is_some_and(|parent| !is_parent(parent)) {
+        // Whoever ran this cluster was killed, and nobody will start this agent again: its tasks end with it.
+        leftovers::end_all(&work_dir);
+    }
+    ended
 }
 
 async fn serve(options: Options) -> Result<ExitCode> {

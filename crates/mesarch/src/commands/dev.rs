@@ -18,11 +18,13 @@ const EXAMPLES: &str = "\
 Examples:
   mesarch dev                       three masters and an agent
   mesarch dev --masters 5 --agents 3
+  mesarch dev --dir ~/mesarch       kept in this folder; the same command again goes on with the same cluster
   mesarch run -- echo hello         in another terminal: finds the cluster by itself
   kill -9 PID                       of the leader (see `pids`): the cluster goes on
 
 The first line on standard output is JSON, once the cluster is ready; events follow on standard error.
-Ctrl-C ends all of it, tasks included, and removes its data (a folder given with --dir is kept).";
+Ctrl-C or SIGTERM ends all of it, tasks included, with status 0, and removes its data (a folder given with --dir is
+kept).";
 
 /// How often the cluster is looked at for events.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -33,13 +35,14 @@ const LOOKS_PER_COUNT: u32 = 10;
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// How many masters; an odd number survives as many losses as the next even one
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
-    masters: u16,
-    /// How many agents
-    #[arg(long, default_value_t = 1, value_name = "M", value_parser = clap::value_parser!(u16).range(0..=500))]
-    agents: u16,
-    /// Where data and logs are kept; must be new or empty [default: a temporary folder]
+    /// How many masters; an odd number survives as many losses as the next even one [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    masters: Option<u16>,
+    /// How many agents [default: 1]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u16).range(0..=500))]
+    agents: Option<u16>,
+    /// Where data and logs are kept: new, empty, or of an earlier `dev`, which is started again with the masters, agents
+    /// and ports that it had [default: a temporary folder]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
     /// First port: master i gets P+10i and P+10i+2, agent j P+1000+j [default: free ports]
@@ -66,23 +69,22 @@ async fn serve(arguments: Arguments) -> Result<ExitCode> {
     let plan = Plan { masters, agents, dir, base_port: arguments.base_port };
     let stop = asked_to_stop();
     tokio::pin!(stop);
-    let (mut cluster, ready) = tokio::select! {
-        started = Cluster::start(plan) => started?,
-        signal = &mut stop => return signal.map(|_| ExitCode::SUCCESS),
+    let mut cluster = Cluster::spawn(&plan)?;
+    let outcome = tokio::select! {
+        signal = &mut stop => signal.map(drop),
+        ended = run_until_failure(&mut cluster) => ended,
     };
-    let listed = Listed::new(&runtime_dir(), &ready);
-    let outcome = async {
-        let _listed = listed?;
-        print(&format!("{}\n", serde_json::to_string(&ready)?))?;
-        tokio::select! {
-            signal = &mut stop => signal.map(drop),
-            never = watch(&mut cluster, &ready) => never,
-        }
-    }
-    .await;
     tell("stopping the cluster");
     cluster.stop().await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Tells when the cluster is ready, and then what happens, for ever.
+async fn run_until_failure(cluster: &mut Cluster) -> Result<()> {
+    let ready = cluster.ready().await?;
+    let _listed = Listed::new(&runtime_dir(), &ready)?;
+    print(&format!("{}\n", serde_json::to_string(&ready)?))?;
+    watch(cluster, &ready).await
 }
 
 /// Tells what happens, for ever.

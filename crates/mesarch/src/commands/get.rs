@@ -16,7 +16,9 @@ const EXAMPLES: &str = "\
 Examples:
   mesarch get agents                      who offers what, and how much of it is used
   mesarch get tasks -o json | jq '.[].id'
-  mesarch get masters --master m1,m2,m3   works without a leader, too";
+  mesarch get masters --master m1,m2,m3   works without a leader, too
+
+Shows what is there now: tasks that have ended, and frameworks that have left, are in the masters' /state.";
 
 /// Shows masters, agents, frameworks, tasks, offers or roles
 #[derive(clap::Args)]
@@ -69,7 +71,7 @@ pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> Result<ExitCode> {
 async fn fetch(what: What, masters: Vec<String>) -> Result<Vec<Value>> {
     let operator = Operator::new(masters.clone());
     match what {
-        What::Masters => Ok(fetch_masters(&operator, &masters).await),
+        What::Masters => fetch_masters(&operator, &masters).await,
         What::Roles => {
             let mut roles = operator.get_json("/roles").await?;
             take_array(&mut roles, "roles")
@@ -113,7 +115,8 @@ fn count_tasks(agent: &mut Value, frameworks: &[Value]) {
     agent["tasks"] = json!(count);
 }
 
-async fn fetch_masters(operator: &Operator, masters: &[String]) -> Vec<Value> {
+/// Works without a leader, but not when nobody answers: then nothing is known.
+async fn fetch_masters(operator: &Operator, masters: &[String]) -> Result<Vec<Value>> {
     let leader = operator.leader().await.ok();
     let rows = masters.iter().map(async |master| {
         let version = operator::get(master, "/version").await;
@@ -128,10 +131,13 @@ async fn fetch_masters(operator: &Operator, masters: &[String]) -> Vec<Value> {
         json!({ "address": master, "role": role, "version": version })
     });
     let mut rows = futures::future::join_all(rows).await;
+    if rows.iter().all(|row| row["role"] == "unreachable") {
+        anyhow::bail!("no master answers; asked: {}", masters.join(", "));
+    }
     if let Some(leader) = leader.filter(|leader| !masters.contains(leader)) {
         rows.push(json!({ "address": leader, "role": "leader", "version": null }));
     }
-    rows
+    Ok(rows)
 }
 
 fn columns(what: What) -> &'static [Column] {

@@ -61,12 +61,12 @@ fn exit_with_parent(parent: Option<i32>) -> anyhow::Result<()> {
     };
     set_parent_process_death_signal(Some(Signal::TERM)).context("cannot follow the parent's end")?;
     // It may have ended before the line above.
-    let present = getppid().map(Pid::as_raw_nonzero).map(std::num::NonZeroI32::get);
-    if present == Some(parent) {
-        Ok(())
-    } else {
-        Err(usage(format!("process {parent} did not start this one")))
-    }
+    if is_parent(parent) { Ok(()) } else { Err(usage(format!("process {parent} did not start this one"))) }
+}
+
+/// Whether this process is a child of `parent`; no longer once that has ended.
+fn is_parent(parent: i32) -> bool {
+    getppid().map(Pid::as_raw_nonzero).map(std::num::NonZeroI32::get) == Some(parent)
 }
 
 /// Writes a result to standard output. A reader that has left is no failure.

@@ -17,12 +17,17 @@ use crate::commands::{asked_to_stop, command_logs, command_runtime, print};
 const ABOUT: &str = "\
 Starts a fresh cluster of three masters on this machine, and two agents. Two frameworks share the first agent's
 resources by offers; then the leading master is killed with SIGKILL, and the demo shows what that costs. It takes about
-ten seconds, needs no network but loopback, and leaves nothing behind but, if it fails, its logs. Exit status 0 and PASS: everything it says was
-checked and held.";
+ten seconds, needs no network but loopback, and leaves nothing behind but, if it fails, its logs. Exit status 0 and
+PASS: everything it says was checked and held.";
+
+const EXAMPLES: &str = "\
+Examples:
+  mesarch demo                play it; exit status 0 if every check held, 1 if one did not
+  mesarch demo > story.txt    the story, for somebody else to read";
 
 /// Plays the worked example with a killed leader, and checks every step
 #[derive(clap::Args)]
-#[command(long_about = ABOUT)]
+#[command(long_about = ABOUT, after_help = EXAMPLES)]
 pub(crate) struct Arguments {}
 
 /// Plays the demo.

@@ -40,8 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 pub(super) async fn play(folder: &Path) -> Result<()> {
     let mut tell = Narrator::new();
     tell.step("Three masters start; each writes its Raft log to disk, and they elect a leader.");
-    let plan = Plan { masters: 3, agents: 0, dir: folder.join("cluster"), base_port: None };
-    let (mut cluster, ready) = Cluster::start(plan).await?;
+    let plan = Plan { masters: Some(3), agents: Some(0), dir: folder.join("cluster"), base_port: None };
+    let (mut cluster, ready) = Cluster::start(&plan).await?;
     let outcome = with_cluster(&mut tell, &mut cluster, &ready.leader, folder).await;
     cluster.stop().await;
     outcome

@@ -25,7 +25,8 @@ Examples:
   mesarch run -- sh -c 'exit 3'; echo $?         prints 3
 
 Exits as the command does: its own status, 128+n if signal n ended it, 125 if Mesarch failed or the usage was wrong.
-Ctrl-C ends the task. Its output is in its sandbox on the agent, which is told when the task runs.";
+Ctrl-C ends the task. Its output is in the files stdout and stderr of its sandbox on the agent; where that is, is the
+first thing told.";
 
 /// If this process dies without a farewell, its task is ended after this long.
 const FAILOVER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,7 +79,7 @@ async fn launch_and_wait(arguments: Arguments) -> Result<ExitCode> {
     options.connect_max = PATIENCE;
     let scheduler = Scheduler::connect(options).await?;
     let calls = scheduler.calls();
-    let run = Run {
+    let mut run = Run {
         scheduler,
         task,
         arguments: &arguments,
@@ -88,6 +89,7 @@ async fn launch_and_wait(arguments: Arguments) -> Result<ExitCode> {
         interrupted: None,
     };
     let status = run.until_ended().await;
+    // Only a framework whose stream is open may leave: the scheduler lives until here.
     // Best effort: without it the failover timeout removes the framework.
     let _ = tokio::time::timeout(FAREWELL_MAX, calls.teardown()).await;
     status.map(ExitCode::from)
@@ -135,7 +137,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Until the task has ended; the status to exit with.
-    async fn until_ended(mut self) -> Result<u8> {
+    async fn until_ended(&mut self) -> Result<u8> {
         let span = self.arguments.launch_timeout;
         let deadline = span.map(|span| Instant::now() + span.0);
         let stop = asked_to_stop();
@@ -164,7 +166,7 @@ impl Run<'_> {
             Event::Offers(offers) => self.take_offers(offers).await.map(|()| None),
             Event::Update(status) => Ok(self.take_update(&status).await),
             Event::Disconnected { reason } => {
-                tracing::info!(%reason, "looking for the leader");
+                tell(&format!("the leader is away ({reason}); looking for one"));
                 Ok(None)
             }
             Event::Subscribed { .. } => self.ask_again().await.map(|()| None),
@@ -234,11 +236,13 @@ impl Run<'_> {
             return None;
         }
         let (task, offer) = self.launched.as_ref().filter(|(task, _)| task.task_id == status.task_id)?;
-        tell(&outcome::describe(&task.task_id, status, &offer.hostname));
-        if status.state() == TaskState::TaskRunning && !self.told_sandbox {
+        if !self.told_sandbox
+            && let Some(sandbox) = sandbox::find(task, offer, status).await
+        {
             self.told_sandbox = true;
-            tell(&format!("sandbox on {}: {}", offer.hostname, sandbox::find(task, offer, status).await));
+            tell(&format!("sandbox on {}: {sandbox}", offer.hostname));
         }
+        tell(&outcome::describe(&task.task_id, status, &offer.hostname));
         is_terminal(status.state()).then(|| outcome::exit_status(status, self.interrupted))
     }
 

@@ -1,25 +1,10 @@
 //! What a task's end means for the exit status of `run`.
 
+use mesarch_agent::command_executor::Ending;
 use mesarch_client::v1::{TaskId, TaskState, TaskStatus};
 use rustix::process::Signal;
 
 use crate::failure::STATUS_RUN;
-
-/// Signals by the names that the command executor uses (those of `strsignal`), with their numbers on Linux.
-const SIGNALS: [(&str, u8); 12] = [
-    ("Hangup", 1),
-    ("Interrupt", 2),
-    ("Quit", 3),
-    ("Illegal instruction", 4),
-    ("Aborted", 6),
-    ("Bus error", 7),
-    ("Floating point exception", 8),
-    ("Killed", 9),
-    ("Segmentation fault", 11),
-    ("Broken pipe", 13),
-    ("Alarm clock", 14),
-    ("Terminated", 15),
-];
 
 /// One line about a step of the task.
 pub(super) fn describe(task: &TaskId, status: &TaskStatus, host: &str) -> String {
@@ -48,17 +33,10 @@ pub(super) fn status_of_signal(signal: Signal) -> u8 {
 
 /// The status or signal in the message of the command executor, the only place where the API has room for it.
 fn own_status(message: &str) -> Option<u8> {
-    if let Some((_, rest)) = message.split_once("exited with status ") {
-        return number(rest);
+    match message.parse().ok()? {
+        Ending::Exited(status) => u8::try_from(status).ok(),
+        Ending::Signalled(number) => u8::try_from(number).ok().map(|number| number.saturating_add(128)),
     }
-    let (_, rest) = message.split_once("terminated with signal ")?;
-    let named = SIGNALS.iter().find(|(name, _)| rest.starts_with(name)).map(|(_, number)| *number);
-    named.or_else(|| number(rest)).map(|signal| signal.saturating_add(128))
-}
-
-fn number(text: &str) -> Option<u8> {
-    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
 }
 
 #[cfg(test)]
