@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use mesarch_types::{AgentId, ContainerId, ExecutorId, Fence, FrameworkId, Millis, Reason, TaskState};
+use mesarch_types::{
+    AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, Reason, TaskState,
+};
 
 use crate::{
     Durable, ExecutorEvent, ExecutorKey, Input, LinkRefusal, MasterMessage, Now, Output, Record, Run,
@@ -52,12 +54,21 @@ pub struct Agent {
     pub(crate) timers: Timers,
     /// Forgotten lately: the masters may not know it yet. Oldest first.
     pub(crate) forgotten: VecDeque<(Millis, TaskKey, mesarch_types::UpdateUuid)>,
-    /// Executors that ended lately, or while no leader listened. Oldest first.
-    pub(crate) exited: VecDeque<(Millis, ExecutorKey, i32)>,
-    /// Not attached since the start: the masters may have missed an executor's end.
-    pub(crate) restarted: bool,
-    /// Dismissed by the masters: nothing new is started.
+    /// Executors that ended, until the masters have noted it; at most [`EXITS_MAX`](crate::attach::EXITS_MAX).
+    pub(crate) exited: BTreeMap<ExecutorKey, Exit>,
+    /// Not attached since the start, or more ends than are kept: the masters may have missed an executor's end.
+    pub(crate) owes_inventory: bool,
+    /// Dismissed by the masters: its runs are ended, and the shell ends it once they are over.
     pub(crate) dismissed: bool,
+}
+
+/// The end of an executor of which no run is there or awaited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit {
+    /// The newest launch taken by then.
+    pub(crate) newest: LaunchId,
+    /// Raw wait status; −1 if unknown.
+    pub(crate) status: i32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -150,8 +161,8 @@ impl Agent {
             runs: BTreeMap::new(),
             timers: Timers::default(),
             forgotten: VecDeque::new(),
-            exited: VecDeque::new(),
-            restarted: false,
+            exited: BTreeMap::new(),
+            owes_inventory: false,
             dismissed: false,
         }
     }
@@ -239,6 +250,7 @@ impl Agent {
             MasterMessage::ShutdownExecutor(executor) => self.shutdown_executor(out, &executor),
             MasterMessage::ShutdownFramework(framework) => self.shutdown_framework(out, &framework),
             MasterMessage::Message { executor, data } => self.message_to_executor(out, &executor, data),
+            MasterMessage::ExecutorExitNoted { executor, newest } => self.exit_noted(&executor, newest),
             MasterMessage::Dismissed => self.dismiss(out),
         }
     }

@@ -2,17 +2,20 @@
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, Fence, FrameworkId, Millis, TaskState, UpdateUuid,
+    AgentId, Fence, FrameworkId, LaunchId, Millis, TaskState, UpdateUuid,
     digest::{DIGEST_FORM, SetHash, task_hash},
 };
 
 use crate::{
-    Agent, LinkRefusal, Output, Record, TaskFacts, TaskKey, ToMaster,
-    agent::{LinkState, Out},
+    Agent, ExecutorKey, LinkRefusal, Output, Record, TaskFacts, TaskKey, ToMaster,
+    agent::{Exit, LinkState, Out},
 };
 
 /// Most tasks that an Attach lists one by one (design bound).
 pub const LISTED_MAX: usize = 256;
+
+/// Most ends of executors that are kept until the masters have noted them; beyond, the next link brings an inventory.
+pub(crate) const EXITS_MAX: usize = 4096;
 
 /// The first message of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub struct Inventory {
     pub executors: Vec<(FrameworkId, Bytes)>,
     /// Owner and `mesos.v1.FrameworkInfo`.
     pub frameworks: Vec<(FrameworkId, Bytes)>,
+    /// The newest launch that was taken: those of up to here that are not listed are over.
+    pub newest: LaunchId,
 }
 
 /// A task as its agent knows it.
@@ -81,7 +86,7 @@ impl Agent {
                 listed.push(key.clone());
             }
         }
-        let inventory_wanted = listed.len() > LISTED_MAX || self.restarted || !self.exited.is_empty();
+        let inventory_wanted = listed.len() > LISTED_MAX || self.owes_inventory;
         if inventory_wanted {
             listed.clear();
         }
@@ -111,6 +116,7 @@ impl Agent {
             tasks: tasks.collect(),
             executors: own.map(|(key, run)| (key.framework.clone(), run.spec.info.clone())).collect(),
             frameworks: frameworks.map(|(id, facts)| (id.clone(), facts.spec.info.clone())).collect(),
+            newest: self.durable.newest,
         }
     }
 
@@ -128,7 +134,7 @@ impl Agent {
         if self.durable.agent.is_none() {
             self.commit(out, Record::Identity(agent));
         }
-        self.restarted = false;
+        self.owes_inventory = false;
         self.tell_again(out);
         let keys: Vec<TaskKey> = self.durable.tasks.keys().cloned().collect();
         for key in keys {
@@ -137,10 +143,9 @@ impl Agent {
     }
 
     fn tell_again(&mut self, out: &mut Out) {
-        for (at, executor, status) in &mut self.exited {
-            *at = out.now.mono;
-            let (executor, status) = (executor.clone(), *status);
-            out.outputs.push(Output::ToMaster(ToMaster::ExecutorExited { executor, status }));
+        for (executor, Exit { newest, status }) in &self.exited {
+            let (executor, newest, status) = (executor.clone(), *newest, *status);
+            out.outputs.push(Output::ToMaster(ToMaster::ExecutorExited { executor, newest, status }));
         }
         for (at, key, uuid) in &mut self.forgotten {
             *at = out.now.mono;
@@ -148,12 +153,26 @@ impl Agent {
         }
     }
 
-    pub(crate) fn tell_exit(&mut self, out: &mut Out, executor: crate::ExecutorKey, status: i32) {
+    /// No run of the executor is there or awaited: the masters are told, on every link, until they have noted it.
+    ///
+    /// Launches come in their order, so the newest one taken says which of those that the masters have accepted for the
+    /// executor were still on their way: these start another run, and that is not what has ended.
+    pub(crate) fn tell_exit(&mut self, out: &mut Out, executor: ExecutorKey, status: i32) {
+        let newest = self.durable.newest;
         if self.attached() {
-            self.drop_settled(out.now.mono);
-            out.master(ToMaster::ExecutorExited { executor: executor.clone(), status });
+            out.master(ToMaster::ExecutorExited { executor: executor.clone(), newest, status });
         }
-        self.exited.push_back((out.now.mono, executor, status));
+        self.exited.insert(executor, Exit { newest, status });
+        if self.exited.len() > EXITS_MAX {
+            self.exited.pop_first();
+            self.owes_inventory = true;
+        }
+    }
+
+    pub(crate) fn exit_noted(&mut self, executor: &ExecutorKey, newest: LaunchId) {
+        if self.exited.get(executor).is_some_and(|exit| exit.newest == newest) {
+            self.exited.remove(executor);
+        }
     }
 
     pub(crate) fn remember_forgotten(&mut self, now: Millis, key: TaskKey, uuid: UpdateUuid) {
@@ -161,7 +180,8 @@ impl Agent {
             self.drop_settled(now);
         }
         self.forgotten.push_back((now, key, uuid));
-        // With one more than the bound an inventory is wanted anyway.
+        // Those that the masters have not heard of make the digests differ, unless it is all or none of them: the
+        // inventory then says it. None of it is needed for long: the masters repeat what was not confirmed.
         if self.forgotten.len() > LISTED_MAX + 1 {
             self.forgotten.pop_front();
         }
@@ -171,7 +191,6 @@ impl Agent {
     fn drop_settled(&mut self, now: Millis) {
         let settled = now.saturating_sub(self.config.in_flight_window);
         while self.forgotten.pop_front_if(|(at, ..)| *at < settled).is_some() {}
-        while self.exited.pop_front_if(|(at, ..)| *at < settled).is_some() {}
     }
 }
 

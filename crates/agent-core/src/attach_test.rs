@@ -78,16 +78,27 @@ fn what_was_forgotten_just_before_the_link_broke_is_told_again_and_not_listed() 
 }
 
 #[test]
-fn an_executor_that_ended_unheard_asks_for_the_inventory() {
+fn the_end_of_an_executor_is_told_on_every_link_until_it_is_noted() {
     let mut driver = Driver::attached();
     driver.master(custom_task("a", 10));
     let run = driver.run_of("E");
-    driver.input(Input::LinkClosed { link: driver.links });
     driver.input(Input::ExecutorExited { run, status: 0 });
-    let hello = hello(&mut driver);
-    assert!(hello.inventory_wanted && hello.listed.is_empty());
-    let outputs = driver.master_in(1, MasterMessage::Attached("S0".into()));
-    expect(&outputs, &["E exited 0", "a 10 TASK_FAILED latest TASK_FAILED"]);
+    let executor = ExecutorKey::new(&framework(), &"E".into());
+    for noted in [None, Some(9), Some(10), None] {
+        // However long the dead link went unnoticed.
+        driver.now = Millis(driver.now.0 + 60_000);
+        driver.input(Input::LinkClosed { link: driver.links });
+        assert!(!hello(&mut driver).inventory_wanted);
+        let outputs = driver.master_in(1, MasterMessage::Attached("S0".into()));
+        let told = outputs.iter().any(|output| {
+            matches!(output, Output::ToMaster(ToMaster::ExecutorExited { newest, .. }) if *newest == key("a", 10).launch)
+        });
+        assert_eq!(told, driver.now < Millis(240_000), "at {:?}", driver.now);
+        if let Some(index) = noted {
+            let newest = key("a", index).launch;
+            driver.master(MasterMessage::ExecutorExitNoted { executor: executor.clone(), newest });
+        }
+    }
 }
 
 #[test]

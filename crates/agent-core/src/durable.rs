@@ -12,6 +12,10 @@ use crate::{ExecutorKey, ExecutorSpec, FrameworkSpec, Record, Run, TaskKey, Task
 /// Finished lives remembered one by one; when there are more, the oldest are covered by the watermark.
 pub const FINISHED_MAX: usize = 4096;
 
+/// Unacknowledged updates kept per task. Beyond, a newer one takes the place of the last: the framework is told the oldest
+/// and the newest states.
+pub const UPDATES_MAX: usize = 256;
+
 /// Update uuids remembered per task, so that an executor's repeat is recognised.
 pub const RECENT_UPDATES_MAX: usize = 64;
 
@@ -32,6 +36,8 @@ pub struct Durable {
     pub finished: BTreeMap<LaunchId, (FrameworkId, TaskId, UpdateUuid)>,
     /// Launches up to here that are neither in `tasks` nor in `finished` are over as well.
     pub watermark: LaunchId,
+    /// The newest launch that was ever taken; follows from the others.
+    pub newest: LaunchId,
 }
 
 /// A framework as it was last told.
@@ -65,7 +71,7 @@ pub struct TaskFacts {
     pub state: TaskState,
     /// The last acknowledged update.
     pub acknowledged: Option<UpdateUuid>,
-    /// Not yet acknowledged, oldest first; only the first is sent.
+    /// Not yet acknowledged, oldest first, at most [`UPDATES_MAX`]; only the first is sent.
     pub updates: VecDeque<Update>,
     /// Uuids received lately, oldest first; at most [`RECENT_UPDATES_MAX`].
     pub recent: VecDeque<UpdateUuid>,
@@ -98,7 +104,10 @@ impl Durable {
             Record::Update(key, update) => self.push_update(key, update),
             Record::Acknowledged(key, uuid) => self.acknowledge(key, *uuid),
             Record::Finished(key, uuid) => self.finish(key, *uuid),
-            Record::Watermark(launch) => self.watermark = self.watermark.max(*launch),
+            Record::Watermark(launch) => {
+                self.watermark = self.watermark.max(*launch);
+                self.newest = self.newest.max(*launch);
+            }
         }
     }
 
@@ -179,6 +188,7 @@ impl Durable {
             updates: VecDeque::new(),
             recent: task.recent.iter().copied().collect(),
         };
+        self.newest = self.newest.max(task.key.launch);
         self.tasks.insert(task.key.clone(), facts);
     }
 
@@ -187,6 +197,10 @@ impl Durable {
             return;
         };
         task.state = update.state;
+        // Never the head, which has been sent. Nothing comes after a terminal one, so that is never dropped.
+        if task.updates.len() >= UPDATES_MAX {
+            task.updates.pop_back();
+        }
         task.updates.push_back(update.clone());
         if task.recent.contains(&update.uuid) {
             return;
@@ -214,6 +228,7 @@ impl Durable {
     }
 
     fn finish(&mut self, key: &TaskKey, uuid: UpdateUuid) {
+        self.newest = self.newest.max(key.launch);
         self.finished.insert(key.launch, (key.framework.clone(), key.task.clone(), uuid));
         while self.finished.len() > FINISHED_MAX {
             if let Some((launch, _)) = self.finished.pop_first() {

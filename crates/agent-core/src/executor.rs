@@ -10,6 +10,9 @@ use crate::{
     timers::Timer,
 };
 
+/// The wait status of a run that never was.
+pub(crate) const UNKNOWN_STATUS: i32 = -1;
+
 const NOT_REGISTERED: (Reason, &str) =
     (Reason::ExecutorRegistrationTimeout, "The executor did not subscribe in time");
 const NOT_BACK: (Reason, &str) =
@@ -21,7 +24,7 @@ impl Agent {
     pub(crate) fn start_run(&mut self, out: &mut Out, run: Run, spec: ExecutorSpec) {
         self.commit(out, Record::Executor(run.clone(), spec.clone()));
         let key = run.key();
-        self.exited.retain(|(_, exited, _)| *exited != key);
+        self.exited.remove(&key);
         self.put_run(&run, RunPhase::Starting);
         self.set_deadline(&key, Some(out.now.mono.saturating_add(self.config.registration_timeout)));
         let framework = self.durable.frameworks.get(&run.framework);
@@ -145,7 +148,7 @@ impl Agent {
                 let run = executor.run(&state.container);
                 self.end_run(out, &run);
             }
-            None => out.master(ToMaster::ExecutorExited { executor: executor.clone(), status: -1 }),
+            None => self.tell_exit(out, executor.clone(), UNKNOWN_STATUS),
         }
     }
 
@@ -196,7 +199,7 @@ impl Agent {
     }
 
     pub(crate) fn launch_failed(&mut self, out: &mut Out, run: &Run, message: &str) {
-        self.run_over(out, run, -1, (Reason::ContainerLaunchFailed, message));
+        self.run_over(out, run, UNKNOWN_STATUS, (Reason::ContainerLaunchFailed, message));
     }
 
     pub(crate) fn executor_exited(&mut self, out: &mut Out, run: &Run, status: i32) {
@@ -227,10 +230,19 @@ impl Agent {
         if self.ending(&run.framework) {
             return self.end_framework_if_empty(out, &run.framework);
         }
-        if !command {
-            self.tell_exit(out, key.clone(), status);
-        }
         self.start_waiting(out, &key);
+        if !command {
+            self.tell_exit_unless_run(out, key, status);
+        }
+    }
+
+    /// The masters count on the executor as long as a run of it is there; tasks that wait for one wait for the end of
+    /// the present one.
+    pub(crate) fn tell_exit_unless_run(&mut self, out: &mut Out, executor: ExecutorKey, status: i32) {
+        let own = |facts: &crate::RunFacts| !facts.spec.command;
+        if !self.durable.runs.get(&executor).is_some_and(own) {
+            self.tell_exit(out, executor, status);
+        }
     }
 
     fn end_tasks_of(&mut self, out: &mut Out, run: &Run, reason: Reason, message: &str) {

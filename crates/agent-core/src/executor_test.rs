@@ -199,3 +199,32 @@ fn tasks_of_a_removed_framework_do_not_start_again_after_a_restart() {
     driver.input(Input::ExecutorExited { run, status: 0 });
     expect(&driver.restart(), &["kill -9 a"]);
 }
+
+#[test]
+fn a_refused_launch_ends_its_executor_unless_a_run_of_it_is_there() {
+    let refused = |task, number| match custom_task(task, number) {
+        MasterMessage::RunTask(launch) => {
+            MasterMessage::RunTask(Box::new(RunTask { refused: Some("no such device".into()), ..*launch }))
+        }
+        other => other,
+    };
+    let mut driver = Driver::attached();
+    let outputs = driver.master(refused("a", 10));
+    expect(&outputs, &["a 10 TASK_FAILED latest TASK_FAILED", "E exited -1"]);
+    expect(&driver.master(custom_task("b", 11)), &["start E"]);
+    expect(&driver.master(refused("c", 12)), &["c 12 TASK_FAILED latest TASK_FAILED"]);
+}
+
+#[test]
+fn the_end_of_a_run_is_not_told_if_the_next_one_follows() {
+    let mut driver = Driver::attached();
+    driver.master(custom_task("a", 10));
+    let run = driver.run_of("E");
+    driver.master(MasterMessage::ShutdownExecutor(run.key()));
+    expect(&driver.master(custom_task("b", 11)), &[]);
+    let outputs = driver.input(Input::ExecutorExited { run, status: 0 });
+    expect(&outputs, &["a 10 TASK_FAILED latest TASK_FAILED", "start E"]);
+    let run = driver.run_of("E");
+    let outputs = driver.input(Input::ExecutorExited { run, status: 0 });
+    expect(&outputs, &["b 11 TASK_FAILED latest TASK_FAILED", "E exited 0"]);
+}

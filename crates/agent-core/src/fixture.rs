@@ -205,7 +205,7 @@ fn message_word(message: &ToMaster) -> String {
         }
         ToMaster::Forgot { key, uuid } => format!("forgot {} {} {}", key.task, key.launch.index, uuid.0[0]),
         ToMaster::ForgotFramework(framework) => format!("forgot {framework}"),
-        ToMaster::ExecutorExited { executor, status } => format!("{} exited {status}", executor.executor),
+        ToMaster::ExecutorExited { executor, status, .. } => format!("{} exited {status}", executor.executor),
         ToMaster::Message { .. } => "message".to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, ExecutorId, Fence, FrameworkId, Millis, TaskId, TaskState, UpdateUuid, WallMillis,
+    AgentId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, TaskId, TaskState, UpdateUuid, WallMillis,
 };
 
 use crate::{ExecutorKey, ExecutorSpec, Run, TaskKey};
@@ -139,6 +139,13 @@ pub enum MasterMessage {
         executor: ExecutorKey,
         /// Opaque.
         data: Bytes,
+    },
+    /// The end of an executor is judged by the masters: it need not be told again.
+    ExecutorExitNoted {
+        /// Which.
+        executor: ExecutorKey,
+        /// As it was told; the end of a later run is not meant.
+        newest: LaunchId,
     },
     /// The cluster does not want this agent: it ends its executors and takes nothing more.
     Dismissed,

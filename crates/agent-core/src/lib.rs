@@ -23,6 +23,8 @@
 //! Start with [`Input`] and [`Output`], then `agent.rs` (dispatch), `task.rs` and `executor.rs` (the two lives),
 //! `updates.rs` (delivery), `attach.rs` (what a new leader is told), `durable.rs` (what survives).
 
+#![deny(clippy::float_arithmetic)]
+
 mod agent;
 mod attach;
 mod derive;
@@ -49,7 +51,9 @@ mod updates_test;
 
 pub use agent::{Agent, Config, RunPhase, RunView};
 pub use attach::{Hello, Inventory, InventoryTask, LISTED_MAX};
-pub use durable::{Durable, FINISHED_MAX, FrameworkFacts, RECENT_UPDATES_MAX, RunFacts, TaskFacts};
+pub use durable::{
+    Durable, FINISHED_MAX, FrameworkFacts, RECENT_UPDATES_MAX, RunFacts, TaskFacts, UPDATES_MAX,
+};
 pub use input::{ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, Resume, RunTask};
 pub use output::{ExecutorEvent, LinkRefusal, Output, StartExecutor, ToMaster};
 pub use record::{Body, ExecutorKey, ExecutorSpec, Record, Run, TaskKey, TaskRecord, Update};

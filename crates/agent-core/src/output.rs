@@ -1,7 +1,7 @@
 //! What an agent does. Outputs are performed in order, each only when the records before it are on disk.
 
 use bytes::Bytes;
-use mesarch_types::{FrameworkId, TaskId, TaskState, UpdateUuid};
+use mesarch_types::{FrameworkId, LaunchId, TaskId, TaskState, UpdateUuid};
 
 use crate::{ExecutorKey, ExecutorSpec, Hello, Inventory, Record, Run, TaskKey, Update};
 
@@ -84,10 +84,13 @@ pub enum ToMaster {
     },
     /// Nothing of the framework is left here.
     ForgotFramework(FrameworkId),
-    /// A framework's own executor has ended.
+    /// A framework's own executor has ended, or its launches came to nothing: no run of it is there or awaited. Told
+    /// until it is noted.
     ExecutorExited {
         /// Which.
         executor: ExecutorKey,
+        /// The newest launch, of any framework, that was taken by then: later ones start another run.
+        newest: LaunchId,
         /// Raw wait status; −1 if unknown.
         status: i32,
     },

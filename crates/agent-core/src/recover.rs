@@ -26,7 +26,7 @@ impl Agent {
         for record in records {
             agent.durable.apply(&record);
         }
-        agent.restarted = true;
+        agent.owes_inventory = true;
         let mut out = Out { now, outputs: Vec::new() };
         agent.restore_deliveries();
         agent.restore_runs(&mut out);

@@ -7,6 +7,7 @@ use crate::{
     Agent, ExecutorEvent, ExecutorKey, ExecutorSpec, Record, Run, RunPhase, RunTask, TaskKey, TaskRecord,
     ToMaster,
     agent::{Delivery, Out, Stage},
+    executor::UNKNOWN_STATUS,
 };
 
 /// What the agent knows of a launch before it looks at the message.
@@ -145,14 +146,19 @@ impl Agent {
         self.commit(out, Record::Task(record));
     }
 
-    /// Takes the launch only to report that it will never run.
+    /// Takes the launch only to report that it will never run, nor its executor if nothing else keeps that.
     fn refuse(&mut self, out: &mut Out, launch: RunTask, state: TaskState, reason: Reason, message: &str) {
         self.learn_framework(out, &launch);
         let state = self.told(&launch.key.framework, state);
+        let executor = ExecutorKey::new(&launch.key.framework, &launch.executor.id);
+        let command = launch.executor.command;
         self.put_task(out, &launch.key, launch.info, launch.executor, None);
         self.deliveries
             .insert(launch.key.clone(), Delivery { stage: Stage::Waiting, kill: None, repeat: None });
         self.report(out, &launch.key, state, Some(reason), message);
+        if !command {
+            self.tell_exit_unless_run(out, executor, UNKNOWN_STATUS);
+        }
     }
 
     pub(crate) fn deliver_if_subscribed(&mut self, out: &mut Out, run: &Run, key: &TaskKey) {

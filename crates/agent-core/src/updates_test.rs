@@ -1,6 +1,7 @@
 //! Delivery of updates.
 
-use mesarch_types::{Millis, TaskState};
+use bytes::Bytes;
+use mesarch_types::{Millis, TaskState, UpdateUuid};
 
 use crate::{fixture::*, *};
 
@@ -101,4 +102,26 @@ fn an_update_made_twice_because_of_a_crash_has_one_uuid() {
         driver.agent.durable().tasks[&key("t", 10)].updates[0].uuid
     };
     assert_eq!(made(&mut Driver::attached()), made(&mut Driver::attached()));
+}
+
+#[test]
+fn unacknowledged_updates_are_bounded_and_keep_the_head_and_the_newest() {
+    let mut driver = Driver::attached();
+    let run = driver.running("t", 10);
+    let uuid = |number: usize| {
+        let mut bytes = [0xaa; 16];
+        bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        UpdateUuid(bytes)
+    };
+    for number in 0..3 * UPDATES_MAX {
+        let ends = number + 1 == 3 * UPDATES_MAX;
+        let state = if ends { TaskState::Finished } else { TaskState::Running };
+        let update = ExecutorUpdate { task: "t".into(), uuid: uuid(number), state, status: Bytes::new() };
+        driver.input(Input::ExecutorUpdate { run: run.clone(), update });
+    }
+    let task = &driver.agent.durable().tasks[&key("t", 10)];
+    assert_eq!(task.updates.len(), UPDATES_MAX);
+    assert_eq!(task.updates[1].uuid, uuid(0), "the first ones stay");
+    let last = task.updates.back().expect("some");
+    assert_eq!((last.uuid, last.state), (uuid(3 * UPDATES_MAX - 1), TaskState::Finished));
 }

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::leadership::{Leadership, RaftWatch};
+use crate::limits::Full;
 use crate::machine::Machine;
 use crate::metrics::CRASH_ELECTIONS;
 use crate::start::Route;
@@ -47,23 +48,30 @@ enum Proof {
     None,
 }
 
-/// Watches leader after leader until `stop`.
+/// Watches leader after leader until `stop`. A node that is `full` leaves a dead leader's place to the others, and to the
+/// timers if they are full as well.
 pub(crate) async fn detect<M: Machine>(
     raft: Raft<M>,
     mut leadership: watch::Receiver<Leadership>,
     route: Route,
+    full: watch::Receiver<Option<Full>>,
     mut stop: Stopping,
 ) {
     loop {
         tokio::select! {
             () = stopped(&mut stop) => return,
-            () = watch_one(&raft, &route, &mut leadership) => {}
+            () = watch_one(&raft, &route, &mut leadership, &full) => {}
         }
     }
 }
 
 /// Watches the present leader until it changes or is proven dead.
-async fn watch_one<M: Machine>(raft: &Raft<M>, route: &Route, leadership: &mut watch::Receiver<Leadership>) {
+async fn watch_one<M: Machine>(
+    raft: &Raft<M>,
+    route: &Route,
+    leadership: &mut watch::Receiver<Leadership>,
+    full: &watch::Receiver<Option<Full>>,
+) {
     let now = leadership.borrow_and_update().clone();
     let address = now.leader.as_ref().filter(|_| !now.is_self).map(|(_, info)| route(info));
     let Some(address) = address else {
@@ -77,7 +85,8 @@ async fn watch_one<M: Machine>(raft: &Raft<M>, route: &Route, leadership: &mut w
         () = changed => return,
         proof = watch_connection(&address) => proof,
     };
-    if proof == Proof::Gone {
+    let may_stand = full.borrow().is_none();
+    if proof == Proof::Gone && may_stand {
         replace(raft, &now, leadership.clone()).await;
     }
     sleep(PAUSE).await;

@@ -106,6 +106,15 @@ impl<O: Send + 'static> Handle<O> {
     /// Proposes `command` in exactly `term`. Waits at most a second for a place in the queue; commands that one task
     /// proposes in order are applied in order. The term is checked again when the command is appended.
     pub async fn propose(&self, term: u64, command: Bytes) -> Result<Ticket<O>, ProposeError> {
+        if let Some(full) = &*self.shared.full.borrow() {
+            return Err(ProposeError::Full(full.clone()));
+        }
+        self.propose_from_reserve(term, command).await
+    }
+
+    /// [`propose`](Handle::propose), even while a resource runs out: for what a leader cannot do without, and for what
+    /// gives room back. That is what the reserve is for.
+    pub async fn propose_from_reserve(&self, term: u64, command: Bytes) -> Result<Ticket<O>, ProposeError> {
         self.check(term, &command)?;
         let shared = &self.shared;
         let place = async {
@@ -132,10 +141,7 @@ impl<O: Send + 'static> Handle<O> {
         if !leadership.is_self || leadership.term != term {
             return Err(ProposeError::NotLeader { leader: leadership.leader.clone() });
         }
-        match &*self.shared.full.borrow() {
-            Some(full) => Err(ProposeError::Full(full.clone())),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Who leads, as it changes.

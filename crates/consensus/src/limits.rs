@@ -2,16 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::control::{Control, TransferError};
+use crate::leadership::Leadership;
 use crate::metrics::FULL;
 use crate::options::Reserve;
 use crate::stop::{Stopping, stopped};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two tries to hand the leadership on.
+const STEP_ASIDE_PAUSE: Duration = Duration::from_secs(30);
 
 /// What can run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,40 @@ pub(crate) async fn watch_resources(
         };
         if let Ok(found) = look {
             publish(&full, found);
+        }
+    }
+}
+
+/// Hands the leadership on while this node is short of something, if another one takes it. One that takes it may be as
+/// short, and hands it on as well: so not too often.
+pub(crate) async fn step_aside(
+    control: Arc<dyn Control>,
+    mut leadership: watch::Receiver<Leadership>,
+    mut full: watch::Receiver<Option<Full>>,
+    mut stop: Stopping,
+) {
+    loop {
+        let short_leader = async {
+            loop {
+                full.wait_for(Option::is_some).await.ok()?;
+                leadership.wait_for(|now| now.is_self).await.ok()?;
+                if full.borrow().is_some() {
+                    return Some(());
+                }
+            }
+        };
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            short = short_leader => if short.is_none() { return },
+        }
+        match control.transfer(None, leadership.clone()).await {
+            Ok(()) => tracing::warn!("handed the leadership over: this node is short of a resource"),
+            Err(TransferError::NotLeader) => continue,
+            Err(error) => tracing::warn!(%error, "leading on although this node is short of a resource"),
+        }
+        tokio::select! {
+            () = stopped(&mut stop) => return,
+            () = tokio::time::sleep(STEP_ASIDE_PAUSE) => {}
         }
     }
 }

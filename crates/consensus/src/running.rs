@@ -18,6 +18,8 @@ use crate::stop::{Stopping, stopped};
 const TASK_DEADLINE: Duration = Duration::from_secs(2);
 /// Longest wait for Raft to end; it may be in the middle of a sync.
 const RAFT_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for the log's last sync.
+const LOG_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest wait for connections to drain.
 const DRAIN_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -27,6 +29,9 @@ pub enum StopError {
     /// Raft did not end in time.
     #[error("Raft did not end in time")]
     Raft,
+    /// The disk did not answer in time.
+    #[error("the log was not closed in time")]
+    LogTimedOut,
     /// The log could not be closed.
     #[error("the log could not be closed")]
     Log(#[source] std::io::Error),
@@ -119,11 +124,15 @@ impl Running {
         if let Some(at_end) = self.at_end.take() {
             at_end();
         }
-        let closed = self.log.close().await;
+        // A disk that hangs must not keep the process; what it was told to sync it had been asked for before.
+        let closed = timeout(LOG_DEADLINE, self.log.close()).await;
         self.dir.release();
         raft.map_err(|_| StopError::Raft)?;
         // A log that failed before was reported as fatal already.
-        if self.fatal.reason().is_some() { Ok(()) } else { closed.map_err(StopError::Log) }
+        if self.fatal.reason().is_some() {
+            return Ok(());
+        }
+        closed.map_err(|_| StopError::LogTimedOut)?.map_err(StopError::Log)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::detector::detect;
 use crate::envelope::Origin;
 use crate::handle::{Handle, Shared};
 use crate::leadership::{Leadership, follow};
-use crate::limits::{Full, shortage, watch_resources};
+use crate::limits::{Full, shortage, step_aside, watch_resources};
 use crate::machine::{Machine, Stamp};
 use crate::network::client::Dialer;
 use crate::network::gate::Gate;
@@ -181,8 +181,11 @@ impl<M: Machine> Node<M> {
         let full = self.watch_disk(&mut running, &options, &stored, &stopping);
         if options.crash_detector {
             let (raft, route) = (self.raft.clone(), self.route.clone());
-            running.spawn("detector", detect(raft, leadership.clone(), route, stopping.clone()));
+            running
+                .spawn("detector", detect(raft, leadership.clone(), route, full.clone(), stopping.clone()));
         }
+        let aside = step_aside(control.clone(), leadership.clone(), full.clone(), stopping.clone());
+        running.spawn("step aside", aside);
         let proposer = self.proposer(queued, leadership.clone(), clock, stopping);
         running.spawn("proposer", proposer.run());
         let handle = self.handle(queue, leadership, full, control, stored.dir);

@@ -322,7 +322,26 @@ async fn proposals_are_refused_before_the_disk_is_full_and_when_they_are_too_big
     let (_, term) = cluster.leader().await;
     let full = cluster.handle(1).propose(term, command(1)).await.unwrap_err();
     assert!(matches!(full, ProposeError::Full(full) if full.what == Resource::Disk));
+    let relief = cluster.handle(1).propose_from_reserve(term, command(1)).await.unwrap();
+    assert_eq!(timeout(PATIENCE, relief).await.unwrap(), Ok(0), "the reserve is for what must go on");
     let big = vec![0; COMMAND_BYTES_MAX + 1].into();
     assert!(matches!(cluster.handle(1).propose(term, big).await, Err(ProposeError::TooLarge { .. })));
+    cluster.halt_all().await;
+}
+
+fn no_disk_at_the_first(options: &mut Options) {
+    if options.node_id == NodeId(1) {
+        no_disk(options);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_short_of_disk_hands_the_leadership_on() {
+    let mut cluster = Cluster::start(3, no_disk_at_the_first).await;
+    // Whoever is elected first, the cluster takes proposals soon.
+    cluster.commit(1).await;
+    let (leader, _) = cluster.leader_but(Some(1)).await;
+    cluster.handle(leader).transfer(Some(NodeId(1))).await.unwrap();
+    cluster.commit_but(Some(1), 2).await;
     cluster.halt_all().await;
 }

@@ -34,6 +34,9 @@ pub(crate) fn judge(state: &State, hello: &Attach) -> Result<Verdict, CloseReaso
     if agent.incarnation != state.incarnation() {
         return needed(How::Unknown);
     }
+    if agent.owes_inventory {
+        return needed(How::Differed);
+    }
     if hello.inventory_wanted || hello.digest_form != DIGEST_FORM {
         return needed(How::Wanted);
     }

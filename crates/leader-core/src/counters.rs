@@ -33,6 +33,8 @@ pub struct Counters {
     pub updates_repeated: u64,
     /// Messages of agents whose link is not attached, ignored.
     pub ignored: u64,
+    /// Proposals that no log entry holds.
+    pub too_large: u64,
 }
 
 impl Counters {

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mesarch_state::{Command, Effect, command::Link};
-use mesarch_types::Millis;
+use mesarch_state::{
+    Command, Effect,
+    command::{ExecutorKey, Link},
+};
+use mesarch_types::{LaunchId, Millis};
 
-use crate::message::{CloseReason, Output, Ticket, ToAgent};
+use crate::message::{CloseReason, Loss, Output, Ticket, ToAgent};
 
 /// How long a proposal that found no place waits before it is made again.
 pub(crate) const RETRY_AFTER: Millis = Millis(250);
@@ -20,6 +23,8 @@ pub(crate) enum Purpose {
     Surely,
     /// An agent waits on this link; must get into the log.
     Attach(Link),
+    /// An agent waits to hear that this executor's end, told with this newest launch, is judged; must get into the log.
+    Exit(ExecutorKey, LaunchId),
     /// A piece of the plan in flight; a lost one is planned anew.
     Plan,
 }
@@ -45,7 +50,8 @@ impl Desk {
     pub(crate) fn propose(&mut self, purpose: Purpose, command: Command) -> Ticket {
         self.last += 1;
         let ticket = Ticket(self.last);
-        let kept = matches!(purpose, Purpose::Surely | Purpose::Attach(_)).then(|| command.clone());
+        let must = matches!(purpose, Purpose::Surely | Purpose::Attach(_) | Purpose::Exit(..));
+        let kept = must.then(|| command.clone());
         self.open.insert(ticket, Open { purpose, command: kept });
         self.outputs.push(Output::Propose { ticket, command });
         ticket
@@ -56,11 +62,11 @@ impl Desk {
         self.open.remove(&ticket).map(|open| open.purpose)
     }
 
-    /// Ends a proposal that found no place. It is made again later if it must get into the log.
-    pub(crate) fn lost(&mut self, ticket: Ticket, now: Millis) -> Option<Purpose> {
+    /// Ends a proposal that is not in the log. It is made again later if it must get there and ever can.
+    pub(crate) fn lost(&mut self, ticket: Ticket, why: Loss, now: Millis) -> Option<Purpose> {
         let open = self.open.remove(&ticket)?;
         let purpose = open.purpose.clone();
-        if open.command.is_some() {
+        if open.command.is_some() && why == Loss::NoPlace {
             self.retries.push_back((now.saturating_add(RETRY_AFTER), open));
         }
         Some(purpose)
@@ -126,8 +132,8 @@ mod tests {
         ] {
             let mut desk = Desk::default();
             let ticket = desk.propose(purpose.clone(), command());
-            assert_eq!(desk.lost(ticket, Millis(0)), Some(purpose.clone()));
-            assert_eq!(desk.lost(ticket, Millis(0)), None, "a ticket ends once");
+            assert_eq!(desk.lost(ticket, Loss::NoPlace, Millis(0)), Some(purpose.clone()));
+            assert_eq!(desk.lost(ticket, Loss::NoPlace, Millis(0)), None, "a ticket ends once");
             desk.take();
             let wanted = |purpose: &Purpose| *purpose != Purpose::Attach(gone_link);
             desk.retry(Millis(RETRY_AFTER.0 - 1), wanted);
@@ -137,5 +143,13 @@ mod tests {
             assert_eq!(desk.take(), expect.into_iter().collect::<Vec<_>>(), "{purpose:?}");
             assert_eq!(desk.next_retry(), None);
         }
+    }
+
+    #[test]
+    fn what_no_entry_holds_is_not_tried_again() {
+        let mut desk = Desk::default();
+        let ticket = desk.propose(Purpose::Surely, command());
+        assert_eq!(desk.lost(ticket, Loss::TooLarge, Millis(0)), Some(Purpose::Surely));
+        assert_eq!(desk.next_retry(), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Schedulers' streams, and what becomes of frameworks and offers that nobody comes for.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesarch_state::{
     Command,
@@ -116,7 +116,9 @@ impl Frameworks {
 /// Outstanding offers in order of age, if they may grow too old.
 #[derive(Debug, Default)]
 pub(crate) struct OfferAges {
-    queue: VecDeque<(Millis, OfferId)>,
+    queue: BTreeSet<(Millis, OfferId)>,
+    /// The same, by offer.
+    due: BTreeMap<OfferId, Millis>,
 }
 
 impl OfferAges {
@@ -129,20 +131,31 @@ impl OfferAges {
         if self.queue.is_empty() {
             turn.timers.at(due, Timer::Offers);
         }
-        self.queue.push_back((due, offer));
+        self.due.insert(offer.clone(), due);
+        self.queue.insert((due, offer));
+    }
+
+    /// An offer is outstanding no more.
+    pub(crate) fn removed(&mut self, offer: &OfferId) {
+        if let Some((offer, due)) = self.due.remove_entry(offer) {
+            self.queue.remove(&(due, offer));
+        }
     }
 
     /// Withdraws those that are too old, and looks again when the next one is.
     pub(crate) fn due(&mut self, turn: &mut Turn<'_>) {
         let mut old = Vec::new();
-        while self.queue.front().is_some_and(|(due, _)| *due <= turn.now) {
-            let front = self.queue.pop_front().map(|(_, offer)| offer);
-            old.extend(front.filter(|offer| turn.state.offer(offer).is_some()));
+        while self.queue.first().is_some_and(|(due, _)| *due <= turn.now) {
+            let first = self.queue.pop_first().map(|(_, offer)| offer);
+            if let Some(offer) = &first {
+                self.due.remove(offer);
+            }
+            old.extend(first.filter(|offer| turn.state.offer(offer).is_some()));
         }
         for piece in old.chunks(RESCINDED_PER_COMMAND_MAX) {
             turn.surely(Command::RescindOffers(RescindOffers { offers: piece.to_vec() }));
         }
-        if let Some((due, _)) = self.queue.front() {
+        if let Some((due, _)) = self.queue.first() {
             turn.timers.at(*due, Timer::Offers);
         }
     }

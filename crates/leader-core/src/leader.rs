@@ -2,7 +2,7 @@
 
 use mesarch_allocator::Stats;
 use mesarch_state::{Change, Effect, Outcome, State, command::ExecutorKey, open_work_of_framework};
-use mesarch_types::{AgentId, FrameworkId, LaunchId, Millis};
+use mesarch_types::{AgentId, FrameworkId, Millis};
 
 use crate::{
     batch::Batch,
@@ -12,7 +12,7 @@ use crate::{
     frameworks::{Frameworks, OfferAges},
     index::{Index, IndexError},
     links::Links,
-    message::{Input, Output, Ticket, ToAgent},
+    message::{Input, Loss, Output, Ticket, ToAgent},
     planner::Planner,
     removals::Removals,
     timers::{Timer, Timers},
@@ -147,7 +147,7 @@ impl Parts {
         match input {
             Input::Applied { index, changes, effects } => self.applied(turn, index, &changes, effects),
             Input::Answered { ticket, outcome, index } => self.answered(turn, ticket, &outcome, index),
-            Input::Lost { ticket } => self.lost(turn, ticket),
+            Input::Lost { ticket, why } => self.lost(turn, ticket, why),
             Input::LinkOpened { link, hello } => self.links.opened(turn, link, hello),
             Input::LinkInventory { link, inventory } => self.links.inventory(turn, link, inventory),
             Input::LinkClosed { link } => self.links.closed(turn, link),
@@ -221,11 +221,11 @@ impl Parts {
             }
             Change::FrameworkRemoved(id) => self.frameworks.removed(id),
             Change::OfferAdded(offer) => self.offers.added(turn, offer.clone()),
+            Change::OfferRemoved { offer, .. } => self.offers.removed(offer),
             Change::TermBegan
             | Change::Revived { .. }
             | Change::Taken(_)
             | Change::Released { .. }
-            | Change::OfferRemoved { .. }
             | Change::TaskAdded(..)
             | Change::TaskUpdated { .. }
             | Change::TaskRemoved(..)
@@ -247,13 +247,17 @@ impl Parts {
         match turn.desk.answered(ticket) {
             Some(Purpose::Attach(link)) => self.links.answered(turn, link, outcome),
             Some(Purpose::Plan) => self.planner.answered(turn, &mut self.index, ticket, outcome, index),
+            Some(Purpose::Exit(executor, newest)) => self.exit_noted(turn, executor, newest),
             Some(Purpose::Once | Purpose::Surely) | None => {}
         }
     }
 
-    fn lost(&mut self, turn: &mut Turn<'_>, ticket: Ticket) {
-        if turn.desk.lost(ticket, turn.now) == Some(Purpose::Plan) {
-            self.planner.lost(turn, &mut self.index, ticket);
+    fn lost(&mut self, turn: &mut Turn<'_>, ticket: Ticket, why: Loss) {
+        turn.counters.too_large += u64::from(why == Loss::TooLarge);
+        match turn.desk.lost(ticket, why, turn.now) {
+            Some(Purpose::Plan) => self.planner.lost(turn, &mut self.index, ticket),
+            Some(Purpose::Attach(link)) if why == Loss::TooLarge => self.links.too_large(turn, link),
+            _ => {}
         }
     }
 
@@ -296,15 +300,55 @@ impl Parts {
     }
 }
 
-/// Launches first, oldest first: an agent that keeps a watermark of launch ids must see them grow.
+/// Launches oldest first, in the places that launches have: an agent that keeps a watermark of launch ids must see them
+/// grow. Everything else stays where it is, for what follows a SHUTDOWN is not meant by it.
 fn launches_in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
-    effects.sort_by_key(|effect| match effect {
-        Effect::RunTask { launch, .. } => (false, *launch),
-        _ => (true, LaunchId::default()),
-    });
+    let launch = |effect: &Effect| match effect {
+        Effect::RunTask { launch, .. } => Some(*launch),
+        _ => None,
+    };
+    if effects.iter().filter_map(launch).is_sorted() {
+        return effects;
+    }
+    let (places, mut launches): (Vec<usize>, Vec<Effect>) = effects
+        .iter()
+        .enumerate()
+        .filter(|(_, effect)| launch(effect).is_some())
+        .map(|(place, effect)| (place, effect.clone()))
+        .unzip();
+    launches.sort_by_key(|effect| launch(effect));
+    for (place, effect) in places.into_iter().zip(launches) {
+        effects[place] = effect;
+    }
     effects
 }
 
 fn is_connected(state: &State, framework: &FrameworkId) -> bool {
     state.framework(framework).is_some_and(|framework| framework.is_connected())
+}
+
+#[cfg(test)]
+mod tests {
+    use mesarch_types::LaunchId;
+
+    use super::*;
+
+    #[test]
+    fn launches_are_put_in_order_among_themselves_only() {
+        let run = |index| Effect::RunTask {
+            agent: "a".into(),
+            framework: "f".into(),
+            task: "t".into(),
+            launch: LaunchId { index, position: 0 },
+        };
+        let end = Effect::ShutdownExecutor(ExecutorKey {
+            framework: "f".into(),
+            agent: "a".into(),
+            executor: "e".into(),
+        });
+        let mixed = vec![run(7), end.clone(), run(5), run(9)];
+        assert_eq!(launches_in_order(mixed), [run(5), end.clone(), run(7), run(9)]);
+        let sorted = vec![run(1), end.clone(), run(2)];
+        assert_eq!(launches_in_order(sorted.clone()), sorted);
+    }
 }

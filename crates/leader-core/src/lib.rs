@@ -38,5 +38,7 @@ pub use config::{Config, ConfigError};
 pub use counters::Counters;
 pub use index::IndexError;
 pub use leader::Leader;
-pub use message::{Attach, CloseReason, FromAgent, Hello, How, Input, Output, TaskKey, Ticket, ToAgent};
+pub use message::{
+    Attach, CloseReason, FromAgent, Hello, How, Input, Loss, Output, TaskKey, Ticket, ToAgent,
+};
 pub use removals::REMOVAL_GUARD_FLOOR;

@@ -22,6 +22,9 @@ use crate::{
     turn::Turn,
 };
 
+/// An agent whose link broke again and again is looked at again no sooner than this.
+const LOOK_AGAIN: Millis = Millis(100);
+
 /// One open link.
 #[derive(Debug)]
 struct Session {
@@ -50,6 +53,8 @@ enum Phase {
 pub(crate) struct Links {
     sessions: BTreeMap<Link, Session>,
     by_agent: BTreeMap<AgentId, Link>,
+    /// Since when agents of the table are without an attached link; those expected since the term began are not here.
+    away: BTreeMap<AgentId, Millis>,
 }
 
 impl Links {
@@ -159,12 +164,7 @@ impl Links {
                 let (agent, spec) = (agent.clone(), spec.clone());
                 self.ask_inventory(turn, link, agent, spec, How::Unknown);
             }
-            _ => {
-                if refusal == Refusal::AgentGone {
-                    turn.desk.send(link, ToAgent::Dismissed { reason: refusal });
-                }
-                self.close(turn, link, CloseReason::Refused(refusal));
-            }
+            _ => self.close(turn, link, CloseReason::Refused(refusal)),
         }
     }
 
@@ -182,14 +182,14 @@ impl Links {
     fn attach(&mut self, turn: &mut Turn<'_>, agent: &Agent) {
         let Some(session) = self.sessions.get_mut(&agent.link) else {
             // The link broke before its attachment was applied.
-            turn.timers.at(turn.after(turn.config.detach_after), Timer::AgentAway(agent.id.clone()));
-            return;
+            return self.watch_away(turn, agent.id.clone());
         };
         let Phase::Asking { how, .. } = session.phase else {
             return;
         };
         session.phase = Phase::Attached { sent: 0, answered: 0 };
         session.agent = Some(agent.id.clone());
+        self.away.remove(&agent.id);
         let former = self.by_agent.insert(agent.id.clone(), agent.link);
         if let Some(former) = former.filter(|former| *former != agent.link) {
             self.end(former);
@@ -206,6 +206,7 @@ impl Links {
         if turn.state.agent(id).is_some() {
             return self.agent_changed(turn, id);
         }
+        self.away.remove(id);
         if let Some(link) = self.attached(id) {
             self.close(turn, link, CloseReason::Unreachable);
         }
@@ -214,8 +215,25 @@ impl Links {
     /// The other side is gone.
     pub(crate) fn closed(&mut self, turn: &mut Turn<'_>, link: Link) {
         if let Some(agent) = self.end(link) {
-            turn.timers.at(turn.after(turn.config.detach_after), Timer::AgentAway(agent));
+            self.watch_away(turn, agent);
         }
+    }
+
+    /// What was to be proposed for this link fits into no entry: the agent is told so, and it counts as away.
+    pub(crate) fn too_large(&mut self, turn: &mut Turn<'_>, link: Link) {
+        if self.is_open(link) {
+            self.close(turn, link, CloseReason::TooLarge);
+        }
+    }
+
+    /// The agent is without a link from now, or has been for a while.
+    fn watch_away(&mut self, turn: &mut Turn<'_>, agent: AgentId) {
+        if turn.state.agent(&agent).is_none() {
+            return;
+        }
+        let since = *self.away.entry(agent.clone()).or_insert(turn.now);
+        let look = since.saturating_add(turn.config.detach_after).max(turn.after(LOOK_AGAIN));
+        turn.timers.at(look, Timer::AgentAway(agent));
     }
 
     fn close(&mut self, turn: &mut Turn<'_>, link: Link, reason: CloseReason) {
@@ -231,20 +249,27 @@ impl Links {
         Some(agent)
     }
 
-    /// The agent's link has been gone for a while: detaches it, unless a link is back or on its way back.
+    /// The agent's link has been gone for a while: detaches it, unless a link is back. One that is on its way back has
+    /// the time that an inventory may take; then the former attachment ends, and the new one may still begin.
     pub(crate) fn away(&mut self, turn: &mut Turn<'_>, id: &AgentId) {
-        let Some(agent) = turn.state.agent(id) else { return };
+        let Some(agent) = turn.state.agent(id) else {
+            self.away.remove(id);
+            return;
+        };
         if self.attached(id) == Some(agent.link) {
             return;
         }
-        if self.by_agent.contains_key(id) {
+        let since = self.away.get(id).copied().unwrap_or_else(|| turn.state.term_began());
+        let returns_until = since.saturating_add(turn.config.inventory_timeout);
+        if self.by_agent.contains_key(id) && turn.now < returns_until {
             return turn.timers.at(turn.after(turn.config.detach_after), Timer::AgentAway(id.clone()));
         }
         let patience_ends = turn.after_term_began(turn.config.agents_expected);
         match agent.attachment {
             Attachment::Attached { .. } => turn.detach(id, agent.link),
             Attachment::Expected if turn.now >= patience_ends => turn.detach(id, agent.link),
-            Attachment::Expected | Attachment::Detached { .. } => {}
+            Attachment::Expected => {}
+            Attachment::Detached { .. } => drop(self.away.remove(id)),
         }
     }
 

@@ -13,6 +13,15 @@ use mesarch_types::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
+/// Why a proposal is not in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// There was no room, or its place was taken back: it may be made again.
+    NoPlace,
+    /// No entry holds it: made again it would be lost again.
+    TooLarge,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
@@ -39,6 +48,8 @@ pub enum Input {
     Lost {
         /// Which proposal.
         ticket: Ticket,
+        /// Why.
+        why: Loss,
     },
     /// An agent opened a stream and said who it is.
     LinkOpened {
@@ -162,12 +173,14 @@ pub enum FromAgent {
         /// Frameworks of which nothing runs there any more.
         frameworks: Vec<FrameworkId>,
     },
-    /// An executor's process ended.
+    /// No run of an executor is there or awaited any more; repeated until [`ToAgent::ExecutorExitNoted`].
     ExecutorExited {
         /// Owner.
         framework: FrameworkId,
         /// Which.
         executor: ExecutorId,
+        /// The newest launch that the agent had taken by then.
+        newest: LaunchId,
         /// Wait status; −1 if unknown.
         status: i32,
     },
@@ -255,15 +268,19 @@ pub enum ToAgent {
         /// Which.
         framework: FrameworkId,
     },
+    /// The end of an executor is in the log, or says nothing that counts.
+    ExecutorExitNoted {
+        /// Owner.
+        framework: FrameworkId,
+        /// Which.
+        executor: ExecutorId,
+        /// As it was reported.
+        newest: LaunchId,
+    },
     /// Answer with the number.
     Ping {
         /// Grows from 1 on each link.
         number: u64,
-    },
-    /// The masters do not want this agent; it ends its executors.
-    Dismissed {
-        /// Why.
-        reason: Refusal,
     },
 }
 
@@ -294,6 +311,8 @@ pub enum CloseReason {
     Detached,
     #[error("no inventory came in time")]
     NoInventory,
+    #[error("what the agent tells of itself and of what it runs is larger than any log entry")]
+    TooLarge,
     #[error("the agent belongs to another cluster")]
     ForeignCluster,
     #[error("the agent has obeyed a newer leader than this one")]

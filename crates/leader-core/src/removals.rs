@@ -44,6 +44,8 @@ impl Removals {
     pub(crate) fn agent_changed(&mut self, turn: &mut Turn<'_>, agent: &Agent) {
         match agent.attachment {
             Attachment::Detached { since, at } => {
+                // It is away once, not twice.
+                self.silent.remove(&agent.id);
                 if self.detached.insert(agent.id.clone(), since) != Some(since) {
                     let from = at.max(turn.state.term_began());
                     let until = from.saturating_add(turn.config.agent_reregister_timeout);

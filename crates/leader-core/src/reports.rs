@@ -4,9 +4,17 @@ use mesarch_state::{
     Command, Effect, State,
     command::{ExecutorExited, ExecutorKey, Link, RecordUpdates, StatusUpdate},
 };
-use mesarch_types::AgentId;
+use mesarch_types::{AgentId, LaunchId};
 
-use crate::{desk::Purpose, leader::Parts, message::FromAgent, turn::Turn};
+use crate::{
+    desk::Purpose,
+    leader::Parts,
+    message::{FromAgent, ToAgent},
+    turn::Turn,
+};
+
+/// About the most bytes of statuses in one command; a longer status goes alone.
+const UPDATES_BYTES_MAX: usize = 64 * 1024;
 
 impl Parts {
     /// A message of an agent; one on a link that is not attached is ignored.
@@ -20,9 +28,11 @@ impl Parts {
             FromAgent::Forgot { acknowledged, frameworks } => {
                 self.batch.forgot(turn.now, &agent, acknowledged, frameworks);
             }
-            FromAgent::ExecutorExited { framework, executor, status } => {
+            FromAgent::ExecutorExited { framework, executor, newest, status } => {
                 let executor = ExecutorKey { framework, agent, executor };
-                turn.surely(Command::ExecutorExited(ExecutorExited { executor, status }));
+                let purpose = Purpose::Exit(executor.clone(), newest);
+                let command = ExecutorExited { executor, newest: Some(newest), status };
+                turn.desk.propose(purpose, Command::ExecutorExited(command));
             }
         }
     }
@@ -37,11 +47,36 @@ impl Parts {
             turn.counters.updates_repeated += 1;
             self.effect(turn, effect);
         }
-        if !updates.is_empty() {
-            let updates = updates.into_iter().map(|(_, update)| update).collect();
+        for updates in pieces(updates.into_iter().map(|(_, update)| update)) {
+            let agent = agent.clone();
             turn.desk.propose(Purpose::Once, Command::RecordUpdates(RecordUpdates { agent, updates }));
         }
     }
+
+    /// The end of an executor is judged: its agent need not tell it again. If this does not arrive, it does.
+    pub(crate) fn exit_noted(&self, turn: &mut Turn<'_>, key: ExecutorKey, newest: LaunchId) {
+        let ExecutorKey { framework, agent, executor } = key;
+        if let Some(link) = self.links.attached(&agent) {
+            turn.desk.send(link, ToAgent::ExecutorExitNoted { framework, executor, newest });
+        }
+    }
+}
+
+/// Cuts updates, in their order, so that any agent's fit into the log, however much they say.
+fn pieces(updates: impl Iterator<Item = StatusUpdate>) -> Vec<Vec<StatusUpdate>> {
+    let mut pieces: Vec<Vec<StatusUpdate>> = Vec::new();
+    let mut bytes = 0;
+    for update in updates {
+        bytes += update.status.len();
+        match pieces.last_mut().filter(|_| bytes <= UPDATES_BYTES_MAX) {
+            Some(piece) => piece.push(update),
+            None => {
+                bytes = update.status.len();
+                pieces.push(vec![update]);
+            }
+        }
+    }
+    pieces
 }
 
 /// What a repeated update leads to, if the state holds all that it says: to its framework again while that has not

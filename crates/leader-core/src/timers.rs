@@ -9,7 +9,7 @@ use mesarch_state::command::Link;
 use mesarch_types::{AgentId, Epoch, FrameworkId, Millis};
 
 /// What to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     /// An agent without a link: is it still away?
     AgentAway(AgentId),
@@ -33,19 +33,46 @@ pub(crate) enum Timer {
     Offers,
 }
 
-/// The queue; at most one entry per link, detached agent, absent framework and outstanding look.
+impl Timer {
+    /// What it is about, whichever beginning it names: a newer one replaces it.
+    fn subject(&self) -> Self {
+        match self {
+            Self::Reregister(agent, _) => Self::Reregister(agent.clone(), Epoch::default()),
+            Self::FailoverEnd(framework, _) => Self::FailoverEnd(framework.clone(), Epoch::default()),
+            Self::StreamMissing(framework, _) => Self::StreamMissing(framework.clone(), Epoch::default()),
+            Self::AgentAway(_)
+            | Self::ExpectedAgents
+            | Self::Ping(_)
+            | Self::Inventory(_)
+            | Self::Removals
+            | Self::ExpectedFrameworks
+            | Self::Offers => self.clone(),
+        }
+    }
+}
+
+/// The queue; at most one entry per subject, however often that comes and goes.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     queue: BTreeMap<(Millis, u64), Timer>,
+    /// The place of each subject's entry.
+    places: BTreeMap<Timer, (Millis, u64)>,
     serial: u64,
 }
 
 impl Timers {
-    /// Looks at `timer`'s subject at `when` or soon after; a time that never comes is not kept.
+    /// Looks at `timer`'s subject at `when` or soon after, and not when it was to be looked at before; a time that never
+    /// comes is not kept.
     pub(crate) fn at(&mut self, when: Millis, timer: Timer) {
+        let subject = timer.subject();
+        if let Some(place) = self.places.remove(&subject) {
+            self.queue.remove(&place);
+        }
         if when < Millis::FOREVER {
             self.serial += 1;
-            self.queue.insert((when, self.serial), timer);
+            let place = (when, self.serial);
+            self.places.insert(subject, place);
+            self.queue.insert(place, timer);
         }
     }
 
@@ -55,7 +82,9 @@ impl Timers {
         if when > now {
             return None;
         }
-        self.queue.pop_first().map(|(_, timer)| timer)
+        let (_, timer) = self.queue.pop_first()?;
+        self.places.remove(&timer.subject());
+        Some(timer)
     }
 
     /// When the earliest timer is due.
@@ -82,5 +111,19 @@ mod tests {
         assert_eq!(timers.pop_due(Millis(15)), None);
         assert_eq!(timers.pop_due(Millis(20)), Some(Timer::Offers));
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn a_newer_timer_of_a_subject_takes_the_place_of_the_older() {
+        let mut timers = Timers::default();
+        let reregister = |epoch| Timer::Reregister("a".into(), Epoch(epoch));
+        for epoch in 0..100 {
+            timers.at(Millis(1000 - epoch), reregister(epoch));
+        }
+        timers.at(Millis(5), Timer::Reregister("b".into(), Epoch(1)));
+        assert_eq!(timers.queue.len(), 2);
+        assert_eq!(timers.pop_due(Millis(5)), Some(Timer::Reregister("b".into(), Epoch(1))));
+        assert_eq!(timers.pop_due(Millis(901)), Some(reregister(99)));
+        assert!(timers.queue.is_empty() && timers.places.is_empty());
     }
 }

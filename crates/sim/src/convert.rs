@@ -103,7 +103,12 @@ pub(crate) fn inventory(inventory: agent::Inventory) -> Inventory {
         .executors
         .into_iter()
         .map(|(framework, info)| InventoryExecutor { framework, spec: read_executor(&info) });
-    Inventory { tasks: tasks.collect(), executors: executors.collect(), frameworks: inventory.frameworks }
+    Inventory {
+        tasks: tasks.collect(),
+        executors: executors.collect(),
+        frameworks: inventory.frameworks,
+        newest: inventory.newest,
+    }
 }
 
 /// What an attached agent reports; none for what is not for the masters' minds.
@@ -127,9 +132,9 @@ pub(crate) fn report(message: agent::ToMaster) -> Option<FromAgent> {
         agent::ToMaster::ForgotFramework(framework) => {
             Some(FromAgent::Forgot { acknowledged: Vec::new(), frameworks: vec![framework] })
         }
-        agent::ToMaster::ExecutorExited { executor, status } => {
+        agent::ToMaster::ExecutorExited { executor, newest, status } => {
             let agent::ExecutorKey { framework, executor } = executor;
-            Some(FromAgent::ExecutorExited { framework, executor, status })
+            Some(FromAgent::ExecutorExited { framework, executor, newest, status })
         }
         agent::ToMaster::Hello(_) | agent::ToMaster::Inventory(_) | agent::ToMaster::Message { .. } => None,
     }
@@ -153,8 +158,11 @@ pub(crate) fn message(state: &State, message: ToAgent) -> Option<MasterMessage> 
             MasterMessage::ShutdownExecutor(agent::ExecutorKey { framework, executor })
         }
         ToAgent::ShutdownFramework { framework } => MasterMessage::ShutdownFramework(framework),
+        ToAgent::ExecutorExitNoted { framework, executor, newest } => {
+            let executor = agent::ExecutorKey { framework, executor };
+            MasterMessage::ExecutorExitNoted { executor, newest }
+        }
         ToAgent::Ping { .. } => return None,
-        ToAgent::Dismissed { .. } => MasterMessage::Dismissed,
     })
 }
 
@@ -180,5 +188,7 @@ fn run_task(
         partition_aware: owner.spec.capabilities.has(FrameworkCapability::PartitionAware),
     };
     let key = agent::TaskKey { framework, task, launch };
-    Some(agent::RunTask { key, info: known.spec.info.clone(), framework: spec, executor, refused: None })
+    // Some tasks want what no agent has.
+    let refused = launch.index.is_multiple_of(9).then(|| Arc::from("the agent does not have that"));
+    Some(agent::RunTask { key, info: known.spec.info.clone(), framework: spec, executor, refused })
 }

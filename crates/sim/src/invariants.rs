@@ -1,6 +1,7 @@
 //! What must hold, whatever goes wrong: one file each. The first violation ends the run.
 
 mod accepted_known;
+mod executors_charged;
 mod liveness;
 mod replicas_agree;
 mod runs_once;
@@ -12,6 +13,7 @@ use mesarch_agent_core::Record;
 use mesarch_state::{Applied, Command, Outcome, State, outcome::LaunchResult};
 use mesarch_types::{FrameworkId, TaskId, TaskState, UpdateUuid};
 
+pub(crate) use executors_charged::check as check_executors;
 pub(crate) use liveness::check as check_liveness;
 pub(crate) use replicas_agree::check as check_replicas;
 

@@ -6,19 +6,20 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use mesarch_agent_core::ToMaster;
-use mesarch_leader_core::{Config, Input, Leader, Output, Ticket, ToAgent};
+use mesarch_leader_core::{Config, Input, Leader, Loss, Output, Ticket, ToAgent};
 use mesarch_state::{
-    Command, Effect, FEATURE_LEVEL_MAX, Outcome, State,
+    Applied, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State,
     command::{BeginTerm, Link},
     model::OutboxItem,
     outcome::Refusal,
+    snapshot,
 };
 use mesarch_types::{At, ClusterId, Epoch, Fence, FrameworkId, Millis, WallMillis};
 
 use crate::{
     convert,
     event::{ConnId, Event, News, Proposer},
-    invariants::launched,
+    invariants::{Violation, launched},
     world::World,
 };
 
@@ -29,6 +30,8 @@ const CLUSTER: ClusterId = ClusterId([0xc1; 16]);
 pub(crate) struct Master {
     pub(crate) state: State,
     pub(crate) log: Vec<(At, Command)>,
+    /// Index of the last entry.
+    index: u64,
     pub(crate) term: u64,
     pub(crate) leader: Option<Leader>,
     pub(crate) conns: BTreeMap<ConnId, Conn>,
@@ -94,17 +97,26 @@ impl World {
         if term != self.master.term || self.master.leader.is_none() {
             return;
         }
-        let (outcome, applied) = self.apply(command);
-        let Input::Applied { index, .. } = applied else {
-            return;
-        };
-        if let Proposer::Subscriber(scheduler) = proposer {
-            self.subscribed(scheduler, &outcome);
+        if let Proposer::Mind(ticket) = proposer
+            && !self.calm
+            && self.rng.chance(2)
+        {
+            // It had its place, and lost it: what was placed later came first.
+            return self.mind(Input::Lost { ticket, why: Loss::NoPlace });
+        }
+        let (proposers, commands): (Vec<_>, Vec<_>) = self.entry(term, proposer, command).into_iter().unzip();
+        let (outcomes, applied) = self.apply(commands);
+        let index = self.master.index;
+        let mut answers = Vec::new();
+        for (proposer, outcome) in proposers.into_iter().zip(outcomes) {
+            match proposer {
+                Proposer::Subscriber(scheduler) => self.subscribed(scheduler, &outcome),
+                Proposer::Mind(ticket) => answers.push(Input::Answered { ticket, outcome, index }),
+                Proposer::Caller => {}
+            }
         }
         self.master.held.push_back(applied);
-        if let Proposer::Mind(ticket) = proposer {
-            self.master.held.push_back(Input::Answered { ticket, outcome, index });
-        }
+        self.master.held.extend(answers);
         match self.rng.chance(75) {
             true => self.drain(term),
             false => self.soon(1, 25, Event::Drain { term }),
@@ -120,10 +132,35 @@ impl World {
         }
     }
 
-    fn apply(&mut self, command: Command) -> (Outcome, Input) {
-        let index = self.master.log.len() as u64 + 1;
-        let at =
-            At { index, position: 0, term: self.master.term, now: self.now, wall: WallMillis(self.now.0) };
+    /// What is packed into one entry: a proposal and, at times, those that are next.
+    fn entry(&mut self, term: u64, proposer: Proposer, command: Command) -> Vec<(Proposer, Command)> {
+        let mut packed = vec![(proposer, command)];
+        while self.rng.chance(30) {
+            let next = self.queue.first_key_value().filter(|(_, event)| is_proposal(event, term));
+            let Some((key, _)) = next else { break };
+            let key = *key;
+            if let Some(Event::Commit { proposer, command, .. }) = self.queue.remove(&key) {
+                packed.push((proposer, command));
+            }
+        }
+        packed
+    }
+
+    fn apply(&mut self, commands: Vec<Command>) -> (Vec<Outcome>, Input) {
+        self.master.index += 1;
+        let index = self.master.index;
+        let (mut outcomes, mut changes, mut effects) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, command) in (0..).zip(commands) {
+            let (term, wall) = (self.master.term, WallMillis(self.now.0));
+            let applied = self.apply_one(At { index, position, term, now: self.now, wall }, command);
+            outcomes.push(applied.outcome);
+            changes.extend(applied.changes);
+            effects.extend(applied.effects);
+        }
+        (outcomes, Input::Applied { index, changes, effects })
+    }
+
+    fn apply_one(&mut self, at: At, command: Command) -> Applied {
         self.master.log.push((at, command.clone()));
         let applied = self.master.state.apply(at, command.clone());
         self.watch.applied(&self.master.state, &command, &applied);
@@ -132,8 +169,19 @@ impl World {
                 |scheduler: &&mut crate::scheduler::Scheduler| scheduler.id.as_ref() == Some(framework);
             self.schedulers.iter_mut().filter(owner).for_each(|scheduler| scheduler.begin(framework, task));
         }
-        let input = Input::Applied { index, changes: applied.changes, effects: applied.effects };
-        (applied.outcome, input)
+        applied
+    }
+
+    /// The next leader's process began from a snapshot.
+    fn restore(&mut self) {
+        let mut bytes = Vec::new();
+        let restored = snapshot::encode(&self.master.state, &mut bytes).map_err(|error| error.to_string());
+        let restored = restored
+            .and_then(|()| snapshot::decode(&mut bytes.as_slice()).map_err(|error| error.to_string()));
+        match restored {
+            Ok(state) => self.master.state = state,
+            Err(error) => self.watch.note(Err(Violation::new("snapshots can be restored", error))),
+        }
     }
 
     // Leadership.
@@ -142,13 +190,13 @@ impl World {
         if self.master.leader.is_some() {
             return;
         }
+        if self.rng.chance(30) {
+            self.restore();
+        }
         self.master.term += 1;
-        self.apply(Command::BeginTerm(BeginTerm {
-            cluster: CLUSTER,
-            incarnation: 1,
-            level: FEATURE_LEVEL_MAX,
-        }));
-        let index = self.master.log.len() as u64;
+        let level = FEATURE_LEVEL_MAX;
+        self.apply(vec![Command::BeginTerm(BeginTerm { cluster: CLUSTER, incarnation: 1, level })]);
+        let index = self.master.index;
         let (leader, outputs) = Leader::begin(self.config(), &self.master.state, index, self.now);
         self.master.leader = Some(leader);
         self.carry_out(outputs);
@@ -169,7 +217,7 @@ impl World {
         let proposed = self.take_proposals();
         let kept = self.rng.index(proposed.len() + 1);
         for command in proposed.into_iter().take(kept) {
-            self.apply(command);
+            self.apply(vec![command]);
         }
         self.master.held.clear();
         for (conn, end) in std::mem::take(&mut self.master.conns) {
@@ -488,4 +536,8 @@ impl World {
             self.mind(Input::StreamClosed { framework, epoch });
         }
     }
+}
+
+fn is_proposal(event: &Event, term: u64) -> bool {
+    matches!(event, Event::Commit { term: of, .. } if *of == term)
 }

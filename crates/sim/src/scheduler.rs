@@ -79,7 +79,7 @@ impl World {
         let resume = scheduler.last.clone().filter(|_| resumes);
         let command = Subscribe {
             framework: scheduler.id.clone(),
-            spec: spec(number),
+            spec: spec(number, self.checkpoints(number)),
             suppressed: BTreeSet::new(),
             stream,
             resume,
@@ -214,9 +214,14 @@ impl World {
         self.soon(1, 60, Event::Call { scheduler: number, call });
     }
 
+    /// In two stories of three some frameworks' tasks do not outlive a broken link or a restart of their agent.
+    fn checkpoints(&self, number: usize) -> bool {
+        self.options.seed.is_multiple_of(3) || number.is_multiple_of(2)
+    }
+
     /// Half of the time under an id that was used before, if the end of its task was told.
     fn new_task(&mut self, number: usize) -> Launch {
-        let (own, again) = (self.rng.chance(30), self.rng.chance(50));
+        let (own, again) = (self.rng.chance(45), self.rng.chance(50));
         let nth = self.rng.index(self.schedulers[number].spare.len());
         let life = self.fresh();
         let scheduler = &mut self.schedulers[number];
@@ -238,7 +243,7 @@ impl World {
     }
 }
 
-fn spec(number: usize) -> FrameworkSpec {
+fn spec(number: usize, checkpoint: bool) -> FrameworkSpec {
     let name = ["a", "b", "b/c", "d"][number % 4];
     FrameworkSpec {
         info: name.to_owned().into(),
@@ -249,7 +254,7 @@ fn spec(number: usize) -> FrameworkSpec {
         capabilities: [FrameworkCapability::MultiRole, FrameworkCapability::PartitionAware]
             .into_iter()
             .collect(),
-        checkpoint: true,
+        checkpoint,
         failover_timeout: Millis::from_secs(3600),
     }
 }

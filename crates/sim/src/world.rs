@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mesarch_leader_core::{Counters, Input};
+use mesarch_leader_core::{Counters, Input, Loss};
 use mesarch_state::{Command, command::DeclineOffers, command::Refuse};
 use mesarch_types::Millis;
 
 use crate::{
     event::Event,
     host::Host,
-    invariants::{Violation, Watch, check_liveness, check_replicas},
+    invariants::{Violation, Watch, check_executors, check_liveness, check_replicas},
     master::Master,
     rng::Rng,
     scheduler::Scheduler,
@@ -232,7 +232,7 @@ impl World {
             Event::Commit { term, proposer, command } => self.committed(term, proposer, command),
             Event::NoPlace { term, ticket } => {
                 if term == self.master.term {
-                    self.mind(Input::Lost { ticket });
+                    self.mind(Input::Lost { ticket, why: Loss::NoPlace });
                 }
             }
             Event::Drain { term } => self.drain(term),
@@ -316,7 +316,7 @@ impl World {
     fn finish(mut self) -> Report {
         if self.watch.violation.is_none() {
             let replicas = check_replicas(&self.master.state, &self.master.log);
-            let live = check_liveness(&self);
+            let live = check_liveness(&self).and_then(|()| check_executors(&self));
             let known = self.watch.accepted.check(&self.master.state);
             self.check_index();
             self.watch.note(replicas.and(known).and(live));

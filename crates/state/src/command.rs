@@ -153,6 +153,8 @@ pub struct Inventory {
     pub executors: Vec<InventoryExecutor>,
     /// Frameworks as the agent remembers them: lets a master that knows less adopt what runs.
     pub frameworks: Vec<(FrameworkId, Bytes)>,
+    /// The newest launch that the agent has taken: what it does not list of those up to here is over.
+    pub newest: LaunchId,
 }
 
 /// A task as its agent knows it.
@@ -479,6 +481,9 @@ pub struct ExecutorKey {
 pub struct ExecutorExited {
     /// Which.
     pub executor: ExecutorKey,
+    /// The newest launch that its agent had taken when it ended. Launches reach an agent in their order, so one that is
+    /// newer will start another run, and the executor stays. None in entries that are older than the field.
+    pub newest: Option<LaunchId>,
     /// Wait status of its process; −1 if unknown.
     pub status: i32,
 }

@@ -58,10 +58,8 @@ pub enum LaunchRefusal {
     Resources,
     #[error("another executor with the same id runs on the agent")]
     ExecutorDiffers,
-    #[error("the agent is not attached")]
-    AgentDetached,
-    #[error("the agent is unknown")]
-    AgentUnknown,
+    #[error("the executor is to end")]
+    ExecutorEnding,
 }
 
 /// Why one planned offer was not issued.
@@ -128,8 +126,6 @@ pub enum Refusal {
     UnknownRole,
     #[error("no such agent")]
     UnknownAgent,
-    #[error("the agent was removed and its id may not come back")]
-    AgentGone,
     #[error("the agent has a newer link")]
     StaleLink,
     #[error("an inventory is needed")]
@@ -138,6 +134,6 @@ pub enum Refusal {
     UnknownTask,
     #[error("no such executor")]
     UnknownExecutor,
-    #[error("a bound of the cluster is reached")]
-    Full,
+    #[error("a newer launch starts the executor again")]
+    StaleExit,
 }

@@ -12,11 +12,11 @@ use std::{
     sync::Arc,
 };
 
-use mesarch_types::{FrameworkId, Role, filter::RefuseFilter};
+use mesarch_types::{AgentId, FrameworkId, Role, filter::RefuseFilter};
 
 use crate::{
     filters::FilterKey,
-    machine::{Meta, State},
+    machine::{FEATURE_LEVEL_MAX, Meta, State},
     model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, UnreachableAgent},
 };
 use values::{Input, Malformed, Stored};
@@ -47,6 +47,11 @@ pub enum RestoreError {
         /// Counted from zero.
         record: u64,
     },
+    /// The cluster has gone on to a level that this version does not know.
+    #[error(
+        "the snapshot's feature level {0} is above {FEATURE_LEVEL_MAX}, the highest that this version knows"
+    )]
+    Level(u32),
 }
 
 /// Kinds of records. The numbers are stored.
@@ -61,6 +66,8 @@ mod kind {
     pub(super) const OFFER: u8 = 8;
     pub(super) const WEIGHT: u8 = 9;
     pub(super) const FILTER: u8 = 10;
+    /// An agent that owes its inventory. A record of its own: states of level 1 have none, and keep their bytes.
+    pub(super) const OWES_INVENTORY: u8 = 11;
     pub(super) const END: u8 = 255;
 }
 
@@ -87,6 +94,8 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
         .try_for_each(|(role, weight)| records.put(kind::WEIGHT, &(role.clone(), *weight)))?;
     let mut filters = state.filters.entries.iter();
     filters.try_for_each(|(key, filter)| records.put(kind::FILTER, &(key.clone(), filter.clone())))?;
+    let owing = state.agents.values().filter(|agent| agent.owes_inventory);
+    records.put_all(kind::OWES_INVENTORY, owing.map(|agent| &agent.id))?;
     let count = records.count;
     records.put(kind::END, &count)
 }
@@ -133,6 +142,9 @@ pub fn decode(input: &mut dyn Read) -> Result<State, RestoreError> {
         if state.restore_record(&bytes, record).map_err(|Malformed| RestoreError::Malformed { record })? {
             break;
         }
+    }
+    if state.level() > FEATURE_LEVEL_MAX {
+        return Err(RestoreError::Level(state.level()));
     }
     state.reindex();
     Ok(state)
@@ -194,6 +206,10 @@ impl State {
             kind::FILTER => {
                 let (key, filter) = <(FilterKey, RefuseFilter)>::take(&mut input)?;
                 self.filters.entries.insert(key, filter);
+            }
+            kind::OWES_INVENTORY => {
+                let agent = self.agents.get_mut(&AgentId::take(&mut input)?).ok_or(Malformed)?;
+                Arc::make_mut(agent).owes_inventory = true;
             }
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}

@@ -245,7 +245,8 @@ impl<'a> Step<'a> {
 }
 
 impl Framework {
-    /// Adds to the outbox; when it is full, the least that reconciliation cannot repair gives way.
+    /// Adds to the outbox; when it is full, the oldest of what says least gives way: a RESCIND or FAILURE if there is one,
+    /// else an update, which reconciliation repairs.
     pub(crate) fn post(&mut self, item: OutboxItem) -> OutboxPosition {
         if self.outbox.len() >= crate::model::OUTBOX_MAX {
             let oldest = self.outbox_minor.get_min().copied();

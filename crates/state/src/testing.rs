@@ -346,7 +346,7 @@ impl World {
         let executors = self.state.executors_on(agent);
         let executors = executors
             .map(|one| InventoryExecutor { framework: one.key.framework.clone(), spec: one.spec.clone() });
-        Inventory { tasks: tasks.collect(), executors: executors.collect(), frameworks: Vec::new() }
+        Inventory { tasks: tasks.collect(), executors: executors.collect(), ..Inventory::default() }
     }
 }
 

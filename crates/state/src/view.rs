@@ -89,11 +89,6 @@ impl State {
         self.agents.values().map(|agent| &**agent)
     }
 
-    /// The agent that registered with this nonce, given up or not.
-    pub fn agent_of_nonce(&self, nonce: &[u8; 16]) -> Option<&AgentId> {
-        self.nonces.get(nonce)
-    }
-
     /// The agent, if it was given up and is remembered.
     pub fn unreachable_agent(&self, id: &AgentId) -> Option<&UnreachableAgent> {
         self.unreachable.get(id).map(|away| &**away)

@@ -89,8 +89,10 @@ impl DataDir {
     /// Opens the directory of `node`, or creates it. Blocks.
     pub fn open(path: &Path, node: NodeId, backend: Backend) -> Result<Self, DataDirError> {
         create_dir(path)?;
+        // Nothing is changed in a directory that is not ours, or that another process uses.
         refuse_foreign(path)?;
         let lock = lock(path)?;
+        remove_unfinished(path)?;
         let identity = match read_identity(path)? {
             Some(identity) => {
                 require_folder(&path.join("log"))?;
@@ -214,10 +216,30 @@ fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
         let entry = entry.on(path, "list")?;
         let name = entry.file_name();
         let file = name == "lock" || name == "identity.tmp";
-        // A folder of ours is empty as long as there is no identity; removing it is the check, it is made again.
-        let folder = || FOLDERS.iter().any(|folder| name == **folder) && fs::remove_dir(entry.path()).is_ok();
+        // A folder of ours is empty as long as there is no identity.
+        let folder = || FOLDERS.iter().any(|folder| name == **folder) && is_empty_folder(&entry.path());
         if !file && !folder() {
             return Err(DataDirError::Foreign { path: path.to_path_buf() });
+        }
+    }
+    Ok(())
+}
+
+fn is_empty_folder(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Folders of a directory that got no identity. They are looked at again, by their removal, now that nobody else makes
+/// them; they are made anew.
+fn remove_unfinished(path: &Path) -> Result<(), DataDirError> {
+    if path.join("identity").try_exists().on(path, "inspect")? {
+        return Ok(());
+    }
+    for folder in FOLDERS {
+        match fs::remove_dir(path.join(folder)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return Err(DataDirError::Foreign { path: path.to_path_buf() }),
         }
     }
     Ok(())

@@ -269,6 +269,9 @@ impl Drop for Incoming {
     }
 }
 
+/// A snapshot that is damaged is passed over, which loses nothing: whoever opens the store compares what the log has
+/// purged with the newest snapshot that is whole, and stops if entries in between are missing. If none are, the older
+/// state and the log lead to the same state as the damaged snapshot.
 fn open_or_log(path: &Path) -> Option<SnapshotFile> {
     match SnapshotFile::open(path, false) {
         Ok(snapshot) => Some(snapshot),

@@ -90,7 +90,7 @@ text_id!(
     ExecutorId
 );
 text_id!(
-    /// One run of an executor on an agent (a random uuid in text form).
+    /// One run of an executor on an agent: a uuid in text form, derived from the launch that began the run.
     ContainerId
 );
 text_id!(
@@ -170,7 +170,7 @@ uuid_id!(
     ClusterId
 );
 uuid_id!(
-    /// One status update of one task; drawn by the agent or executor that made it.
+    /// One status update of one task; drawn by the executor that made it, or derived by the agent from launch and state.
     UpdateUuid
 );
 

@@ -2,7 +2,8 @@
 //!
 //! Every call has a deadline and every connection keepalive, so a partition never hangs a call or a stream. A large
 //! entry starves neither heartbeats nor votes: Raft asks for a client of its own for each of them, so they are not
-//! queued behind the entry but share the wire with it, connection by connection. Messages are typed (`proto/mesarch/raft.proto`); who may talk at all is decided by the header in their metadata ([`gate`]).
+//! queued behind the entry but share the wire with it, connection by connection. Messages are typed
+//! (`proto/mesarch/raft.proto`); who may talk at all is decided by the header in their metadata ([`gate`]).
 
 pub(crate) mod client;
 mod connection;

@@ -1,7 +1,7 @@
 //! Links: attaching, being replaced, going away.
 
 use mesarch_leader_core::{
-    Attach, CloseReason, Config, FromAgent, Hello, How, Input, Output, TaskKey, ToAgent,
+    Attach, CloseReason, Config, FromAgent, Hello, How, Input, Loss, Output, TaskKey, ToAgent,
 };
 use mesarch_state::{
     Command, Effect,
@@ -387,4 +387,43 @@ fn messages_of_links_that_are_not_attached_are_ignored() {
         scene.cluster.proposed[proposed..].iter().any(|command| matches!(command, Command::RecordUpdates(_)));
     assert!(!recorded);
     assert_eq!(scene.cluster.leader.as_ref().expect("leading").counters().ignored, 1);
+}
+
+#[test]
+fn an_attachment_that_fits_no_entry_closes_the_link_and_the_agent_is_detached() {
+    let mut scene = Scene::new();
+    scene.cluster.input(Input::LinkClosed { link: scene.link });
+    for _ in 0..5 {
+        let mut hello = scene.hello();
+        hello.inventory_wanted = true;
+        assert_eq!(scene.attach(hello), [ToAgent::InventoryRequest]);
+        scene.cluster.loss = Loss::TooLarge;
+        scene.cluster.lose = 1;
+        let link = scene.link;
+        scene.cluster.input(Input::LinkInventory { link, inventory: Inventory::default() });
+        let closed = Output::CloseLink { link, reason: CloseReason::TooLarge };
+        assert!(scene.cluster.take_outputs().contains(&closed));
+        scene.cluster.pass(400);
+    }
+    assert!(!scene.cluster.state.agent(&scene.agent).expect("known").is_active());
+    let counters = scene.cluster.leader.as_ref().expect("leading").counters();
+    assert_eq!((counters.too_large, counters.detached), (5, 1));
+}
+
+#[test]
+fn the_end_of_an_executor_is_noted_once_it_is_judged() {
+    let mut scene = Scene::new();
+    let (framework, link, newest) = (scene.framework.clone(), scene.link, scene.launch);
+    let executor = mesarch_types::ExecutorId::from("e");
+    let message = FromAgent::ExecutorExited {
+        framework: framework.clone(),
+        executor: executor.clone(),
+        newest,
+        status: 0,
+    };
+    scene.cluster.lose = 1;
+    scene.cluster.input(Input::FromAgent { link, message });
+    assert_eq!(scene.said(), []);
+    scene.cluster.pass(1000);
+    assert_eq!(scene.said(), [ToAgent::ExecutorExitNoted { framework, executor, newest }]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use mesarch_leader_core::{Config, Hello, Input, Leader, Output, Ticket, ToAgent};
+use mesarch_leader_core::{Config, Hello, Input, Leader, Loss, Output, Ticket, ToAgent};
 use mesarch_state::{
     Command, FEATURE_LEVEL_MAX, Outcome, State, check,
     command::{AgentSpec, BeginTerm, FrameworkSpec, Link, Subscribe},
@@ -27,6 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) queue: VecDeque<(Ticket, Command)>,
     /// So many of the next proposals find no place.
     pub(crate) lose: usize,
+    /// Why they find none.
+    pub(crate) loss: Loss,
     /// Outputs other than proposals, in order, until somebody takes them.
     pub(crate) outputs: VecDeque<Output>,
     /// Every proposal ever made, for tests that look at them.
@@ -46,6 +48,7 @@ impl Cluster {
             index: 0,
             queue: VecDeque::new(),
             lose: 0,
+            loss: Loss::NoPlace,
             outputs: VecDeque::new(),
             proposed: Vec::new(),
             serial: 0,
@@ -109,7 +112,7 @@ impl Cluster {
         };
         if self.lose > 0 {
             self.lose -= 1;
-            self.step(Input::Lost { ticket });
+            self.step(Input::Lost { ticket, why: self.loss });
             return true;
         }
         let outcome = self.apply(command);

@@ -167,7 +167,7 @@ impl Agent {
                 let message = FromAgent::Forgot { acknowledged: Vec::new(), frameworks: vec![framework] };
                 cluster.input(Input::FromAgent { link, message });
             }
-            ToAgent::ShutdownExecutor { .. } | ToAgent::Dismissed { .. } => {}
+            ToAgent::ShutdownExecutor { .. } | ToAgent::ExecutorExitNoted { .. } => {}
             ToAgent::Ping { number } if self.answers_pings => cluster.input(Input::Pong { link, number }),
             ToAgent::Ping { .. } => {}
         }

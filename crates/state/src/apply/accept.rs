@@ -38,6 +38,16 @@ struct Rejection {
     message: String,
 }
 
+/// The executor that a task runs in, as the books see it.
+enum Runner {
+    /// The agent's built-in one, outside the books.
+    BuiltIn,
+    /// One that is charged already.
+    Known(ExecutorKey),
+    /// One that the task brings.
+    New(ExecutorSpec),
+}
+
 impl Rejection {
     fn new(refusal: LaunchRefusal, message: impl Into<String>) -> Self {
         Self { refusal, message: message.into() }
@@ -160,7 +170,11 @@ impl Step<'_> {
         match self.try_launch(basket, position, launch) {
             Ok(launch) => LaunchResult::Launched(launch),
             Err(rejection) => {
-                let conclusion = Conclusion::new(TaskState::Error, Reason::TaskInvalid, &rejection.message);
+                let (state, reason) = match rejection.refusal {
+                    LaunchRefusal::ExecutorEnding => (TaskState::Dropped, Reason::ExecutorTerminated),
+                    _ => (TaskState::Error, Reason::TaskInvalid),
+                };
+                let conclusion = Conclusion::new(state, reason, &rejection.message);
                 self.tell(&basket.framework, &task, Some(&named), conclusion);
                 LaunchResult::Refused(rejection.refusal)
             }
@@ -189,32 +203,33 @@ impl Step<'_> {
                 format!("Task has duplicate ID: {}", spec.id),
             ));
         }
-        let executor = self.new_executor(basket, spec.executor.as_ref())?;
-        basket.left = rest(basket, &spec, executor.as_ref())?;
+        let runner = self.runner(basket, spec.executor.as_ref())?;
+        basket.left = rest(basket, &spec, &runner)?;
         let launch = self.at.launch(position);
         let holder = (basket.framework.clone(), basket.role.clone());
-        if let Some(executor) = executor {
-            self.start_executor(&basket.agent, &holder, executor, launch);
+        match runner {
+            Runner::BuiltIn => {}
+            Runner::Known(key) => self.count_on(&key, launch),
+            Runner::New(executor) => self.start_executor(&basket.agent, &holder, executor, launch),
         }
         self.start_task(&basket.agent, &holder, spec, launch);
         Ok(launch)
     }
 
-    /// The executor that the task brings: none if it has none or uses one that is there.
-    fn new_executor(
-        &self,
-        basket: &Basket,
-        executor: Option<&ExecutorSpec>,
-    ) -> Result<Option<ExecutorSpec>, Rejection> {
-        let Some(spec) = executor else { return Ok(None) };
+    fn runner(&self, basket: &Basket, executor: Option<&ExecutorSpec>) -> Result<Runner, Rejection> {
+        let Some(spec) = executor else { return Ok(Runner::BuiltIn) };
         let key = ExecutorKey {
             framework: basket.framework.clone(),
             agent: basket.agent.clone(),
             executor: spec.id.clone(),
         };
         match self.state.executors.get(&key) {
-            None => Ok(Some(spec.clone())),
-            Some(known) if known.spec.info == spec.info => Ok(None),
+            None => Ok(Runner::New(spec.clone())),
+            Some(known) if known.shutdown_requested && self.is_true_accept() => Err(Rejection::new(
+                LaunchRefusal::ExecutorEnding,
+                format!("Executor '{}' is being shut down", spec.id),
+            )),
+            Some(known) if known.spec.info == spec.info => Ok(Runner::Known(key)),
             Some(_) => Err(Rejection::new(
                 LaunchRefusal::ExecutorDiffers,
                 format!(
@@ -222,6 +237,16 @@ impl Step<'_> {
                     spec.id
                 ),
             )),
+        }
+    }
+
+    /// The agent may not have heard of this launch when it tells the end of the executor's present run.
+    fn count_on(&mut self, key: &ExecutorKey, launch: LaunchId) {
+        if !self.is_true_accept() {
+            return;
+        }
+        if let Some(executor) = self.executor_mut(key) {
+            executor.launch = executor.launch.max(launch);
         }
     }
 
@@ -265,9 +290,12 @@ impl Step<'_> {
 }
 
 /// What is left of the offers after the task and the executor that it brings.
-fn rest(basket: &Basket, task: &TaskSpec, executor: Option<&ExecutorSpec>) -> Result<Resources, Rejection> {
+fn rest(basket: &Basket, task: &TaskSpec, runner: &Runner) -> Result<Resources, Rejection> {
     let task = task.resources.without_allocation();
-    let executor = executor.map(|executor| executor.resources.without_allocation()).unwrap_or_default();
+    let executor = match runner {
+        Runner::New(executor) => executor.resources.without_allocation(),
+        Runner::BuiltIn | Runner::Known(_) => Resources::default(),
+    };
     let rest = basket.left.checked_sub(&task).and_then(|left| left.checked_sub(&executor));
     rest.ok_or_else(|| {
         let wanted = task.saturating_add(&executor);

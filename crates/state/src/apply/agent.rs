@@ -8,6 +8,7 @@ use super::lifecycle::Conclusion;
 use crate::{
     change::Change,
     command::{AgentForgot, DetachAgent, ExecutorKey},
+    machine::LEVEL_TRUE_LIVES,
     model::{Attachment, TaskKey},
     outcome::{Outcome, Refusal},
     step::Step,
@@ -35,21 +36,32 @@ impl Step<'_> {
         }
         let expected = known.attachment == Attachment::Expected;
         self.withdraw_offers_of_agent(&c.agent);
-        for key in self.task_ids_on(&c.agent) {
-            match self.fate_of_task(&key, expected) {
-                Fate::Stays => {}
-                Fate::Lost => self.conclude_task(&key, disconnected(TaskState::Lost)),
-                Fate::Dropped => self.conclude_task(&key, disconnected(TaskState::Dropped)),
-            }
-        }
-        self.end_executors_of_detached(&c.agent, expected);
+        let tasks_ended = self.end_tasks_of_detached(&c.agent, expected);
+        let executors_ended = self.end_executors_of_detached(&c.agent, expected);
+        let owes = (tasks_ended || executors_ended) && self.state.meta.level >= LEVEL_TRUE_LIVES;
         let (since, at) = (self.epoch(), self.at.now);
         if let Some(agent) = self.agent_mut(&c.agent) {
+            agent.owes_inventory |= owes;
             agent.attachment = Attachment::Detached { since, at };
             agent.version = since;
         }
         self.change(Change::Agent(c.agent.clone()));
         Ok(Outcome::Done)
+    }
+
+    /// Whether any ended.
+    fn end_tasks_of_detached(&mut self, agent: &AgentId, expected: bool) -> bool {
+        let mut any = false;
+        for key in self.task_ids_on(agent) {
+            let state = match self.fate_of_task(&key, expected) {
+                Fate::Stays => continue,
+                Fate::Lost => TaskState::Lost,
+                Fate::Dropped => TaskState::Dropped,
+            };
+            self.conclude_task(&key, disconnected(state));
+            any = true;
+        }
+        any
     }
 
     fn fate_of_task(&self, key: &TaskKey, expected: bool) -> Fate {
@@ -65,7 +77,8 @@ impl Step<'_> {
         launch.index >= self.state.meta.term_index
     }
 
-    fn end_executors_of_detached(&mut self, agent: &AgentId, expected: bool) {
+    /// Whether any ended.
+    fn end_executors_of_detached(&mut self, agent: &AgentId, expected: bool) -> bool {
         let ended = self.state.executors_on(agent).filter(|executor| {
             let never_sent = expected && executor.tasks.is_empty() && self.is_of_this_term(executor.launch);
             let checkpointing =
@@ -73,9 +86,10 @@ impl Step<'_> {
             never_sent || !checkpointing
         });
         let ended: Vec<ExecutorKey> = ended.map(|executor| executor.key.clone()).collect();
-        for key in ended {
-            self.remove_executor(&key);
+        for key in &ended {
+            self.remove_executor(key);
         }
+        !ended.is_empty()
     }
 
     /// What the agent confirmed is owed to it no more.

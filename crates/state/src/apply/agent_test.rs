@@ -135,3 +135,26 @@ fn an_agent_that_registers_anew_is_sent_what_it_never_got() {
     let applied = world.apply(Command::RegisterAgent(register));
     assert!(matches!(applied.effects[..], [Effect::RunTask { .. }]));
 }
+
+#[test]
+fn an_agent_on_which_something_was_ended_owes_its_inventory() {
+    for (checkpoint, outcome) in [(true, None), (false, Some(Refusal::InventoryNeeded))] {
+        let (mut world, agent, framework) = world_with(checkpoint);
+        world.launch(&framework, &agent, &task_with_executor("t", "e"));
+        let listed = world.inventory(&agent);
+        world.detach(&agent);
+        // The digest had been compared before the detachment was in the log.
+        let applied = world.attach(&agent, None);
+        let refused = match applied.outcome {
+            Outcome::Refused(refusal) => Some(refusal),
+            _ => None,
+        };
+        assert_eq!(refused, outcome, "checkpointing {checkpoint}");
+        if outcome.is_some() {
+            assert_eq!(world.state.counts().executors, 0);
+            world.attach(&agent, Some(listed));
+            assert_eq!(world.state.counts().executors, 1, "what runs is charged again");
+            assert!(!world.state.agent(&agent).expect("known").owes_inventory);
+        }
+    }
+}

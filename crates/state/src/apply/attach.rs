@@ -50,8 +50,10 @@ impl Step<'_> {
     fn admit(&mut self, c: &AttachAgent) -> Result<Returned, Refusal> {
         if let Some(known) = self.state.agents.get(&c.agent) {
             check_link(known, c.link)?;
-            // What the agent ran under an older incarnation (before a restore) is not known here.
-            let known_well = known.incarnation == self.state.meta.incarnation || c.inventory.is_some();
+            // What the agent ran under an older incarnation (before a restore) is not known here; and what was ended
+            // here with its last link may run on, whatever its digest was compared with.
+            let current = known.incarnation == self.state.meta.incarnation && !known.owes_inventory;
+            let known_well = current || c.inventory.is_some();
             return known_well.then(Returned::new).ok_or(Refusal::InventoryNeeded);
         }
         if let Some(away) = self.state.unreachable.get(&c.agent) {
@@ -88,6 +90,7 @@ impl Step<'_> {
             executors: BTreeSet::new(),
             forgetting: OrdMap::new(),
             pending_shutdowns: OrdSet::new(),
+            owes_inventory: false,
         };
         self.state.agents.insert(id.clone(), Arc::new(agent));
         nonce.into_iter().for_each(|nonce| drop(self.state.nonces.insert(nonce, id.clone())));

@@ -213,6 +213,7 @@ fn what_runs_unknown_to_the_masters_is_adopted() {
     let inventory = Inventory {
         tasks: vec![item],
         executors: vec![crate::command::InventoryExecutor { framework: framework.clone(), spec: executor }],
+        newest: mesarch_types::LaunchId::default(),
         frameworks: vec![(framework.clone(), info.encode_to_vec().into())],
     };
     let (agent, spec) = (AgentId::from("own"), Some(agent_spec()));

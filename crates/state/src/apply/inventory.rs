@@ -21,6 +21,9 @@ use crate::{
     step::Step,
 };
 
+/// The wait status of an executor whose end nobody saw.
+const UNKNOWN_STATUS: i32 = -1;
+
 /// The newest launch of each task id that is history.
 type PastLives = BTreeMap<TaskKey, LaunchId>;
 
@@ -29,6 +32,9 @@ impl Step<'_> {
     ///
     /// What ends comes before what is new, so that sums over the changes never hold both at once.
     pub(crate) fn take_inventory(&mut self, agent: &AgentId, inventory: Inventory, mut returned: Returned) {
+        if let Some(agent) = self.agent_mut(agent) {
+            agent.owes_inventory = false;
+        }
         let remembered = inventory.frameworks;
         self.conclude_missing(agent, &inventory.tasks);
         let (known, new): (Vec<_>, Vec<_>) =
@@ -36,7 +42,7 @@ impl Step<'_> {
         for item in known {
             self.confirm(&item);
         }
-        self.take_executors(agent, inventory.executors, &remembered);
+        self.take_executors(agent, (inventory.executors, inventory.newest), &remembered);
         let past = self.past_lives(&new);
         for item in new {
             self.take_unknown(agent, item, &remembered, (&past, &mut returned));
@@ -234,11 +240,12 @@ impl Step<'_> {
         self.remember(task);
     }
 
-    /// Executors that are not listed are no more; listed ones that are new are entered.
+    /// Executors that are not listed are no more; listed ones that are new are entered. Ends of former runs, told before
+    /// this inventory, are not theirs: each run that is there now began after those.
     fn take_executors(
         &mut self,
         agent: &AgentId,
-        listed: Vec<InventoryExecutor>,
+        (listed, newest): (Vec<InventoryExecutor>, LaunchId),
         remembered: &[(FrameworkId, Bytes)],
     ) {
         self.remove_missing_executors(agent, &listed);
@@ -257,6 +264,25 @@ impl Step<'_> {
                 self.adopt_executor(key, item);
             }
         }
+        if self.state.meta.level >= LEVEL_TRUE_LIVES {
+            self.confirm_executors(agent, newest);
+        }
+    }
+
+    /// The agent has taken every launch up to `newest`, and those of the executors' tasks that it did not speak of are
+    /// on their way; launches that were given up are not counted on any more.
+    fn confirm_executors(&mut self, agent: &AgentId, newest: LaunchId) {
+        let count_on = |executor: &Executor| {
+            let tasks = executor.tasks.iter();
+            let tasks = tasks.filter_map(|task| self.state.task(&executor.key.framework, task));
+            (executor.key.clone(), tasks.map(|task| task.launch).fold(newest, LaunchId::max))
+        };
+        let launches: Vec<_> = self.state.executors_on(agent).map(count_on).collect();
+        for (key, launch) in launches {
+            if let Some(executor) = self.executor_mut(&key) {
+                executor.launch = launch;
+            }
+        }
     }
 
     /// An executor that waits for its first task is not listed yet.
@@ -271,6 +297,9 @@ impl Step<'_> {
         let gone: Vec<ExecutorKey> = gone.map(|executor| executor.key.clone()).collect();
         for key in gone {
             self.remove_executor(&key);
+            if self.state.meta.level >= LEVEL_TRUE_LIVES {
+                self.announce_exit(key, UNKNOWN_STATUS);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     command::{ExecutorExited, ExecutorKey, RequestKill},
     effect::Effect,
+    machine::LEVEL_TRUE_LIVES,
     model::{Kill, OutboxItem},
     outcome::{Outcome, Refusal},
     step::Step,
@@ -39,12 +40,23 @@ impl Step<'_> {
     }
 
     /// Its resources are free and its framework hears of it; the ends of its tasks are the agent's to report.
+    ///
+    /// A launch that the agent had not taken by then makes it the end of a former run: whoever counts on the executor
+    /// starts it anew, and goes on to be charged for it. Its framework hears of the tasks that died with that run.
     pub(crate) fn executor_exited(&mut self, c: ExecutorExited) -> Result<Outcome, Refusal> {
-        let key = c.executor;
-        self.remove_executor(&key).ok_or(Refusal::UnknownExecutor)?;
-        let item =
-            OutboxItem::Failure { agent: key.agent, executor: Some(key.executor), status: Some(c.status) };
-        self.post(&key.framework, item);
+        let executor = self.state.executors.get(&c.executor).ok_or(Refusal::UnknownExecutor)?;
+        let named = c.newest.filter(|_| self.state.meta.level >= LEVEL_TRUE_LIVES);
+        if named.is_some_and(|newest| newest < executor.launch) {
+            return Err(Refusal::StaleExit);
+        }
+        self.remove_executor(&c.executor);
+        self.announce_exit(c.executor, c.status);
         Ok(Outcome::Done)
+    }
+
+    pub(crate) fn announce_exit(&mut self, key: ExecutorKey, status: i32) {
+        let item =
+            OutboxItem::Failure { agent: key.agent, executor: Some(key.executor), status: Some(status) };
+        self.post(&key.framework, item);
     }
 }

@@ -50,6 +50,8 @@ impl Step<'_> {
         let record = Arc::make_mut(&mut agent);
         record.ledger = Ledger::default();
         record.set_hash = SetHash::default();
+        // It needs one anyway.
+        record.owes_inventory = false;
         let (epoch, since, wall) = (self.epoch(), self.at.now, self.at.wall);
         let away = UnreachableAgent { agent, epoch, since, wall, tasks };
         self.state.unreachable.insert(id.clone(), Arc::new(away));

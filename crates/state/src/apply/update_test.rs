@@ -221,7 +221,7 @@ fn an_executor_is_shut_down_and_its_end_is_told() {
     let shutdown = Effect::ShutdownExecutor(key.clone());
     assert_eq!(world.apply(Command::RequestShutdown(key.clone())).effects, std::slice::from_ref(&shutdown));
     assert!(open_work(&world.state).contains(&shutdown));
-    let exited = Command::ExecutorExited(ExecutorExited { executor: key.clone(), status: 9 });
+    let exited = Command::ExecutorExited(ExecutorExited { executor: key.clone(), newest: None, status: 9 });
     let applied = world.apply(exited.clone());
     assert_eq!(applied.outcome, Outcome::Done);
     assert!(applied.changes.contains(&Change::ExecutorRemoved(key.clone())));
@@ -315,4 +315,43 @@ fn nothing_that_comes_late_from_the_first_life_touches_the_second() {
             assert_eq!(applied.effects.iter().find(about_the_second), None, "{name}");
         }
     }
+}
+
+#[test]
+fn the_end_of_a_former_run_is_not_the_executor_s() {
+    let mut world = World::new();
+    let (agent, framework) = (world.agent(1), world.framework());
+    let key =
+        ExecutorKey { framework: framework.clone(), agent: agent.clone(), executor: ExecutorId::from("e") };
+    let first = world.launch(&framework, &agent, &task_with_executor("t1", "e"));
+    let second = world.launch(&framework, &agent, &task_with_executor("t2", "e"));
+    assert_eq!(world.state.executor(&key).expect("charged").launch, second);
+    let exited = |newest| {
+        let executor = key.clone();
+        Command::ExecutorExited(ExecutorExited { executor, newest: Some(newest), status: 0 })
+    };
+    // The agent had not heard of the second launch, which will start another run.
+    assert_eq!(world.apply(exited(first)).outcome, Outcome::Refused(Refusal::StaleExit));
+    assert_eq!(world.apply(exited(second)).outcome, Outcome::Done);
+    let third = world.launch(&framework, &agent, &task_with_executor("t3", "e"));
+    assert_eq!(world.apply(exited(second)).outcome, Outcome::Refused(Refusal::StaleExit), "told again");
+    assert_eq!(world.apply(exited(third)).outcome, Outcome::Done);
+    assert!(world.state.executor(&key).is_none());
+}
+
+#[test]
+fn an_executor_that_is_to_end_gets_no_more_tasks() {
+    let mut world = World::new();
+    let (agent, framework) = (world.agent(1), world.framework());
+    let key =
+        ExecutorKey { framework: framework.clone(), agent: agent.clone(), executor: ExecutorId::from("e") };
+    world.launch(&framework, &agent, &task_with_executor("t1", "e"));
+    world.apply(Command::RequestShutdown(key));
+    let offer = world.offer(&framework, &agent, "cpus:4;mem:1000");
+    let launches = vec![crate::testing::launch_on_nothing(task_with_executor("t2", "e"))];
+    let offers = vec![offer];
+    let refuse = crate::testing::refuse(0);
+    let accept = crate::command::AcceptOffers { framework: framework.clone(), offers, launches, refuse };
+    world.apply(Command::AcceptOffers(accept));
+    assert_eq!(world.told(&framework), [("t2".to_owned(), TaskState::Dropped)]);
 }

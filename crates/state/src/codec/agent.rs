@@ -111,6 +111,7 @@ impl Logged for Inventory {
             tasks: to_logs(&self.tasks),
             executors: to_logs(&self.executors),
             frameworks: frameworks.collect(),
+            newest: (self.newest != LaunchId::default()).then(|| self.newest.to_log()),
         }
     }
 
@@ -120,6 +121,7 @@ impl Logged for Inventory {
             tasks: from_logs(message.tasks)?,
             executors: from_logs(message.executors)?,
             frameworks: frameworks.map(|known| (FrameworkId::from(known.framework), known.info)).collect(),
+            newest: optional(message.newest)?.unwrap_or_default(),
         })
     }
 }

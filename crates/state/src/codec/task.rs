@@ -196,10 +196,12 @@ impl Logged for ExecutorExited {
     type Message = log::ExecutorExited;
 
     fn to_log(&self) -> log::ExecutorExited {
-        log::ExecutorExited { executor: Some(self.executor.to_log()), status: self.status }
+        let newest = self.newest.as_ref().map(Logged::to_log);
+        log::ExecutorExited { executor: Some(self.executor.to_log()), status: self.status, newest }
     }
 
     fn from_log(message: log::ExecutorExited) -> Result<Self, DecodeError> {
-        Ok(Self { executor: field(message.executor, "executor")?, status: message.status })
+        let executor = field(message.executor, "executor")?;
+        Ok(Self { executor, newest: optional(message.newest)?, status: message.status })
     }
 }

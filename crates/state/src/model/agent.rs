@@ -48,6 +48,8 @@ pub struct Agent {
     pub forgetting: OrdMap<ForgettingKey, UpdateUuid>,
     /// Removed frameworks of which something may still run there: it is told until it says otherwise.
     pub pending_shutdowns: OrdSet<FrameworkId>,
+    /// Something ended here when its link did that may run on there: its digest, judged before that end, says nothing.
+    pub owes_inventory: bool,
 }
 
 /// One life of one task.

@@ -55,11 +55,6 @@ impl Ledger {
         self.overcommitted
     }
 
-    /// Whether nobody holds anything.
-    pub fn is_idle(&self) -> bool {
-        self.used.is_empty() && self.offered.is_empty()
-    }
-
     /// Draws the books up from all holdings. Those that do not fit leave the agent overcommitted.
     pub(crate) fn draw_up(
         total: &Resources,

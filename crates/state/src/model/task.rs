@@ -122,7 +122,8 @@ pub struct Executor {
     pub spec: ExecutorSpec,
     /// Whose offer it used.
     pub role: Role,
-    /// The launch that brought it.
+    /// The newest launch that counts on it (below level 2 the one that brought it). The end of a run is the executor's
+    /// end only if the agent had taken this launch by then: otherwise the launch starts another run.
     pub launch: LaunchId,
     /// The framework wants it to end; the agent is told on every attachment until it does.
     pub shutdown_requested: bool,

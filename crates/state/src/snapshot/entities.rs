@@ -137,7 +137,7 @@ stored_struct! {
     ExecutorKey { framework, agent, executor }
     Agent {
         id, nonce, spec, version, link, attachment, incarnation, registered, reregistered, forgetting,
-        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors
+        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory
     }
     UnreachableAgent { agent, epoch, since, wall, tasks }
     Framework {

@@ -163,7 +163,9 @@ impl Driver {
             let spec = item.spec.executor.clone()?;
             Some(InventoryExecutor { framework: item.framework.clone(), spec })
         });
-        let mut inventory = Inventory { executors: executors.collect(), tasks, frameworks: Vec::new() };
+        let mut inventory = Inventory { executors: executors.collect(), tasks, ..Inventory::default() };
+        inventory.newest =
+            LaunchId { index: self.at.index.saturating_sub(u64::from(choice / 16)), position: 0 };
         if choice % 16 < 4 {
             self.add_unheard_of(&mut inventory, choice);
         }
@@ -429,7 +431,11 @@ impl Driver {
         let key = pick(self.state.executors(), a).map(|executor| executor.key.clone());
         match key {
             Some(key) if !b.is_multiple_of(4) => Command::RequestShutdown(key),
-            Some(executor) => Command::ExecutorExited(ExecutorExited { executor, status: i32::from(b) }),
+            Some(executor) => {
+                let taken = self.at.index.saturating_sub(u64::from(b) % 32);
+                let newest = (!b.is_multiple_of(16)).then_some(LaunchId { index: taken, position: 0 });
+                Command::ExecutorExited(ExecutorExited { executor, newest, status: i32::from(b) })
+            }
             None => Command::SetWeights(SetWeights { weights: vec![(Role::from(ROLES[0]), u64::from(b))] }),
         }
     }
