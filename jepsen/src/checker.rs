@@ -57,6 +57,7 @@ pub(crate) fn check(entries: &[Entry], marks: &Marks) -> Vec<Anomaly> {
                 anomalies.push(Anomaly { promise: Promise::NothingTwice, about: agent.clone(), seen });
             }
             Event::Account { .. }
+            | Event::Unreadable { .. }
             | Event::Acknowledge { .. }
             | Event::Reconcile { .. }
             | Event::Fault { .. } => {}

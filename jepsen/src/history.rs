@@ -38,6 +38,8 @@ pub(crate) enum Event {
     Told(Told),
     /// An agent's account in `/state`: `given` is used and offered.
     Account { agent: String, resource: &'static str, total: f64, given: f64 },
+    /// An agent's account in `/state` that lacks something.
+    Unreadable { agent: String, resource: &'static str },
     /// A fault begins or ends.
     Fault { what: String },
 }
@@ -170,6 +172,7 @@ fn describe(event: &Event) -> (&'static str, String) {
         Event::Account { agent, resource, total, given } => {
             ("account", format!("[{agent:?} {resource:?} {total} {given}]"))
         }
+        Event::Unreadable { agent, resource } => ("unreadable", format!("[{agent:?} {resource:?}]")),
         Event::Fault { what } => ("fault", format!("{what:?}")),
     }
 }

@@ -20,7 +20,7 @@ mod workload;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 
 use nemesis::Nemesis;
 use report::Verdict;
@@ -63,7 +63,7 @@ enum Workload {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse().and_then(possible) {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
@@ -85,11 +85,43 @@ fn main() -> ExitCode {
     ExitCode::from(verdict.status())
 }
 
+/// Refuses a fault that so few masters cannot suffer.
+fn possible(arguments: Arguments) -> Result<Arguments, clap::Error> {
+    let (asked, least) = (arguments.masters, arguments.nemesis.masters_min());
+    if asked >= least {
+        return Ok(arguments);
+    }
+    let text = format!("--masters {asked}: this fault needs at least {least}\n");
+    Err(Arguments::command().error(ErrorKind::ValueValidation, text))
+}
+
 fn refuse(error: &clap::Error) -> ExitCode {
     // A closed terminal is nobody's problem here.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
         _ => ExitCode::from(STATUS_USAGE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_cannot_be_is_wrong_usage() {
+        for (nemesis, masters, good) in [
+            ("none", "1", true),
+            ("kill-all", "1", true),
+            ("kill-follower", "1", false),
+            ("kill-follower", "2", true),
+            ("kill-leader", "2", false),
+            ("kill-leader", "3", true),
+            ("pause-leader", "2", false),
+        ] {
+            let asked = ["mesarch-jepsen", "--nemesis", nemesis, "--masters", masters];
+            let judged = Arguments::try_parse_from(asked).and_then(possible);
+            assert_eq!(judged.is_ok(), good, "{nemesis} with {masters}");
+        }
     }
 }

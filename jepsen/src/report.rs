@@ -34,6 +34,10 @@ impl Verdict {
         let worthless = match faults {
             0 if nemesis != Nemesis::None => Some("the fault did not take place".to_owned()),
             _ if counts.finished == 0 => Some("not one task finished".to_owned()),
+            _ if counts.unreadable > 0 => {
+                Some(format!("{} of the agents' accounts lacked something", counts.unreadable))
+            }
+            _ if counts.accounts == 0 => Some("not one account of an agent was seen".to_owned()),
             _ => None,
         };
         let summary = format!(
@@ -72,6 +76,7 @@ struct Counts {
     finished: usize,
     updates: usize,
     accounts: usize,
+    unreadable: usize,
 }
 
 impl Counts {
@@ -90,6 +95,7 @@ impl Counts {
                     }
                 }
                 (Event::Account { .. }, _) => counts.accounts += 1,
+                (Event::Unreadable { .. }, _) => counts.unreadable += 1,
                 _ => {}
             }
         }
@@ -132,13 +138,19 @@ mod tests {
             reason: None,
             uuid: Some("a".to_owned()),
         };
-        let event = Event::Told(told);
-        let done = [Entry { at: std::time::Duration::ZERO, process: 1, kind: Kind::Info, event }];
+        let account = Event::Account { agent: "S".to_owned(), resource: "cpus", total: 1.0, given: 0.0 };
+        let unreadable = Event::Unreadable { agent: "S".to_owned(), resource: "cpus" };
+        let entry = |event| Entry { at: std::time::Duration::ZERO, process: 1, kind: Kind::Info, event };
+        let done = [entry(Event::Told(told.clone())), entry(account.clone())];
+        let blind = [entry(Event::Told(told.clone()))];
+        let half_blind = [entry(Event::Told(told)), entry(account), entry(unreadable)];
         let anomaly = Anomaly { promise: Promise::RunsOnce, about: "t".to_owned(), seen: String::new() };
         assert_eq!(verdict(Nemesis::None, 0, vec![], &done), 0);
         assert_eq!(verdict(Nemesis::KillAll, 1, vec![], &done), 0);
         assert_eq!(verdict(Nemesis::KillAll, 0, vec![], &done), 2);
         assert_eq!(verdict(Nemesis::KillAll, 1, vec![], &[]), 2);
+        assert_eq!(verdict(Nemesis::KillAll, 1, vec![], &blind), 2);
+        assert_eq!(verdict(Nemesis::KillAll, 1, vec![], &half_blind), 2);
         assert_eq!(verdict(Nemesis::KillAll, 1, vec![anomaly.clone()], &done), 1);
         assert_eq!(verdict(Nemesis::KillAll, 0, vec![anomaly], &[]), 1);
         assert_eq!(Verdict::of_harness(anyhow::anyhow!("no port")).status(), 2);

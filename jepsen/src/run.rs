@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     checker::{self, Anomaly, Promise},
     history::{self, Event, Kind, Marks, Recorder},
-    nemesis::Nemesis,
+    nemesis::{Nemesis, Trouble},
     report::Verdict,
     workload::{Framework, Order},
 };
@@ -61,6 +61,15 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
     let accounts = watch_accounts(cluster.operator(), recorder.clone());
     let mut faults = 0;
     let struck = strike_until_over(&plan, &mut cluster, &frameworks, &recorder, &begun, &mut faults).await;
+    let struck = match struck {
+        // What is left undone by the harness must not look like a promise that was broken.
+        Err(Trouble::Harness(error)) => {
+            accounts.abort();
+            return Err(error).context("a fault could not be brought about");
+        }
+        Err(Trouble::Cluster(error)) => Err(error),
+        Ok(()) => Ok(()),
+    };
     let settled = settle(&frameworks).await;
     accounts.abort();
     let (entries, marks) = (recorder.entries(), Marks::read(&marks));
@@ -89,7 +98,7 @@ async fn strike_until_over(
     recorder: &Recorder,
     begun: &Notify,
     faults: &mut usize,
-) -> anyhow::Result<()> {
+) -> Result<(), Trouble> {
     let end = Instant::now() + plan.time;
     let mut random = StdRng::seed_from_u64(plan.seed);
     loop {
@@ -109,7 +118,8 @@ async fn strike_until_over(
                 .orders
                 .send(Order::Reconcile)
                 .await
-                .context("a framework's subscription ended by itself")?;
+                .context("a framework's subscription ended by itself")
+                .map_err(Trouble::Cluster)?;
         }
     }
 }
@@ -146,11 +156,17 @@ fn watch_accounts(operator: Operator, recorder: Recorder) -> JoinHandle<()> {
 }
 
 fn record_account(agent: &Value, recorder: &Recorder) {
+    let name = agent["id"].as_str().unwrap_or_default().to_owned();
     for resource in ["cpus", "mem"] {
-        let amount = |of: &str| agent[of][resource].as_f64().unwrap_or_default();
-        let (total, given) = (amount("resources"), amount("used_resources") + amount("offered_resources"));
-        let agent = agent["id"].as_str().unwrap_or_default().to_owned();
-        recorder.record(Kind::Info, Event::Account { agent, resource, total, given });
+        let amount = |of: &str| agent[of][resource].as_f64();
+        let given = amount("used_resources").zip(amount("offered_resources"));
+        let event = match (amount("resources"), given) {
+            (Some(total), Some((used, offered))) if !name.is_empty() => {
+                Event::Account { agent: name.clone(), resource, total, given: used + offered }
+            }
+            _ => Event::Unreadable { agent: name.clone(), resource },
+        };
+        recorder.record(Kind::Info, event);
     }
 }
 
@@ -170,4 +186,30 @@ fn all_run(cluster: &mut Cluster) -> anyhow::Result<()> {
         ensure!(ended.is_none(), "{} ended by itself ({ended:?}):\n{}", node.name, node.log_tail());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_account_with_a_gap_is_not_taken_for_zero() {
+        let amounts = json!({ "cpus": 1.0, "mem": 2.0 });
+        let whole = json!({ "id": "S1", "resources": amounts, "used_resources": amounts, "offered_resources": amounts });
+        let readable = |agent: &Value| {
+            let recorder = Recorder::new();
+            record_account(agent, &recorder);
+            let entries = recorder.entries();
+            assert_eq!(entries.len(), 2);
+            entries.iter().all(|entry| matches!(entry.event, Event::Account { .. }))
+        };
+        assert!(readable(&whole));
+        for missing in ["id", "resources", "used_resources", "offered_resources"] {
+            let mut agent = whole.clone();
+            agent.as_object_mut().unwrap().remove(missing);
+            assert!(!readable(&agent), "{missing}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
     launch::Rules,
     link::Follower,
     requests::REQUESTS_MAX,
-    runner::{Clock, Facts, Runner, RunnerEnd},
+    runner::{Clock, Decided, Facts, Runner, RunnerEnd},
     status::Renderer,
     streams::Streams,
     tasks::Tasks,
@@ -110,7 +110,8 @@ impl Agent {
         self
     }
 
-    /// Where the API listens; the kernel's choice if port 0 was asked for.
+    /// Where the API is found: what was advertised, or where it listens, with the kernel's choice if port 0 was asked
+    /// for.
     pub fn address(&self) -> SocketAddr {
         self.identity.address
     }
@@ -122,7 +123,7 @@ impl Agent {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(RunError::Http)?;
-        let site = http::Site { requests: sender.clone(), metrics: self.metrics };
+        let site = http::Site::new(sender.clone(), self.metrics);
         let tasks = Tasks::default();
         let rules = Rules { shutdown_grace: Millis(self.options.executor_shutdown_grace_ms) };
         let follower = Follower::new(&self.options.masters, sender.clone(), rules, &tasks);
@@ -144,9 +145,9 @@ impl Agent {
             posix,
             speaker,
             history,
-            facts,
+            facts: Arc::new(facts),
             link: None,
-            outputs,
+            decided: outputs.into_iter().map(Decided::early).collect(),
             detached: Some(Instant::now()),
         };
         let ended = tokio::select! {

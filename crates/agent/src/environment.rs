@@ -57,7 +57,7 @@ pub(crate) fn variables(
     all
 }
 
-/// The value of a variable; those of type SECRET have none here.
+/// The value of a variable. A task with one of type SECRET is refused before.
 pub(crate) fn value(variable: &environment::Variable) -> String {
     variable.value.clone().unwrap_or_default()
 }
@@ -74,23 +74,6 @@ fn duration(duration: Millis) -> String {
         ms if ms.is_multiple_of(1_000) => format!("{}secs", ms / 1_000),
         ms => format!("{ms}ms"),
     }
-}
-
-/// Reads a duration as Mesos writes it.
-pub(crate) fn parse_duration(text: &str) -> Option<Millis> {
-    let unit = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit);
-    let factor = match unit {
-        "ms" => 1.0,
-        "secs" => 1_000.0,
-        "mins" => 60_000.0,
-        "hrs" => 3_600_000.0,
-        "days" => 86_400_000.0,
-        "weeks" => 604_800_000.0,
-        _ => return None,
-    };
-    let ms = number.trim().parse::<f64>().ok()? * factor;
-    (ms >= 0.0 && ms.is_finite()).then_some(Millis(ms as u64))
 }
 
 #[cfg(test)]
@@ -155,12 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_they_are_written() {
-        for ms in [0, 1, 1_500, 2_000, 60_000, 900_000, 3_600_000] {
-            assert_eq!(parse_duration(&duration(Millis(ms))), Some(Millis(ms)), "{ms}");
+    fn durations_need_no_fraction() {
+        for (ms, text) in [
+            (0, "0secs"),
+            (1, "1ms"),
+            (1_500, "1500ms"),
+            (2_000, "2secs"),
+            (60_000, "1mins"),
+            (900_000, "15mins"),
+            (3_600_000, "60mins"),
+        ] {
+            assert_eq!(duration(Millis(ms)), text);
         }
-        assert_eq!(parse_duration("1.5secs"), Some(Millis(1_500)));
-        assert_eq!(parse_duration("5"), None);
-        assert_eq!(parse_duration("-5secs"), None);
     }
 }

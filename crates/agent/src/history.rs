@@ -42,7 +42,7 @@ pub(crate) struct PastRun {
 }
 
 /// The fold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     frameworks: BTreeMap<FrameworkId, Arc<FrameworkSpec>>,
     runs: BTreeMap<ExecutorKey, PastRun>,

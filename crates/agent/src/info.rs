@@ -1,6 +1,10 @@
 //! What the agent says of itself, and what it finds out about its machine.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mesarch_mesos_v1::convert::{ResourceForm, attributes_to_v1, resources_to_v1};
@@ -8,7 +12,7 @@ use mesarch_proto::mesos::v1;
 use mesarch_types::{Ranges, Resource, Resources, Role, Scalar, parse_attributes, parse_resources};
 use prost::Message;
 
-use crate::{InvalidOptions, Options};
+use crate::{InvalidOptions, Options, options::Advertised};
 
 const MB: u64 = 1024 * 1024;
 /// Left to the machine itself, in MB, on machines with at least twice (memory) or twice (disk) as much.
@@ -25,18 +29,20 @@ pub(crate) struct Identity {
     pub(crate) info: v1::AgentInfo,
     /// Canonical bytes of `info`.
     pub(crate) bytes: Bytes,
-    /// Where the API listens.
+    /// Where the API is found, by executors and by others.
     pub(crate) address: SocketAddr,
 }
 
 impl Identity {
-    pub(crate) fn new(options: &Options, address: SocketAddr) -> Result<Self, InvalidOptions> {
+    /// Of an agent that listens on `listening`. Blocking: an advertised name is looked up.
+    pub(crate) fn new(options: &Options, listening: SocketAddr) -> Result<Self, InvalidOptions> {
+        let (name, address) = found_at(options, listening)?;
         let resources = resources(options)?;
         let attributes = options.attributes.as_deref().unwrap_or_default();
         let attributes =
             parse_attributes(attributes).map_err(|error| InvalidOptions::Attributes(error.to_string()))?;
         let info = v1::AgentInfo {
-            hostname: options.hostname.clone().unwrap_or_else(|| reachable_name(address)),
+            hostname: options.hostname.clone().unwrap_or(name),
             port: Some(i32::from(address.port())),
             resources: resources_to_v1(&resources, ResourceForm::New),
             attributes: attributes_to_v1(&attributes),
@@ -52,13 +58,20 @@ impl Identity {
     }
 }
 
-/// The address itself, unless it means every address of the machine.
-fn reachable_name(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
-    } else {
-        address.ip().to_string()
-    }
+/// The name and the address by which the API is found.
+fn found_at(options: &Options, listening: SocketAddr) -> Result<(String, SocketAddr), InvalidOptions> {
+    let Some(text) = &options.advertise else {
+        return Ok((listening.ip().to_string(), listening));
+    };
+    let Advertised { host, port } = Advertised::parse(text)?;
+    let refused = |why: String| InvalidOptions::Advertise { text: text.clone(), why };
+    let looked_up = (host.as_str(), port.unwrap_or(listening.port())).to_socket_addrs();
+    let mut found = looked_up.map_err(|error| refused(format!("cannot be looked up: {error}")))?;
+    // Of several, one that can be reached over what is listened on.
+    let fits = |address: &SocketAddr| address.is_ipv4() == listening.is_ipv4();
+    let address =
+        found.find(fits).ok_or_else(|| refused("has no address of the listening kind".to_owned()))?;
+    Ok((host, address))
 }
 
 /// The operator's text; what it does not name is taken from the machine.
@@ -128,6 +141,26 @@ mod tests {
         for name in ["gpus", "mem", "disk", "ports"] {
             assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
         }
+    }
+
+    #[test]
+    fn an_agent_is_found_where_it_says() {
+        let listening = "0.0.0.0:5051".parse().unwrap();
+        let identity = |advertise: &str| {
+            let options = Options {
+                advertise: Some(advertise.to_owned()),
+                work_dir: std::env::temp_dir(),
+                ..Options::default()
+            };
+            Identity::new(&options, listening)
+        };
+        let found = identity("127.0.0.1").unwrap();
+        assert_eq!(found.pid(), "slave(1)@127.0.0.1:5051");
+        assert_eq!((found.info.hostname.as_str(), found.info.port), ("127.0.0.1", Some(5051)));
+        let found = identity("localhost:6000").unwrap();
+        assert_eq!(found.address, "127.0.0.1:6000".parse().unwrap());
+        assert_eq!((found.info.hostname.as_str(), found.info.port), ("localhost", Some(6000)));
+        assert!(identity("no-such-host.invalid").unwrap_err().to_string().starts_with("advertise"));
     }
 
     #[test]

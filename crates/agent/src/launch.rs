@@ -7,8 +7,8 @@ use mesarch_agent_core::{ExecutorSpec, FrameworkSpec, RunTask};
 use mesarch_proto::{
     link,
     mesos::v1::{
-        CommandInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo, container_info,
-        executor_info, framework_info,
+        CommandInfo, ContainerInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo,
+        container_info, environment, executor_info, framework_info, linux_info,
     },
 };
 use mesarch_types::Millis;
@@ -106,13 +106,12 @@ fn command_executor(task: &TaskInfo, framework: &mesarch_types::FrameworkId) -> 
 fn refusal(task: &TaskInfo) -> Option<String> {
     let executor = task.executor.as_ref();
     let containers = [task.container.as_ref(), executor.and_then(|executor| executor.container.as_ref())];
-    let unsupported = |container: &mesarch_proto::mesos::v1::ContainerInfo| {
-        let mesos = container.r#type == container_info::Type::Mesos as i32;
-        let image = container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some());
-        !mesos || image || !container.volumes.is_empty() || !container.network_infos.is_empty()
-    };
-    if containers.into_iter().flatten().any(unsupported) {
-        return Some("not implemented: containers with images, volumes or networks of their own".to_owned());
+    if let Some(what) = containers.into_iter().flatten().find_map(of_container) {
+        return Some(format!("not implemented: {what}"));
+    }
+    let commands = [task.command.as_ref(), executor.and_then(|executor| executor.command.as_ref())];
+    if commands.into_iter().flatten().any(has_secret) {
+        return Some("not implemented: environment variables of type SECRET".to_owned());
     }
     if executor.is_none() && (task.health_check.is_some() || task.check.is_some()) {
         return Some("not implemented: health checks and checks by the command executor".to_owned());
@@ -125,6 +124,36 @@ fn refusal(task: &TaskInfo) -> Option<String> {
         return Some("neither the task nor its executor has a command".to_owned());
     };
     crate::fetcher::refusal(&command.uris)
+}
+
+/// What a container asks for beyond a plain process.
+fn of_container(container: &ContainerInfo) -> Option<&'static str> {
+    let mesos = container.r#type == container_info::Type::Mesos as i32;
+    let image = container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some());
+    let linux = container.linux_info.clone().unwrap_or_default();
+    let capabilities = [&linux.capability_info, &linux.bounding_capabilities, &linux.effective_capabilities];
+    let ipc = linux.ipc_mode() == linux_info::IpcMode::Private || linux.shm_size.is_some();
+    let asked = [
+        (!mesos || image, "containers with images"),
+        (!container.volumes.is_empty(), "volumes of containers"),
+        (!container.network_infos.is_empty(), "networks of containers"),
+        (container.hostname.is_some(), "hostnames of containers"),
+        (capabilities.into_iter().any(Option::is_some), "linux_info: capabilities"),
+        (linux.seccomp.is_some(), "linux_info: seccomp"),
+        (ipc, "linux_info: IPC namespaces and shared memory of their own"),
+        (container.rlimit_info.is_some(), "rlimit_info"),
+        (container.tty_info.is_some(), "tty_info"),
+    ];
+    asked.into_iter().find_map(|(asked, what)| asked.then_some(what))
+}
+
+/// Its value would have to come from a secret store, or be kept from the logs.
+fn has_secret(command: &CommandInfo) -> bool {
+    let variables = command.environment.iter().flat_map(|environment| &environment.variables);
+    let is_secret = |variable: &environment::Variable| {
+        variable.secret.is_some() || variable.r#type() == environment::variable::Type::Secret
+    };
+    variables.into_iter().any(is_secret)
 }
 
 #[cfg(test)]

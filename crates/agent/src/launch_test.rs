@@ -1,7 +1,8 @@
 //! Who runs a task, and what is refused.
 
 use mesarch_proto::mesos::v1::{
-    ContainerInfo, ExecutorId, HealthCheck, TaskId, command_info::Uri, framework_info::Capability,
+    Environment, ExecutorId, HealthCheck, LinuxInfo, TaskId, command_info::Uri, environment::Variable,
+    framework_info::Capability,
 };
 
 use super::*;
@@ -41,13 +42,17 @@ fn a_command_gets_the_built_in_executor_with_time_to_kill_it() {
     assert_eq!(launch.executor.shutdown_grace, Millis(12_000));
 }
 
-#[test]
-fn an_own_executor_is_taken_as_it_is() {
-    let executor = ExecutorInfo {
+fn own_executor() -> ExecutorInfo {
+    ExecutorInfo {
         executor_id: ExecutorId { value: "e".into() },
         command: Some(CommandInfo { value: Some("./run".into()), ..Default::default() }),
         ..Default::default()
-    };
+    }
+}
+
+#[test]
+fn an_own_executor_is_taken_as_it_is() {
+    let executor = own_executor();
     let own = TaskInfo { command: None, executor: Some(executor.clone()), ..task() };
     let launch = prepared(&own, &FrameworkInfo::default());
     assert!(!launch.executor.command);
@@ -76,6 +81,45 @@ fn what_is_not_there_is_refused_in_words() {
     };
     let docker = ContainerInfo { r#type: container_info::Type::Docker as i32, ..Default::default() };
     check(TaskInfo { container: Some(docker), ..task() }, "images");
+    let mesos = ContainerInfo { r#type: container_info::Type::Mesos as i32, ..Default::default() };
+    assert_eq!(refusal(&TaskInfo { container: Some(mesos.clone()), ..task() }), None);
+    let linux = |linux_info| ContainerInfo { linux_info: Some(linux_info), ..mesos.clone() };
+    let private = linux_info::IpcMode::Private as i32;
+    for (container, word) in [
+        (
+            linux(LinuxInfo { capability_info: Some(Default::default()), ..Default::default() }),
+            "capabilities",
+        ),
+        (
+            linux(LinuxInfo { bounding_capabilities: Some(Default::default()), ..Default::default() }),
+            "capabilities",
+        ),
+        (
+            linux(LinuxInfo { effective_capabilities: Some(Default::default()), ..Default::default() }),
+            "capabilities",
+        ),
+        (linux(LinuxInfo { seccomp: Some(Default::default()), ..Default::default() }), "seccomp"),
+        (linux(LinuxInfo { ipc_mode: Some(private), ..Default::default() }), "IPC"),
+        (linux(LinuxInfo { shm_size: Some(1), ..Default::default() }), "shared memory"),
+        (ContainerInfo { rlimit_info: Some(Default::default()), ..mesos.clone() }, "rlimit_info"),
+        (ContainerInfo { tty_info: Some(Default::default()), ..mesos.clone() }, "tty_info"),
+        (ContainerInfo { hostname: Some("h".into()), ..mesos.clone() }, "hostnames"),
+        (ContainerInfo { volumes: vec![Default::default()], ..mesos.clone() }, "volumes"),
+        (ContainerInfo { network_infos: vec![Default::default()], ..mesos.clone() }, "networks"),
+    ] {
+        check(TaskInfo { container: Some(container.clone()), ..task() }, word);
+        let executor = ExecutorInfo { container: Some(container), ..own_executor() };
+        check(TaskInfo { command: None, executor: Some(executor), ..task() }, word);
+    }
+    let secret = Variable { name: "S".into(), secret: Some(Default::default()), ..Default::default() };
+    let kind = Some(environment::variable::Type::Secret as i32);
+    for variable in [secret, Variable { name: "S".into(), r#type: kind, ..Default::default() }] {
+        let environment = Some(Environment { variables: vec![variable] });
+        let command = Some(CommandInfo { environment, ..task().command.unwrap_or_default() });
+        check(TaskInfo { command: command.clone(), ..task() }, "SECRET");
+        let executor = ExecutorInfo { command, ..own_executor() };
+        check(TaskInfo { command: None, executor: Some(executor), ..task() }, "SECRET");
+    }
     check(TaskInfo { health_check: Some(HealthCheck::default()), ..task() }, "health checks");
     check(TaskInfo { command: None, ..task() }, "command");
     let uris = vec![Uri { value: "http://example.org/x".into(), ..Default::default() }];

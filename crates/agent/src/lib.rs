@@ -10,8 +10,9 @@
 //!   work directory finds them again; the link to the masters may come and go without a task noticing.
 //! - The API has no authentication. It listens on loopback unless [`Options::allow_remote`] says otherwise.
 //!
-//! **Not here (refused plainly, never ignored):** containers with images, health checks and checks, task groups, fetching
-//! from a network, extraction of archives. Tasks run as the agent's own user (`user` of a framework or command is not
+//! **Not here (refused plainly, never ignored):** containers with images, volumes, networks, capabilities, seccomp, limits
+//! or terminals of their own, variables of type SECRET, health checks and checks, task groups, fetching from a network,
+//! extraction of archives. Tasks run as the agent's own user (`user` of a framework or command is not
 //! switched to), and their resources are not enforced by the kernel.
 //!
 //! **Must never do.** Decide the state of a task. Kill a process that it did not start.

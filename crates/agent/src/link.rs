@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use mesarch_agent_core::Input;
+use mesarch_client::backoff::{self, Backoff};
 use mesarch_proto::link::{
     FromAgent, Pong, ToAgent, agent_link_client::AgentLinkClient, from_agent, to_agent,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
 use crate::{
     launch::Rules,
-    masters::{self, Backoff, Standing},
+    masters::{self, Standing},
     requests::Request,
     tasks::Tasks,
     wire::{self, WireError},
@@ -73,7 +74,7 @@ impl Follower {
 
     /// One link after another, always to whoever leads in the highest term.
     pub(crate) async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new();
         loop {
             let (term, channel) = self.leader_above(None).await;
             self.links += 1;
@@ -89,13 +90,13 @@ impl Follower {
                 Some(end) => tracing::info!(link, term, end = %end, "the link to the leader ended"),
                 None => tracing::info!(link, term, "a newer leader is there"),
             }
-            if began.elapsed() > masters::BACKOFF_MAX {
+            if began.elapsed() > backoff::LONGEST {
                 backoff.reset();
             }
             // Whoever leads in a newer term is gone to at once; the same one is not run into again and again.
             if self.best().is_none_or(|(newest, _)| newest <= term) {
                 tokio::select! {
-                    () = backoff.pause() => {}
+                    () = sleep(backoff.next()) => {}
                     _ = self.leader_above(Some(term)) => {}
                 }
             }

@@ -4,18 +4,15 @@
 
 use std::time::Duration;
 
+use mesarch_client::backoff::Backoff;
 use mesarch_proto::link::{LeaderChange, WatchLeaderRequest, agent_link_client::AgentLinkClient};
-use rand::Rng;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tonic::transport::{Channel, Endpoint};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A master that is connected and says nothing at all is not there.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// First and longest pause between tries.
-pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(20);
-pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// What one master says of itself.
 #[derive(Clone, Debug, Default)]
@@ -24,38 +21,15 @@ pub(crate) struct Standing {
     pub(crate) leads: Option<(u64, Channel)>,
 }
 
-/// A growing pause with jitter, so that many agents do not come back in step.
-#[derive(Debug)]
-pub(crate) struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(BACKOFF_MIN)
-    }
-}
-
-impl Backoff {
-    pub(crate) fn reset(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Waits between half and all of the present pause, and doubles it.
-    pub(crate) async fn pause(&mut self) {
-        let pause = rand::rng().random_range(self.0 / 2..=self.0);
-        self.0 = (self.0 * 2).min(BACKOFF_MAX);
-        tokio::time::sleep(pause).await;
-    }
-}
-
 /// Watches one master for ever.
 pub(crate) async fn follow(master: String, standing: watch::Sender<Standing>) {
-    let mut backoff = Backoff::default();
+    let mut backoff = Backoff::new();
     loop {
         if let Err(error) = watch_once(&master, &standing, &mut backoff).await {
             tracing::debug!(%master, error = %error, "the watch on a master ended");
         }
         standing.send_replace(Standing::default());
-        backoff.pause().await;
+        sleep(backoff.next()).await;
     }
 }
 

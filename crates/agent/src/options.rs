@@ -1,7 +1,7 @@
 //! What an operator can set. Validated once, when the agent is made.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -21,7 +21,10 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Needed to listen on anything but loopback, because the API has no authentication.
     pub allow_remote: bool,
-    /// The name by which others reach this machine; the listening address if unset.
+    /// Where executors, tools and masters find that API, `host` or `host:port`; the listening address if unset. Needed
+    /// to listen on all addresses of the machine, which is not a place where anything can be found.
+    pub advertise: Option<String>,
+    /// The name by which others reach this machine; what is advertised if unset.
     pub hostname: Option<String>,
     /// Checkpoints and sandboxes; locked while an agent uses it.
     pub work_dir: PathBuf,
@@ -51,6 +54,7 @@ impl Default for Options {
             masters: vec!["127.0.0.1:5050".to_owned()],
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5051)),
             allow_remote: false,
+            advertise: None,
             hostname: None,
             work_dir: PathBuf::from("/var/lib/mesarch/agent"),
             resources: None,
@@ -80,6 +84,19 @@ pub enum InvalidOptions {
         "listen: {0} is reachable from outside and the API has no authentication; say allow-remote if that is wanted"
     )]
     Remote(SocketAddr),
+    /// Nobody would find the agent.
+    #[error(
+        "listen: {0} means every address of this machine; say with advertise under which one it is found"
+    )]
+    Unspecified(SocketAddr),
+    /// Not a place.
+    #[error("advertise: {text:?} {why}")]
+    Advertise {
+        /// As given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Relative paths would change with the current folder.
     #[error("work-dir: {0} is not an absolute path")]
     RelativeWorkDir(PathBuf),
@@ -115,6 +132,10 @@ impl Options {
         if !self.listen.ip().is_loopback() && !self.allow_remote {
             return Err(InvalidOptions::Remote(self.listen));
         }
+        if self.listen.ip().is_unspecified() && self.advertise.is_none() {
+            return Err(InvalidOptions::Unspecified(self.listen));
+        }
+        self.advertise.as_deref().map(Advertised::parse).transpose()?;
         if !self.work_dir.is_absolute() {
             return Err(InvalidOptions::RelativeWorkDir(self.work_dir.clone()));
         }
@@ -130,6 +151,7 @@ impl Options {
         let named = [
             ("master", Some(self.masters.join(","))),
             ("ip", Some(self.listen.ip().to_string())),
+            ("advertise", self.advertise.clone()),
             ("hostname", self.hostname.clone()),
             ("work_dir", text(&self.work_dir.to_string_lossy())),
             ("resources", self.resources.clone()),
@@ -160,6 +182,40 @@ impl Options {
             ("recovery-timeout", self.recovery_timeout_ms, 1_000, 30 * DAY),
             ("update-repeat", self.update_repeat_ms, 10, 600_000),
         ]
+    }
+}
+
+/// Where an agent is found, as an operator says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Advertised {
+    /// A name or an address.
+    pub(crate) host: String,
+    /// The listening one if none.
+    pub(crate) port: Option<u16>,
+}
+
+impl Advertised {
+    /// Reads `host`, `host:port`, `[v6]:port` or a bare address.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidOptions> {
+        let wrong = |why: &str| InvalidOptions::Advertise { text: text.to_owned(), why: why.to_owned() };
+        let found = match (text.parse::<IpAddr>(), text.parse::<SocketAddr>()) {
+            (Ok(ip), _) => Self { host: ip.to_string(), port: None },
+            (_, Ok(address)) => Self { host: address.ip().to_string(), port: Some(address.port()) },
+            _ => match text.split_once(':') {
+                Some((host, port)) => {
+                    let port = port.parse().map_err(|_| wrong("is not host or host:port"))?;
+                    Self { host: host.to_owned(), port: Some(port) }
+                }
+                None => Self { host: text.to_owned(), port: None },
+            },
+        };
+        if found.host.is_empty() || found.port == Some(0) {
+            return Err(wrong("is not host or host:port"));
+        }
+        if found.host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified()) {
+            return Err(wrong("means every address of this machine"));
+        }
+        Ok(found)
     }
 }
 
@@ -198,9 +254,38 @@ mod tests {
     }
 
     #[test]
-    fn a_remote_address_is_fine_when_it_is_wanted() {
+    fn all_addresses_are_fine_when_that_is_wanted_and_one_is_named() {
         let remote =
             |it: &mut Options| (it.listen, it.allow_remote) = ("0.0.0.0:5051".parse().unwrap(), true);
-        assert_eq!(refusal(remote), None);
+        assert!(refusal(remote).is_some_and(|text| text.contains("advertise")));
+        let named = |it: &mut Options| {
+            remote(it);
+            it.advertise = Some("node-7".to_owned());
+        };
+        assert_eq!(refusal(named), None);
+    }
+
+    #[test]
+    fn an_advertised_place_has_a_host_and_may_have_a_port() {
+        let table = [
+            ("node", Some(("node", None))),
+            ("node:5051", Some(("node", Some(5051)))),
+            ("10.0.0.7", Some(("10.0.0.7", None))),
+            ("10.0.0.7:80", Some(("10.0.0.7", Some(80)))),
+            ("::1", Some(("::1", None))),
+            ("[::1]:80", Some(("::1", Some(80)))),
+            ("", None),
+            (":80", None),
+            ("node:", None),
+            ("node:0", None),
+            ("node:x", None),
+            ("0.0.0.0", None),
+            ("[::]:80", None),
+        ];
+        for (text, expect) in table {
+            let found = Advertised::parse(text).ok();
+            let found = found.as_ref().map(|found| (found.host.as_str(), found.port));
+            assert_eq!(found, expect, "{text:?}");
+        }
     }
 }

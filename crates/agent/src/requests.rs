@@ -1,12 +1,12 @@
 //! What others ask of the runner. One bounded channel, so that everything has one order.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use mesarch_agent_core::{Input, Run};
 use mesarch_mesos_v1::ContentType;
 use mesarch_proto::{link::FromAgent, mesos::v1::executor::Call};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::http::state::Look;
 
 /// Most requests that wait for the runner; whoever asks for more waits himself.
 pub(crate) const REQUESTS_MAX: usize = 1024;
@@ -57,8 +57,8 @@ pub(crate) enum Request {
     },
     /// Somebody wants to look.
     State {
-        /// `/state`, as JSON.
-        reply: oneshot::Sender<Arc<serde_json::Value>>,
+        /// What there is to see now, to be rendered elsewhere.
+        reply: oneshot::Sender<Box<Look>>,
     },
 }
 

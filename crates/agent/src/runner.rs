@@ -51,15 +51,34 @@ pub(crate) struct Runner {
     pub(crate) posix: Posix,
     pub(crate) speaker: Speaker,
     pub(crate) history: History,
-    pub(crate) facts: Facts,
+    pub(crate) facts: Arc<Facts>,
     pub(crate) link: Option<OpenLink>,
     /// Decided and not yet performed.
-    pub(crate) outputs: Vec<Output>,
+    pub(crate) decided: Vec<Decided>,
     /// Since when no leader has listened.
     pub(crate) detached: Option<Instant>,
 }
 
+/// What the core decided, and for which link or event stream if it is a message: it goes out on no later one.
+///
+/// A new stream or link begins with what the core says first on it. A message that was decided before and not yet sent
+/// belongs to the one that is gone; the core counts it as lost there, and has settled already how to go on.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    output: Output,
+    /// The number of the link or stream.
+    on: Option<u64>,
+}
+
+impl Decided {
+    /// Before there is anybody to tell it.
+    pub(crate) fn early(output: Output) -> Self {
+        Self { output, on: None }
+    }
+}
+
 /// What `/state` tells of the agent as it was started.
+#[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) work_dir: PathBuf,
     pub(crate) flags: Map<String, Value>,
@@ -144,8 +163,18 @@ impl Runner {
     }
 
     fn step(&mut self, input: Input) {
-        let outputs = self.core.step(self.clock.now(), input);
-        self.outputs.extend(outputs);
+        for output in self.core.step(self.clock.now(), input) {
+            let on = match &output {
+                Output::ToMaster(_) => self.link_number(),
+                Output::ToExecutor(run, _) => self.streams.number(run),
+                _ => None,
+            };
+            self.decided.push(Decided { output, on });
+        }
+    }
+
+    fn link_number(&self) -> Option<u64> {
+        self.link.as_ref().map(|link| link.number)
     }
 
     fn take(&mut self, request: Request) {
@@ -173,7 +202,7 @@ impl Runner {
                 }
             }
             Request::State { reply } => {
-                let _ = reply.send(Arc::new(self.look().render()));
+                let _ = reply.send(Box::new(self.look()));
             }
         }
     }
@@ -225,17 +254,17 @@ impl Runner {
 
     /// First the disk, then the world.
     async fn flush(&mut self) -> Result<(), RunnerEnd> {
-        let outputs = std::mem::take(&mut self.outputs);
-        let stored = |output: &Output| match output {
+        let decided = std::mem::take(&mut self.decided);
+        let stored = |decided: &Decided| match &decided.output {
             Output::Persist(record) => Some(record.clone()),
             _ => None,
         };
-        let records: Vec<Record> = outputs.iter().filter_map(stored).collect();
+        let records: Vec<Record> = decided.iter().filter_map(stored).collect();
         if !records.is_empty() {
             records.iter().for_each(|record| self.history.apply(record));
             self.store(records).await?;
         }
-        self.perform(outputs);
+        self.perform(decided);
         self.measure();
         Ok(())
     }
@@ -258,9 +287,9 @@ impl Runner {
         Ok(())
     }
 
-    fn perform(&mut self, outputs: Vec<Output>) {
+    fn perform(&mut self, decided: Vec<Decided>) {
         let mut messages = Vec::new();
-        for output in outputs {
+        for Decided { output, on } in decided {
             match output {
                 Output::Persist(_) => {}
                 Output::StartExecutor(start) => {
@@ -270,8 +299,16 @@ impl Runner {
                     }
                 }
                 Output::KillExecutor(run) => self.posix.kill(&run),
-                Output::ToExecutor(run, event) => self.tell_executor(&run, event),
-                Output::ToMaster(message) => self.queue(&mut messages, message),
+                Output::ToExecutor(run, event) => {
+                    if on.is_some() && on == self.streams.number(&run) {
+                        self.tell_executor(&run, event);
+                    }
+                }
+                Output::ToMaster(message) => {
+                    if on.is_some() && on == self.link_number() {
+                        self.queue(&mut messages, message);
+                    }
+                }
                 Output::CloseLink { link, why } => {
                     tracing::warn!(link, %why, "giving up a link");
                     self.link.take_if(|open| open.number == link);
@@ -365,15 +402,13 @@ impl Runner {
         })
     }
 
-    fn look(&self) -> Look<'_> {
+    fn look(&self) -> Look {
         Look {
-            core: &self.core,
-            history: &self.history,
-            identity: &self.speaker.identity,
-            renderer: &self.speaker.renderer,
-            work_dir: &self.facts.work_dir,
-            flags: &self.facts.flags,
-            started: self.facts.started,
+            core: self.core.clone(),
+            history: self.history.clone(),
+            identity: self.speaker.identity.clone(),
+            renderer: self.speaker.renderer.clone(),
+            facts: Arc::clone(&self.facts),
         }
     }
 
@@ -395,3 +430,7 @@ impl Runner {
 fn of(kind: event::Type) -> Event {
     Event { r#type: Some(kind as i32), ..Default::default() }
 }
+
+#[cfg(test)]
+#[path = "runner_test.rs"]
+mod tests;

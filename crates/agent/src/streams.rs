@@ -73,6 +73,11 @@ impl Streams {
         }
     }
 
+    /// The number of the run's stream, if it has one.
+    pub(crate) fn number(&self, run: &Run) -> Option<u64> {
+        self.open.get(&run.key()).filter(|stream| stream.run == *run).map(|stream| stream.number)
+    }
+
     /// Whether this stream is the present one of its executor.
     pub(crate) fn is_present(&self, run: &Run, number: u64) -> bool {
         self.open.get(&run.key()).is_some_and(|stream| stream.number == number)

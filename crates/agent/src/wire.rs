@@ -69,6 +69,10 @@ pub(crate) fn master_message(
             MasterMessage::Message { executor: executor(it.framework, it.executor), data: it.data }
         }
         Kind::Dismissed(_) => MasterMessage::Dismissed,
+        Kind::ExecutorExitNoted(it) => MasterMessage::ExecutorExitNoted {
+            executor: executor(it.framework, it.executor),
+            newest: launch_from(it.newest.ok_or(WireError("newest"))?),
+        },
         Kind::Ping(_) => return Ok(None),
     };
     Ok(Some(message))
@@ -105,11 +109,14 @@ impl Speaker {
             ToMaster::ForgotFramework(framework) => {
                 Kind::Forgot(link::Forgot { updates: Vec::new(), frameworks: vec![framework.to_string()] })
             }
-            ToMaster::ExecutorExited { executor, status } => Kind::ExecutorExited(link::ExecutorExited {
-                framework: executor.framework.to_string(),
-                executor: executor.executor.to_string(),
-                status,
-            }),
+            ToMaster::ExecutorExited { executor, newest, status } => {
+                Kind::ExecutorExited(link::ExecutorExited {
+                    framework: executor.framework.to_string(),
+                    executor: executor.executor.to_string(),
+                    status,
+                    newest: Some(launch_to(newest)),
+                })
+            }
             ToMaster::Message { executor, data } => Kind::Message(link::ExecutorMessage {
                 framework: executor.framework.to_string(),
                 executor: executor.executor.to_string(),
@@ -157,6 +164,7 @@ fn inventory_to(inventory: Inventory) -> link::Inventory {
         frameworks: frameworks
             .map(|(framework, info)| link::InventoryFramework { framework: framework.to_string(), info })
             .collect(),
+        newest: Some(launch_to(inventory.newest)),
     }
 }
 

@@ -5,34 +5,45 @@ use std::time::Duration;
 use rand::Rng;
 
 /// The first wait is drawn from up to this: a new leader is there after 20 to 50 ms.
-pub(crate) const FIRST: Duration = Duration::from_millis(20);
+pub const FIRST: Duration = Duration::from_millis(20);
 /// No wait is longer.
-pub(crate) const LONGEST: Duration = Duration::from_secs(1);
+pub const LONGEST: Duration = Duration::from_secs(1);
 
 /// Doubles from [`FIRST`] to its longest wait; each wait is drawn evenly from its upper half, so crowds spread out.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     next: Duration,
     longest: Duration,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Backoff {
-    pub(crate) fn new() -> Self {
+    /// Up to [`LONGEST`].
+    pub fn new() -> Self {
         Self::up_to(LONGEST)
     }
 
     /// With another longest wait than [`LONGEST`].
-    pub(crate) fn up_to(longest: Duration) -> Self {
+    pub fn up_to(longest: Duration) -> Self {
         Self { next: FIRST, longest: longest.max(FIRST) }
     }
 
     /// Call after a success.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = FIRST;
     }
 
     /// How long to wait before the next try.
-    pub(crate) fn next(&mut self) -> Duration {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "waits are drawn one by one, and there is no end of them"
+    )]
+    pub fn next(&mut self) -> Duration {
         let now = self.next;
         self.next = (now * 2).min(self.longest);
         rand::rng().random_range(now / 2..=now)

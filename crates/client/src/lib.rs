@@ -50,7 +50,7 @@
 //! }
 //! ```
 
-mod backoff;
+pub mod backoff;
 pub mod build;
 mod error;
 pub mod executor;

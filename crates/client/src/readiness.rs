@@ -44,6 +44,12 @@ pub enum NotReady {
     },
 }
 
+/// Agents that the leader counts as active, in a `/state`.
+pub fn active_agents(state: &Value) -> usize {
+    let agents = state["slaves"].as_array().into_iter().flatten();
+    agents.filter(|agent| agent["active"] == true).count()
+}
+
 /// Looks once: every one of `masters` answers and names the same leader, that leader serves, and each of `agents` says
 /// that it is attached and is active at the leader. All are `host:port`. Returns the leader's address.
 pub async fn look(masters: &[String], agents: &[String]) -> Result<String, NotReady> {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use mesarch_client::operator::{self, Operator};
 use mesarch_client::readiness;
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::leftovers;
@@ -134,7 +133,7 @@ impl Cluster {
         let expect = self.agents.iter().filter(|agent| agent.pid().is_some()).count();
         wait_for(&format!("a leader and {expect} active agents"), async || {
             let state = self.operator().state().await.ok()?;
-            (active_agents(&state) == expect).then_some(())
+            (readiness::active_agents(&state) == expect).then_some(())
         })
         .await
     }
@@ -206,12 +205,6 @@ fn master_arguments(
         arguments.push(format!("--initial-masters={}", members.collect::<Vec<_>>().join(",")));
     }
     arguments
-}
-
-/// Agents that the leader counts as active, in a `/state`.
-pub fn active_agents(state: &Value) -> usize {
-    let agents = state["slaves"].as_array().map(Vec::as_slice).unwrap_or_default();
-    agents.iter().filter(|agent| agent["active"] == true).count()
 }
 
 /// The release binary: it lies beside the running program, or, if that is a test, beside the test's folder.

@@ -2,7 +2,8 @@
 # Makes a Python environment with pymesos in the folder $1, once.
 #
 # pymesos needs http-parser, whose released C code was generated for Pythons before 3.11: it is generated again, by the
-# last Cython that can, and compiled here.
+# last Cython that can, and compiled here. Its code does not compile for Python 3.12 and later at all. So this takes the
+# first of Python 3.11, 3.10, 3.9 and 3.8 that is there, and otherwise lets uv fetch Python 3.11. A C compiler is needed.
 set -euo pipefail
 
 venv=$1
@@ -10,11 +11,44 @@ if [[ -e "$venv/ready" ]]; then
   exit 0
 fi
 
-python=$(command -v python3.11 || command -v python3.10 || command -v python3)
-"$python" -c 'import sys; sys.exit(sys.version_info >= (3, 12))' || {
-  echo "pymesos' http-parser needs Python 3.11 or older; found only $("$python" --version)" >&2
-  exit 1
+# Whether $1 is a Python that works here, with the headers to compile for it.
+works() {
+  "$1" - <<'PYTHON' 2>/dev/null
+import os, sys, sysconfig, venv
+good = (3, 8) <= sys.version_info < (3, 12)
+sys.exit(not (good and os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))))
+PYTHON
 }
+
+# Prints the path of a Python that works.
+find_python() {
+  local name path uv
+  for name in python3.11 python3.10 python3.9 python3.8 python3; do
+    if path=$(command -v "$name") && works "$path"; then
+      echo "$path"
+      return
+    fi
+  done
+  if ! uv=$(command -v uv); then
+    python3 -m venv "$venv-uv" >&2
+    "$venv-uv/bin/python" -m pip --quiet --disable-pip-version-check --no-input install uv >&2
+    uv=$venv-uv/bin/uv
+  fi
+  "$uv" python install --quiet --no-bin --install-dir "$venv-python" 3.11 >&2
+  for path in "$venv-python"/*/bin/python3.11; do
+    if works "$path"; then
+      echo "$path"
+      return
+    fi
+  done
+  return 1
+}
+
+if ! python=$(find_python); then
+  echo "pymesos' http-parser compiles for Python 3.8 to 3.11 only. There is none with its headers here" \
+    "($(python3 --version 2>&1 || true)), and uv could not fetch one: install python3.11 and its headers" >&2
+  exit 1
+fi
 
 rm -rf "$venv"
 "$python" -m venv "$venv"

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use mesarch_testkit::cluster::binary;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// How long a short command may take.
@@ -69,6 +69,11 @@ impl Running {
     pub(crate) async fn line(&mut self) -> Result<String> {
         let line = timeout(WITHIN, self.lines.next_line()).await.context("it says nothing")??;
         line.context("it ended without a word")
+    }
+
+    /// Its standard error, once, if it was piped.
+    pub(crate) fn errors(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// SIGKILL.

@@ -10,7 +10,8 @@ use mesarch_testkit::{slot, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::ChildStderr;
 
 use super::command::{Ended, Running, WITHIN, files_below, finish, is_alive, mesarch, send};
 
@@ -37,6 +38,17 @@ impl Dev {
         let mut running = Running::start(command)?;
         let ready = serde_json::from_str(&running.line().await?).context("the first line is JSON")?;
         Ok(Self { running: Some(running), ready, place })
+    }
+
+    /// With what it tells on standard error, line by line.
+    async fn start_told(arguments: &[&str]) -> Result<(Self, Lines<BufReader<ChildStderr>>)> {
+        let place = Arc::new(tempfile::Builder::new().prefix("mesarch-test-dev-").tempdir()?);
+        let mut command = mesarch("", &[&["dev"], arguments].concat())?;
+        command.env("TMPDIR", place.path()).env("XDG_RUNTIME_DIR", place.path()).stderr(Stdio::piped());
+        let mut running = Running::start(command)?;
+        let told = BufReader::new(running.errors().context("standard error is piped")?).lines();
+        let ready = serde_json::from_str(&running.line().await?).context("the first line is JSON")?;
+        Ok((Self { running: Some(running), ready, place }, told))
     }
 
     /// Runs the binary beside it; it finds the cluster by itself.
@@ -98,7 +110,7 @@ impl Drop for Dev {
 
 /// Processes of the cluster in this folder: masters and agents by their command line, executors and tasks by their
 /// sandbox.
-fn processes_below(folder: &Path) -> Vec<u32> {
+pub(super) fn processes_below(folder: &Path) -> Vec<u32> {
     let folder = folder.display();
     let sandboxes = [format!("MESOS_SANDBOX={folder}"), format!("MESOS_DIRECTORY={folder}")];
     let read = |file: String| String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned();
@@ -191,7 +203,53 @@ async fn run_exits_as_its_command() -> Result<()> {
     rustix::process::kill_process(pid.context("it has ended")?, Signal::INT)?;
     let status = tokio::time::timeout(WITHIN, sleeper.wait()).await.context("Ctrl-C ends it")??;
     ensure!(status.code() == Some(128 + 2), "Ctrl-C is signal 2: {status}");
+    let operator = Operator::new(dev.list("masters"));
+    wait_for("the task of an interrupted run to be killed", async || {
+        let past = past(&operator.state().await.ok()?).ok()?;
+        past.iter().any(|(_, _, state)| state == "TASK_KILLED").then_some(())
+    })
+    .await?;
+    wait_for("its executor and its process to end", async || dev_tasks(&dev).is_empty().then_some(()))
+        .await?;
     dev.end().await
+}
+
+/// Processes of a dev cluster that are neither masters nor agents.
+fn dev_tasks(dev: &Dev) -> Vec<u32> {
+    let nodes = dev.pids();
+    processes_below(dev.place.path()).into_iter().filter(|pid| !nodes.contains(pid)).collect()
+}
+
+/// Whether dev's ports from this one on are free: three masters' and one agent's.
+fn is_free_base(base: u16) -> bool {
+    let ports = (0..3).flat_map(|master| [base + 10 * master, base + 10 * master + 2]);
+    ports.chain([base + 1000]).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+}
+
+async fn tells_of_a_kill_on_its_ports() -> Result<()> {
+    let _slot = slot().await;
+    let first = 20_000 + u16::try_from(std::process::id() % 8_000)?;
+    let base = (first..31_000).find(|base| is_free_base(*base)).context("no free ports")?;
+    let flags = ["--masters", "3", "--agents", "1", "--base-port", &base.to_string()];
+    let (dev, mut told) = Dev::start_told(&flags).await?;
+    let at = |offset: u16| format!("127.0.0.1:{}", base + offset);
+    ensure!(dev.list("masters") == [at(0), at(10), at(20)], "{}", dev.ready);
+    ensure!(dev.list("agents") == [at(1000)], "{}", dev.ready);
+    let leader = dev.ready["leader"].as_str().context("a leader")?;
+    let pid = dev.ready["pids"][leader].as_u64().context("its process")?;
+    send(u32::try_from(pid)?, Signal::KILL)?;
+    let news = async {
+        let (mut ended, mut led) = (0, 0);
+        while ended + led < 2 {
+            let line = told.next_line().await?.context("it ended")?;
+            ended += u32::from(line.contains(leader) && line.contains("was ended by signal 9"));
+            led += u32::from(line.ends_with(" leads") && !line.contains(leader));
+        }
+        ensure!((ended, led) == (1, 1), "each is told once");
+        Ok(())
+    };
+    tokio::time::timeout(WITHIN, news).await.context("a killed leader is not told of")??;
+    dev.stop(Signal::INT).await
 }
 
 /// What a state says about frameworks that have left and their tasks.
@@ -364,6 +422,11 @@ async fn rows_are_those_of_the_state(dev: &Dev) -> Result<()> {
 #[tokio::test]
 async fn dev_says_when_it_is_ready_and_leaves_nothing() {
     ready_line_and_end().await.unwrap();
+}
+
+#[tokio::test]
+async fn dev_takes_the_ports_that_it_is_given_and_tells_of_a_killed_leader() {
+    tells_of_a_kill_on_its_ports().await.unwrap();
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod command;
 mod data_dir;
+mod demo;
 mod dev;
 
 use anyhow::{Result, ensure};

@@ -130,6 +130,49 @@ fn damage_before_the_end_is_refused_and_named() {
     assert!(error.contains("agent.log") && error.contains("corrupt at byte"), "{error}");
 }
 
+/// A length that says too much must not make the rest of the log look like a write that was never finished.
+#[test]
+fn a_damaged_length_is_refused_wherever_it_points() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut checkpoint, _) = Checkpoint::open(dir.path()).unwrap();
+    let path = checkpoint.path.clone();
+    let second = fs::read(&path).unwrap().len();
+    checkpoint.append(&all()).unwrap();
+    checkpoint.append(&all()).unwrap();
+    drop(checkpoint);
+    let whole = fs::read(&path).unwrap();
+    for bit in 0..32 {
+        for frame in [HEADER.len(), second] {
+            let mut content = whole.clone();
+            content[frame + bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &content).unwrap();
+            let refused = matches!(Checkpoint::open(dir.path()), Err(CheckpointError::Corrupt { .. }));
+            assert!(refused, "bit {bit} of the length at {frame}");
+        }
+    }
+}
+
+#[test]
+fn a_log_of_the_first_format_is_read_and_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (checkpoint, _) = Checkpoint::open(dir.path()).unwrap();
+    let (path, nonce) = (checkpoint.path.clone(), checkpoint.nonce());
+    drop(checkpoint);
+    let mut old = b"MESAGENT\x01\0\0\0".to_vec();
+    for batch in [codec::batch(Some(nonce), &[]), codec::batch(None, &all())] {
+        old.extend((batch.len() as u32).to_le_bytes());
+        old.extend(crc32c::crc32c(&batch).to_le_bytes());
+        old.extend(batch);
+    }
+    // A crash had left a part of one more.
+    old.extend([9, 0, 0, 0, 1, 2, 3, 4, 5]);
+    fs::write(&path, old).unwrap();
+    assert_eq!(reopen(dir.path()), all());
+    assert!(fs::read(&path).unwrap().starts_with(&HEADER));
+    let (checkpoint, records) = Checkpoint::open(dir.path()).unwrap();
+    assert_eq!((records, checkpoint.nonce()), (all(), nonce));
+}
+
 #[test]
 fn foreign_newer_and_used_folders_are_refused() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The checkpoint: an append-only log of record batches in `<work_dir>/meta/agent.log`.
 //!
-//! Layout: magic, format version, then frames of length, crc32c and a `mesarch.checkpoint.Batch`. A batch is written and
-//! synced as one. A frame that is cut off at the end of the file was never acknowledged to anybody and is cut away; one
+//! Layout: magic, format version, then frames of length, crc32c (of length and batch) and a `mesarch.checkpoint.Batch`. A batch
+//! is written and synced as one. A frame that is cut off at the end of the file was never acknowledged to anybody and is cut away; one
 //! that is broken before the end is corruption, and the agent refuses to start on it. When the log has grown well
 //! beyond what it says, it is written anew beside and renamed over.
 
@@ -105,21 +105,25 @@ impl Checkpoint {
             offset: offset as u64,
             what,
         };
-        let (batches, good) = frames::split(&content).map_err(|error| match error {
-            FrameError::Foreign => CheckpointError::Foreign(path.clone()),
-            FrameError::Version(found) => {
-                CheckpointError::Version { path: path.clone(), found, known: frames::VERSION }
-            }
-            FrameError::Broken(offset) => corrupt(offset, "checksum mismatch".to_owned()),
-        })?;
+        let frames::Content { batches, good, version } =
+            frames::split(&content).map_err(|error| match error {
+                FrameError::Foreign => CheckpointError::Foreign(path.clone()),
+                FrameError::Version(found) => {
+                    CheckpointError::Version { path: path.clone(), found, known: frames::VERSION }
+                }
+                FrameError::Broken(offset) => corrupt(offset, "checksum mismatch".to_owned()),
+            })?;
         let mut log = codec::Log::default();
         for (offset, batch) in batches {
             log.read(batch).map_err(|error| corrupt(offset, error.to_string()))?;
         }
         let nonce =
             log.nonce.ok_or_else(|| corrupt(HEADER.len(), "the first record is missing".to_owned()))?;
-        let file = open_cut(&path, good as u64, content.len() as u64)?;
-        let bytes = good as u64;
+        let file = match version {
+            frames::VERSION => open_cut(&path, good as u64, content.len() as u64)?,
+            _ => replace(&path, nonce, &log.records)?,
+        };
+        let bytes = file.metadata().map_err(|error| failed(&path, "reading its length", error))?.len();
         let checkpoint = Self { log: file, path, bytes, compact_bytes: bytes, nonce, _lock: lock };
         Ok((checkpoint, log.records))
     }

@@ -1,16 +1,15 @@
 //! What the command executor does with what it hears.
 
 use std::{
+    path::PathBuf,
     process::{ExitCode, ExitStatus},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use mesarch_client::executor::{Ended, Event};
 use mesarch_proto::mesos::v1::{
-    FrameworkInfo, KillPolicy, TaskInfo, TaskState, TaskStatus,
-    executor::{Event, event},
-    framework_info,
-    task_status::{Reason, Source},
+    FrameworkInfo, KillPolicy, TaskInfo, TaskState, TaskStatus, framework_info, task_status::Reason,
 };
 use rustix::process::Signal;
 use tokio::{
@@ -19,17 +18,17 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    connection::{Connection, Heard},
-    environment::Environment,
-    task,
-};
+use super::task;
 use crate::launch::{KILL_GRACE_MS, has, kill_grace, millis};
+
+/// What the executor hears of the agent: an event, or why there will be none any more.
+pub(super) type Heard = Result<Event, Ended>;
 
 /// The executor and its task.
 pub(super) struct Executor {
-    environment: Environment,
-    connection: Connection,
+    sandbox: PathBuf,
+    /// Takes updates, which reach the agent in this order.
+    updates: mpsc::Sender<TaskStatus>,
     /// Whether the framework wants to hear TASK_KILLING.
     tells_killing: bool,
     task: Option<Running>,
@@ -62,8 +61,8 @@ enum Next {
 }
 
 impl Executor {
-    pub(super) fn new(environment: Environment, connection: Connection) -> Self {
-        Self { environment, connection, tells_killing: false, task: None, last: None }
+    pub(super) fn new(sandbox: PathBuf, updates: mpsc::Sender<TaskStatus>) -> Self {
+        Self { sandbox, updates, tells_killing: false, task: None, last: None }
     }
 
     /// Until the last update is acknowledged, or the agent is gone.
@@ -76,12 +75,12 @@ impl Executor {
                 () = at(due) => Next::Due,
             };
             match next {
-                Next::Heard(Some(Heard::Event(event))) => {
-                    if self.event(*event) {
+                Next::Heard(Some(Ok(event))) => {
+                    if self.event(event) {
                         return ExitCode::SUCCESS;
                     }
                 }
-                Next::Heard(Some(Heard::Gone(why))) => return self.give_up(&why),
+                Next::Heard(Some(Err(ended))) => return self.give_up(&ended.to_string()),
                 Next::Heard(None) => return self.give_up("the connection to the agent ended"),
                 Next::Ended(status) => self.task_ended(status),
                 Next::Due => self.due(),
@@ -91,31 +90,18 @@ impl Executor {
 
     /// True when there is nothing left to do.
     pub(super) fn event(&mut self, event: Event) -> bool {
-        let kind = event.r#type.and_then(|number| event::Type::try_from(number).ok());
-        match kind {
-            Some(event::Type::Subscribed) => {
-                self.tells_killing = event.subscribed.is_some_and(|it| wants_killing(&it.framework_info));
-            }
-            Some(event::Type::Launch) => {
-                if let Some(launch) = event.launch {
-                    self.launch(launch.task);
-                }
-            }
-            Some(event::Type::Kill) => {
-                self.kill(event.kill.and_then(|kill| kill.kill_policy).as_ref(), false)
-            }
-            Some(event::Type::Acknowledged) => {
-                if let Some(acknowledged) = event.acknowledged {
-                    self.connection.acknowledged(&acknowledged.uuid);
-                    return self.last.as_ref() == Some(&acknowledged.uuid);
-                }
-            }
-            Some(event::Type::Shutdown | event::Type::Error) => {
+        match event {
+            Event::Subscribed(subscribed) => self.tells_killing = wants_killing(&subscribed.framework),
+            Event::Launch(task) => self.launch(*task),
+            Event::Kill { policy, .. } => self.kill(policy.as_ref(), false),
+            Event::Acknowledged { uuid, .. } => return self.last.as_ref() == Some(&uuid),
+            Event::Shutdown => {
                 let idle = self.task.is_none() && self.last.is_none();
                 self.kill(None, false);
                 return idle;
             }
-            _ => {}
+            // Groups are for other executors; messages are for nobody here.
+            Event::LaunchGroup(_) | Event::Message(_) | Event::Disconnected { .. } => {}
         }
         false
     }
@@ -124,10 +110,9 @@ impl Executor {
         if self.task.is_some() || self.last.is_some() {
             return;
         }
-        self.connection.unacknowledged().tasks.push(info.clone());
         self.tell(&info, TaskState::TaskStarting, None, None);
         let command = info.command.clone().unwrap_or_default();
-        let started = task::start(&command, &self.environment.sandbox);
+        let started = task::start(&command, &self.sandbox);
         let pid = |child: &Child| child.id().and_then(|pid| i32::try_from(pid).ok());
         match started.map(|child| (pid(&child), child)) {
             Ok((Some(pid), child)) => {
@@ -216,17 +201,16 @@ impl Executor {
         message: Option<&str>,
     ) -> Bytes {
         let uuid = Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.connection.tell(TaskStatus {
+        let status = TaskStatus {
             task_id: info.task_id.clone(),
             state: state as i32,
             message: message.map(str::to_owned),
-            source: Some(Source::Executor as i32),
             reason: reason.map(|reason| reason as i32),
-            timestamp: Some(now.as_secs_f64()),
             uuid: Some(uuid.clone()),
             ..Default::default()
-        });
+        };
+        // There is room for all that a task can have. When nobody takes them, the line is over, and says so.
+        let _ = self.updates.try_send(status);
         uuid
     }
 }

@@ -3,77 +3,51 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use mesarch_client::executor::{Ended, Event, Subscribed};
 use mesarch_proto::mesos::v1::{
     CommandInfo, DurationInfo, FrameworkInfo, KillPolicy, TaskId, TaskInfo, TaskState, TaskStatus,
-    executor::{Event, event},
     framework_info::{Capability, capability},
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{
-    connection::{Connection, Heard},
-    environment::Environment,
-    executor::Executor,
-};
+use super::executor::{Executor, Heard};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 struct Script {
     events: mpsc::Sender<Heard>,
-    connection: Connection,
+    updates: mpsc::Receiver<TaskStatus>,
     running: tokio::task::JoinHandle<std::process::ExitCode>,
-    seen: usize,
     _sandbox: tempfile::TempDir,
 }
 
 impl Script {
     async fn launch(task: TaskInfo) -> Self {
         let sandbox = tempfile::tempdir().unwrap();
-        let environment = Environment {
-            agent: String::new(),
-            framework: "F".into(),
-            executor: "t".into(),
-            sandbox: sandbox.path().to_owned(),
-            recovery: None,
-            backoff_max: mesarch_types::Millis(1000),
-        };
-        let (events, heard) = mpsc::channel(8);
-        let connection = Connection::detached();
-        let executor = Executor::new(environment, connection.clone());
-        let running = tokio::spawn(executor.run(heard));
-        let mut script = Self { events, connection, running, seen: 0, _sandbox: sandbox };
+        let ((events, heard), (told, updates)) = (mpsc::channel(8), mpsc::channel(super::UPDATES_MAX));
+        let running = tokio::spawn(Executor::new(sandbox.path().to_owned(), told).run(heard));
+        let mut script = Self { events, updates, running, _sandbox: sandbox };
         let killing = Capability { r#type: Some(capability::Type::TaskKillingState as i32) };
-        let framework_info = FrameworkInfo { capabilities: vec![killing], ..Default::default() };
-        let subscribed = Some(event::Subscribed { framework_info, ..Default::default() });
-        script.hear(Event { subscribed, ..of(event::Type::Subscribed) }).await;
-        let launch = Some(event::Launch { task });
-        script.hear(Event { launch, ..of(event::Type::Launch) }).await;
+        let framework = FrameworkInfo { capabilities: vec![killing], ..Default::default() };
+        let (executor, agent, container) = Default::default();
+        let subscribed = Subscribed { executor, framework, agent, container };
+        script.hear(Event::Subscribed(Box::new(subscribed))).await;
+        script.hear(Event::Launch(Box::new(task))).await;
         script
     }
 
     async fn hear(&mut self, event: Event) {
-        self.events.send(Heard::Event(Box::new(event))).await.unwrap();
+        self.events.send(Ok(event)).await.unwrap();
     }
 
     async fn kill(&mut self, grace_ms: Option<i64>) {
         let policy = |ms| KillPolicy { grace_period: Some(DurationInfo { nanoseconds: ms * 1_000_000 }) };
-        let kill = Some(event::Kill { kill_policy: grace_ms.map(policy), ..Default::default() });
-        self.hear(Event { kill, ..of(event::Type::Kill) }).await;
+        self.hear(Event::Kill { task: TaskId::default(), policy: grace_ms.map(policy) }).await;
     }
 
     /// The next update.
     async fn told(&mut self) -> TaskStatus {
-        let number = self.seen;
-        self.seen += 1;
-        let next = async {
-            loop {
-                if let Some(status) = self.connection.unacknowledged().updates.get(number) {
-                    return status.clone();
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(DEADLINE, next).await.expect("an update")
+        timeout(DEADLINE, self.updates.recv()).await.expect("in time").expect("an update")
     }
 
     async fn states(&mut self, expect: &[TaskState]) -> TaskStatus {
@@ -86,14 +60,9 @@ impl Script {
     }
 
     async fn finish(mut self, uuid: Option<Bytes>) {
-        let acknowledged = Some(event::Acknowledged { uuid: uuid.unwrap(), ..Default::default() });
-        self.hear(Event { acknowledged, ..of(event::Type::Acknowledged) }).await;
+        self.hear(Event::Acknowledged { task: TaskId::default(), uuid: uuid.unwrap() }).await;
         timeout(DEADLINE, self.running).await.expect("ends").unwrap();
     }
-}
-
-fn of(kind: event::Type) -> Event {
-    Event { r#type: Some(kind as i32), ..Default::default() }
 }
 
 fn task(line: &str) -> TaskInfo {
@@ -159,6 +128,6 @@ async fn a_command_that_runs_for_too_long_fails() {
 async fn without_its_agent_nothing_goes_on() {
     let mut script = Script::launch(task("exec sleep 1000")).await;
     script.states(&[TaskStarting, TaskRunning]).await;
-    script.events.send(Heard::Gone("gone".into())).await.unwrap();
+    script.events.send(Err(Ended::AgentLost("gone".into()))).await.unwrap();
     timeout(DEADLINE, script.running).await.expect("ends").unwrap();
 }

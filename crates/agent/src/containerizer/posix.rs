@@ -22,7 +22,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-use super::process::{ProcessId, kill_session};
+use super::process::{Fate, ProcessId, end_session};
 use crate::{
     environment::{self, Common, RUN_FILE},
     fetcher,
@@ -153,16 +153,22 @@ impl Inner {
     }
 
     async fn watch_foreign(self: Arc<Self>, run: Run, mut killed: watch::Receiver<bool>) {
-        if let Some(process) = ProcessId::noted(&run_file(&self.work_dir, &run)).filter(ProcessId::is_alive) {
-            let ended = tokio::select! {
-                ended = process.ended() => ended,
-                () = kill_wanted(&mut killed) => Ok(()),
-            };
-            if let Err(error) = ended {
-                // Without a way to see its end the process is not left alone: its task could not be told from a lost one.
-                tracing::error!(executor = %run.executor, %error, "an executor cannot be watched; it is killed");
+        if let Some(process) = ProcessId::noted(&run_file(&self.work_dir, &run)) {
+            let fate = process.fate_at_last().await;
+            if fate == Fate::Runs {
+                tokio::select! {
+                    ended = process.ended() => if let Err(error) = ended {
+                        // Without a way to see its end the process is not left alone: its task could not be told from
+                        // a lost one.
+                        tracing::error!(executor = %run.executor, %error, "an executor cannot be watched; it is killed");
+                    },
+                    () = kill_wanted(&mut killed) => {}
+                }
             }
-            kill_all(process.pid).await;
+            // An executor that has ended may have left its task behind.
+            if fate != Fate::Replaced {
+                end_session(process.pid).await;
+            }
         }
         self.report(&run, Input::ExecutorExited { run: run.clone(), status: UNKNOWN_STATUS }).await;
     }
@@ -225,15 +231,9 @@ async fn watch_child(mut child: Child, killed: &mut watch::Receiver<bool>) -> i3
         }
     };
     if let Some(pid) = pid {
-        kill_all(pid).await;
+        end_session(pid).await;
     }
     status.map_or(UNKNOWN_STATUS, ExitStatusExt::into_raw)
-}
-
-async fn kill_all(session: i32) {
-    if let Err(error) = tokio::task::spawn_blocking(move || kill_session(session)).await {
-        tracing::error!(session, %error, "a session could not be ended");
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! Processes that may not be our children: who they are, when they end, and how all of a session is ended.
 
-use std::{fmt, fs, io, path::Path, str::FromStr};
+use std::{fmt, fs, io, path::Path, str::FromStr, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, time::Instant};
 
-/// How often a session is searched for processes that were born while the others were being killed.
-const KILL_ROUNDS_MAX: usize = 8;
+/// How often a session is searched, without a pause, for processes that were born while the others were being killed.
+const ROUNDS_AT_ONCE: usize = 8;
+/// First and longest pause before a session is searched again.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A session that lives on for so long is told of in the log, and again after each further such time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// A process, told apart from every other one that had or will have its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +32,7 @@ impl ProcessId {
     /// The process that has this number now.
     pub(crate) fn of(pid: i32) -> io::Result<Self> {
         let stat = Stat::read(pid)?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(Self { pid, start: stat.start, boot })
+        Ok(Self { pid, start: stat.start, boot: boot()? })
     }
 
     /// What a starting process noted in `path`; none if there is no note, or not a whole one.
@@ -36,10 +40,29 @@ impl ProcessId {
         fs::read_to_string(path).ok()?.parse().ok()
     }
 
-    /// Whether this very process still runs (one that has ended and was not yet reaped does not).
-    pub(crate) fn is_alive(&self) -> bool {
-        let running = Stat::read(self.pid).is_ok_and(|stat| stat.state != 'Z' && stat.state != 'X');
-        running && Self::of(self.pid).is_ok_and(|now| now == *self)
+    /// What has become of it; an error if that cannot be found out now.
+    pub(crate) fn fate(&self) -> io::Result<Fate> {
+        if boot()? != self.boot {
+            return Ok(Fate::Replaced);
+        }
+        match Stat::read(self.pid) {
+            Ok(stat) if stat.start != self.start => Ok(Fate::Replaced),
+            Ok(stat) if stat.is_alive() => Ok(Fate::Runs),
+            Ok(_) => Ok(Fate::Ended),
+            Err(error) if is_gone(&error) => Ok(Fate::Ended),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As [`ProcessId::fate`], asked until it can be found out.
+    pub(crate) async fn fate_at_last(&self) -> Fate {
+        loop {
+            match self.fate() {
+                Ok(fate) => return fate,
+                Err(error) => tracing::error!(pid = self.pid, %error, "a process cannot be looked at"),
+            }
+            tokio::time::sleep(PAUSE_MAX).await;
+        }
     }
 
     /// Waits until the process has ended. Works for processes that are not our children.
@@ -53,7 +76,7 @@ impl ProcessId {
             Err(error) => return Err(error.into()),
         };
         // Opened by number: only now it is sure that the descriptor means the process that was noted.
-        if !self.is_alive() {
+        if self.fate()? != Fate::Runs {
             return Ok(());
         }
         #[expect(
@@ -63,6 +86,29 @@ impl ProcessId {
         let descriptor = AsyncFd::new(descriptor)?;
         descriptor.readable().await.map(drop)
     }
+}
+
+/// What has become of a process that led a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It runs.
+    Runs,
+    /// It has ended. What it started may run on in its session: as long as it does, the kernel gives the number of the
+    /// session to no other process.
+    Ended,
+    /// The number belongs to another process, or is of another boot: nothing of the session is left.
+    Replaced,
+}
+
+/// Changes with every boot.
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// Whether reading about a process failed because there is none.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = rustix::io::Errno::SRCH.raw_os_error();
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(gone)
 }
 
 impl fmt::Display for ProcessId {
@@ -99,6 +145,11 @@ struct Stat {
 }
 
 impl Stat {
+    /// One that has ended and was not yet reaped is not alive.
+    fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
+
     fn read(pid: i32) -> io::Result<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // The second field is the program's name in parentheses and may hold anything, even parentheses.
@@ -115,21 +166,47 @@ impl Stat {
     }
 }
 
-/// SIGKILL for every process of the session, until none is left. Blocking.
-pub(crate) fn kill_session(session: i32) {
-    for _ in 0..KILL_ROUNDS_MAX {
-        let members = members(|stat| stat.session == session);
-        if members.is_empty() {
+/// SIGKILL for every process of the session, again and again until none is left.
+///
+/// It never gives up: what a process holds must not be given away while it lives, even if it cannot die because it waits
+/// inside the kernel. Such a one is named in the log.
+pub(crate) async fn end_session(session: i32) {
+    let (began, mut pause, mut complain_at) = (Instant::now(), PAUSE_MIN, COMPLAIN_EVERY);
+    loop {
+        let left = tokio::task::spawn_blocking(move || kill_session(session)).await;
+        let left = left.map_err(io::Error::other).flatten();
+        if left.as_ref().is_ok_and(Vec::is_empty) {
             return;
+        }
+        if began.elapsed() >= complain_at {
+            let seconds = began.elapsed().as_secs();
+            tracing::error!(session, ?left, seconds, "a session does not end; its resources stay in use");
+            complain_at += COMPLAIN_EVERY;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// SIGKILL for every process of the session; those that are left all the same. Blocking.
+fn kill_session(session: i32) -> io::Result<Vec<i32>> {
+    for _ in 0..ROUNDS_AT_ONCE {
+        let members = members(session)?;
+        if members.is_empty() {
+            return Ok(members);
         }
         members.into_iter().for_each(|pid| send(pid, Signal::KILL));
         std::thread::yield_now();
     }
+    members(session)
 }
 
 /// Sends a signal to a process, its descendants, and whatever else is in `session` except `spared`. Blocking.
 pub(crate) fn signal_tree(root: i32, session: i32, spared: i32, signal: Signal) {
-    let all = processes();
+    let all = processes().unwrap_or_else(|error| {
+        tracing::error!(%error, "the processes cannot be listed; only one is signalled");
+        Vec::new()
+    });
     let mut tree = vec![root];
     let mut next = 0;
     while let Some(parent) = tree.get(next).copied() {
@@ -150,15 +227,24 @@ fn send(pid: i32, signal: Signal) {
     }
 }
 
-fn members(wanted: impl Fn(&Stat) -> bool) -> Vec<i32> {
-    let alive = |stat: &Stat| stat.state != 'Z' && stat.state != 'X';
-    processes().into_iter().filter(|(_, stat)| alive(stat) && wanted(stat)).map(|(pid, _)| pid).collect()
+/// The processes of a session that have not ended. Blocking.
+pub(crate) fn members(session: i32) -> io::Result<Vec<i32>> {
+    let all = processes()?.into_iter();
+    Ok(all.filter(|(_, stat)| stat.is_alive() && stat.session == session).map(|(pid, _)| pid).collect())
 }
 
-fn processes() -> Vec<(i32, Stat)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| Some((pid, Stat::read(pid).ok()?))).collect()
+/// All of the machine. An error if one that is there cannot be looked at: it must not pass for gone.
+fn processes() -> io::Result<Vec<(i32, Stat)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match Stat::read(pid) {
+            Ok(stat) => all.push((pid, stat)),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -169,7 +255,7 @@ mod tests {
     fn a_note_is_read_as_it_was_written() {
         let own = ProcessId::own().unwrap();
         assert_eq!(own.to_string().parse(), Ok(own.clone()));
-        assert!(own.is_alive());
+        assert_eq!(own.fate().unwrap(), Fate::Runs);
         for bad in ["", "1 2 x", "5", "5 6", "5 6 b more", "x 6 b"] {
             assert_eq!(bad.parse::<ProcessId>(), Err(BadNote), "{bad:?}");
         }
@@ -178,8 +264,9 @@ mod tests {
     #[test]
     fn a_number_that_was_given_to_another_process_is_not_the_same_one() {
         let own = ProcessId::own().unwrap();
-        assert!(!ProcessId { start: own.start + 1, ..own.clone() }.is_alive());
-        assert!(!ProcessId { boot: "another".into(), ..own }.is_alive());
+        let later = ProcessId { start: own.start + 1, ..own.clone() };
+        assert_eq!(later.fate().unwrap(), Fate::Replaced);
+        assert_eq!(ProcessId { boot: "another".into(), ..own }.fate().unwrap(), Fate::Replaced);
     }
 
     #[tokio::test]
@@ -192,8 +279,26 @@ mod tests {
         });
         child.kill().unwrap();
         waiting.await.unwrap().unwrap();
+        assert_eq!(id.fate().unwrap(), Fate::Ended, "ended and not reaped");
         child.wait().unwrap();
-        assert!(!id.is_alive());
+        assert_eq!(id.fate().unwrap(), Fate::Ended);
         id.ended().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_without_its_leader() {
+        // The shell leads the session, starts one that ignores all it can, and ends.
+        let mut command = std::process::Command::new("setsid");
+        command.args(["--fork", "--wait", "sh", "-c", "(trap '' TERM HUP; exec sleep 1000) & echo $$"]);
+        let output = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+        let mut child = output.spawn().unwrap();
+        let mut line = String::new();
+        let mut pipe = io::BufReader::new(child.stdout.take().unwrap());
+        io::BufRead::read_line(&mut pipe, &mut line).unwrap();
+        let session = line.trim().parse().unwrap();
+        child.wait().unwrap();
+        assert_eq!(members(session).unwrap().len(), 1);
+        end_session(session).await;
+        assert!(members(session).unwrap().is_empty());
     }
 }

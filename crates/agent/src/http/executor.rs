@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
@@ -15,10 +16,13 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use mesarch_mesos_v1::{ContentType, decode, executor::validate, recordio::RECORD_BYTES_MAX};
 use mesarch_proto::mesos::v1::executor::{Call, call::Type};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{Site, ending};
 use crate::requests::{CallRefusal, EventStream, Request};
+
+/// How long a client may take to send a body.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 type Answer<T> = Result<T, (StatusCode, String)>;
 
@@ -52,7 +56,9 @@ async fn read(headers: &HeaderMap, body: Body) -> Answer<Call> {
     let unsupported = "Expecting 'Content-Type' of application/json or application/x-protobuf";
     let content_type = name.to_str().ok().and_then(ContentType::parse);
     let content_type = content_type.ok_or((StatusCode::UNSUPPORTED_MEDIA_TYPE, unsupported.to_owned()))?;
-    let bytes = axum::body::to_bytes(body, RECORD_BYTES_MAX).await.map_err(|_| {
+    let late = |_| (StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned());
+    let whole = timeout(BODY_WITHIN, axum::body::to_bytes(body, RECORD_BYTES_MAX)).await.map_err(late)?;
+    let bytes = whole.map_err(|_| {
         (
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is cut off or longer than {RECORD_BYTES_MAX} bytes"),

@@ -1,8 +1,11 @@
 //! The agent's own HTTP API.
 
 mod executor;
+mod idle;
 mod server;
 pub(crate) mod state;
+
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -13,7 +16,8 @@ use axum::{
 use serde_json::json;
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
 };
 
 use crate::{agent::RenderMetrics, requests::Request, tasks::Tasks};
@@ -21,16 +25,29 @@ use crate::{agent::RenderMetrics, requests::Request, tasks::Tasks};
 /// The level of the Mesos API that is spoken here: clients switch features on by it.
 const API_LEVEL: &str = "1.11.0";
 
+/// How long a connection may be without a whole request: shorter than what clients take for a dead server.
+const UNUSED_MAX: Duration = Duration::from_secs(30);
+/// Most `/state` answers that are made at a time; others wait so long for their turn.
+const READS_MAX: usize = 2;
+const READ_WITHIN: Duration = Duration::from_secs(5);
+
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct Site {
-    pub(crate) requests: mpsc::Sender<Request>,
-    pub(crate) metrics: Option<RenderMetrics>,
+    requests: mpsc::Sender<Request>,
+    metrics: Option<RenderMetrics>,
+    reads: Arc<Semaphore>,
+}
+
+impl Site {
+    pub(crate) fn new(requests: mpsc::Sender<Request>, metrics: Option<RenderMetrics>) -> Self {
+        Self { requests, metrics, reads: Arc::new(Semaphore::new(READS_MAX)) }
+    }
 }
 
 /// Serves for ever.
 pub(crate) async fn serve(listener: TcpListener, site: Site, tasks: Tasks) {
-    server::serve(listener, Router::new().fallback(route).with_state(site), tasks).await;
+    server::serve(listener, Router::new().fallback(route).with_state(site), tasks, UNUSED_MAX).await;
 }
 
 /// Routes by the longest known prefix, with or without the process' name in front, as Mesos does.
@@ -82,19 +99,34 @@ fn metrics(site: &Site) -> Response {
     }
 }
 
+/// Taken by the runner, rendered here: tasks do not wait for readers.
 async fn state_of(site: &Site) -> Response {
+    let Ok(Ok(turn)) = timeout(READ_WITHIN, site.reads.clone().acquire_owned()).await else {
+        let busy = "too many readers of /state; try again later\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], busy).into_response();
+    };
     let (reply, answer) = oneshot::channel();
     if site.requests.send(Request::State { reply }).await.is_err() {
         return ending();
     }
-    match answer.await {
-        Ok(state) => json_of(&state),
+    let Ok(look) = answer.await else { return ending() };
+    let rendered = tokio::task::spawn_blocking(move || {
+        let text = look.render().to_string();
+        drop(turn);
+        text
+    });
+    match rendered.await {
+        Ok(text) => json_text(text),
         Err(_) => ending(),
     }
 }
 
 fn json_of(value: &serde_json::Value) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    json_text(value.to_string())
+}
+
+fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// The runner is gone: the process is about to end.

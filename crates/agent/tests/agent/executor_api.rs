@@ -298,3 +298,18 @@ async fn state(agent: std::net::SocketAddr) -> Value {
     stream.read_to_string(&mut text).await.unwrap();
     serde_json::from_str(&text).unwrap()
 }
+
+/// A SUBSCRIBE that is never answered is no sign of life.
+#[tokio::test]
+async fn an_agent_that_hangs_ends_its_command_executor_in_time() {
+    // Takes connections and answers nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut executor = tokio::process::Command::new(env!("CARGO_BIN_EXE_mesarch-test-executor"));
+    executor.arg("command-executor").env("MESOS_AGENT_ENDPOINT", silent.local_addr().unwrap().to_string());
+    executor.envs([("MESOS_FRAMEWORK_ID", "F"), ("MESOS_EXECUTOR_ID", "t"), ("MESOS_CHECKPOINT", "1")]);
+    executor.env("MESOS_SANDBOX", dir.path()).env("MESOS_RECOVERY_TIMEOUT", "100ms").kill_on_drop(true);
+    let mut running = executor.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let status = timeout(DEADLINE, running.wait()).await.expect("it gives up").unwrap();
+    assert_eq!(status.code(), Some(1));
+}

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use mesarch_agent::{Agent, Options, StartError};
-use mesarch_proto::mesos::v1::{AgentId, CommandInfo, TaskId, TaskInfo};
+use mesarch_proto::mesos::v1::{AgentId, CommandInfo, TaskId, TaskInfo, TaskStatus};
+use rustix::process::{Pid, Signal, getsid, kill_process};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::Instant};
 
 use crate::master::{AGENT, DEADLINE, Master};
@@ -65,9 +66,11 @@ impl Process {
         Self::launch(self.options.clone()).await
     }
 
-    fn die(&mut self) {
+    /// Dies at once; afterwards nothing of it runs and executors are alone.
+    pub(crate) fn die(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // A runtime may not be waited for within another one.
+            std::thread::spawn(move || runtime.shutdown_timeout(DEADLINE)).join().expect("it ends");
         }
     }
 }
@@ -85,14 +88,36 @@ impl Drop for Process {
 fn end_executors(work_dir: &Path) {
     let notes = std::fs::read_dir(work_dir.join("meta/runs")).into_iter().flatten().flatten();
     let notes = notes.filter_map(|note| std::fs::read_to_string(note.path()).ok());
-    for session in notes.filter_map(|note| note.split(' ').next().map(str::to_owned)) {
-        kill_session(&session);
-    }
+    notes.filter_map(|note| leader_in(&note)).for_each(kill_session);
+}
+
+/// The process that a note is about.
+fn leader_in(note: &str) -> Option<Pid> {
+    Pid::from_raw(note.split(' ').next()?.parse().ok()?)
+}
+
+/// The process of the executor that a status came from.
+pub(crate) fn executor_of(work_dir: &Path, status: &TaskStatus) -> Pid {
+    let container = status.container_status.as_ref().and_then(|it| it.container_id.as_ref()).unwrap();
+    let note = std::fs::read_to_string(work_dir.join("meta/runs").join(&container.value)).unwrap();
+    leader_in(&note).expect("a process id")
+}
+
+/// The processes of an executor's session that have not ended, itself included.
+pub(crate) fn session(leader: Pid) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    let stat = |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let lives = |pid: &Pid| stat(pid).rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"));
+    pids.filter(|pid| getsid(Some(*pid)).is_ok_and(|session| session == leader) && lives(pid)).collect()
 }
 
 /// SIGKILL for all of an executor's session.
-pub(crate) fn kill_session(leader: &str) {
-    std::process::Command::new("pkill").args(["-KILL", "-s", leader]).status().expect("pkill runs");
+pub(crate) fn kill_session(leader: Pid) {
+    for pid in session(leader) {
+        // What has ended meanwhile is what was wanted.
+        let _ = kill_process(pid, Signal::KILL);
+    }
 }
 
 /// None while the agent before it still holds the folder or the port.

@@ -5,9 +5,11 @@ use mesarch_proto::{
     mesos::v1::TaskState::*,
 };
 
+use rustix::process::{Signal, kill_process};
+
 use crate::{
     master::{AGENT, Master},
-    process::{Process, kill_session, lines, shell, until},
+    process::{Process, executor_of, kill_session, lines, session, shell, until},
 };
 
 /// The task writes when it starts, and ends when it is told to.
@@ -43,11 +45,9 @@ async fn an_agent_that_is_asked_to_stop_ends_all_of_itself_and_no_task() {
     master.attach().await;
     master.run(&shell("t", "exec sleep 1000"), 1).await;
     let running = master.goes_through(&[TaskStarting, TaskRunning]).await;
-    let container = running.container_status.unwrap().container_id.unwrap().value;
-    let note = std::fs::read_to_string(dir.path().join("meta/runs").join(container)).unwrap();
+    let executor = executor_of(dir.path(), &running);
     agent.stop().await;
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", note.split(' ').next().unwrap())).unwrap();
-    assert!(!stat.contains(") Z "), "the executor lives on: {stat}");
+    assert!(session(executor).contains(&executor), "the executor lives on");
 }
 
 #[tokio::test]
@@ -84,14 +84,30 @@ async fn an_executor_that_died_with_the_agent_is_found_out() {
     master.attach().await;
     master.run(&shell("t", "exec sleep 1000"), 1).await;
     let running = master.goes_through(&[TaskStarting, TaskRunning]).await;
-    let container = running.container_status.unwrap().container_id.unwrap().value;
-    let note = std::fs::read_to_string(dir.path().join("meta/runs").join(container)).unwrap();
-    kill_session(note.split(' ').next().unwrap());
+    kill_session(executor_of(dir.path(), &running));
     let _agent = agent.restart().await;
     master.attach().await;
     // Whether the first agent still saw the end or the second found it out: the task has failed.
     let last = master.goes_through(&[TaskFailed]).await;
     assert!(last.message.unwrap().starts_with("Executor terminated"));
+}
+
+/// Only the executor: its task has no reason to end by itself, and must not outlive its own TASK_FAILED.
+#[tokio::test]
+async fn a_task_whose_executor_died_with_the_agent_has_ended_when_it_is_told_so() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let mut agent = Process::start(dir.path(), &[&master]).await;
+    master.attach().await;
+    master.run(&shell("t", "exec sleep 1000"), 1).await;
+    let executor = executor_of(dir.path(), &master.goes_through(&[TaskStarting, TaskRunning]).await);
+    agent.die();
+    kill_process(executor, Signal::KILL).unwrap();
+    until(|| (!session(executor).contains(&executor)).then_some(())).await;
+    assert_eq!(session(executor).len(), 1, "the task is left");
+    let _agent = agent.restart().await;
+    master.attach().await;
+    master.goes_through(&[TaskFailed]).await;
+    assert_eq!(session(executor), []);
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use mesarch_proto::{
     link::from_agent,
-    mesos::v1::{DurationInfo, KillPolicy, TaskState::*, task_status::Source},
+    mesos::v1::{DurationInfo, Environment, KillPolicy, TaskState::*, environment, task_status::Source},
 };
 use prost::Message;
 
 use crate::{
     master::{AGENT, Master, key, status},
-    process::{Process, lines, shell, until},
+    process::{Process, executor_of, lines, session, shell, until},
 };
 
 #[tokio::test]
@@ -53,15 +53,16 @@ async fn a_task_that_does_not_listen_is_killed_after_the_grace_with_all_it_start
     let child =
         format!("sh -c 'trap \"\" TERM; while :; do echo x >> {}; sleep 0.02; done'", alive.display());
     master.run(&shell("t", &format!("trap '' TERM; {child} & wait; while :; do sleep 0.05; done")), 1).await;
-    master.goes_through(&[TaskStarting, TaskRunning]).await;
+    let running = master.goes_through(&[TaskStarting, TaskRunning]).await;
+    let executor = executor_of(dir.path(), &running);
     until(|| (lines(&alive) > 0).then_some(())).await;
     let policy = KillPolicy { grace_period: Some(DurationInfo { nanoseconds: 100_000_000 }) };
     master.kill("t", 1, policy.encode_to_vec().into()).await;
     let last = master.goes_through(&[TaskKilled]).await;
     assert_eq!(last.message.as_deref(), Some("Command terminated with signal Killed"));
-    let before = lines(&alive);
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    assert_eq!(lines(&alive), before, "nothing of the task is left");
+    // The executor itself may still be on its way out.
+    let rest: Vec<_> = session(executor).into_iter().filter(|pid| *pid != executor).collect();
+    assert_eq!(rest, [], "nothing of the task is left");
 }
 
 #[tokio::test]
@@ -149,4 +150,14 @@ async fn what_is_not_implemented_fails_in_words() {
     master.run(&task, 1).await;
     let last = master.goes_through(&[TaskFailed]).await;
     assert!(last.message.unwrap().starts_with("not implemented: health checks"));
+    let variable = environment::Variable {
+        name: "S".into(),
+        r#type: Some(environment::variable::Type::Secret as i32),
+        ..Default::default()
+    };
+    let mut task = shell("u", "true");
+    task.command.as_mut().unwrap().environment = Some(Environment { variables: vec![variable] });
+    master.run(&task, 2).await;
+    let last = master.goes_through(&[TaskFailed]).await;
+    assert!(last.message.unwrap().starts_with("not implemented: environment variables of type SECRET"));
 }

@@ -125,7 +125,9 @@ impl Session {
         let response = self.post(&mut connection, &call).await?;
         match response.status() {
             StatusCode::OK => Ok((connection, response)),
-            // An agent that restarts may not know its executors yet; only a long refusal is one.
+            // An agent answers when it has read what it knew: an executor that it does not know then has no task there
+            // any more, and nobody would ever hear of it.
+            StatusCode::BAD_REQUEST => Err(Broke::Over(Ended::Refused(read_reason(response).await))),
             status => Err(Broke::Lost(format!("{} ({})", read_reason(response).await, status.as_u16()))),
         }
     }

@@ -19,7 +19,6 @@ use mesarch_types::NodeId;
 use serde::Serialize;
 
 pub(crate) use child::Child;
-pub(crate) use ready::active_agents;
 
 /// How long processes may take to end when asked, before they are killed.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -129,10 +128,10 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts one more agent, with these resources (Mesos' resource text), on a free port.
-    pub(crate) fn add_agent(&mut self, resources: &str) -> Result<()> {
+    /// Starts one more agent, with these flags, on a free port.
+    pub(crate) fn add_agent(&mut self, flags: &[String]) -> Result<()> {
         let address = self.ports.one_more_agent()?;
-        self.start_agent(address, &[format!("--resources={resources}")])
+        self.start_agent(address, flags)
     }
 
     /// SIGKILL of a master, by its place among the masters; returns when it is gone.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mesarch_client::readiness;
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::Cluster;
@@ -27,12 +26,6 @@ pub(super) async fn wait(cluster: &mut Cluster, within: Duration) -> Result<Stri
         }
         sleep(LOOK_EVERY).await;
     }
-}
-
-/// Agents that the leader counts as active, in a `/state`.
-pub(crate) fn active_agents(state: &Value) -> usize {
-    let agents = state.get("slaves").and_then(Value::as_array);
-    agents.map_or(0, |agents| agents.iter().filter(|agent| agent["active"] == true).count())
 }
 
 fn fail_if_ended(cluster: &mut Cluster) -> Result<()> {

@@ -18,6 +18,7 @@ use crate::failure::usage;
 const EXAMPLES: &str = "\
 Examples:
   mesarch agent --master m1,m2,m3 --work-dir /var/lib/mesarch/agent --listen 10.0.0.7:5051 --allow-remote
+  mesarch agent --master m1,m2,m3 --listen 0.0.0.0:5051 --advertise node7.example.org --allow-remote
   mesarch agent --resources 'cpus:4;mem:8192;ports:[31000-32000]' --attributes 'rack:b2;ssd:1'
 
 Tasks outlive a restart of the agent: start it again with the same --work-dir.";
@@ -32,7 +33,10 @@ pub(crate) struct Arguments {
     /// Where executors and tools are served
     #[arg(long, default_value = "127.0.0.1:5051", value_name = "IP:PORT")]
     listen: SocketAddr,
-    /// The name by which others reach this machine [default: the listening address]
+    /// Where executors and others find this agent, if that is not where it listens; needed to listen on 0.0.0.0
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
+    /// The name by which others reach this machine [default: what is advertised]
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
     /// Checkpoints and sandboxes
@@ -120,6 +124,7 @@ fn options(arguments: Arguments) -> Result<Options> {
         masters,
         listen: arguments.listen,
         allow_remote: arguments.allow_remote,
+        advertise: arguments.advertise,
         hostname: arguments.hostname,
         work_dir,
         resources: arguments.resources,

@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use mesarch_client::masters::{DEV_FILE, runtime_dir};
 use mesarch_client::operator::Operator;
+use mesarch_client::readiness::active_agents;
 use serde_json::Value;
 use tokio::time::interval;
 
-use crate::cluster::{Cluster, Plan, Ready, active_agents};
+use crate::cluster::{Cluster, Plan, Ready};
 use crate::commands::{asked_to_stop, command_logs, command_runtime, print, tell};
 use crate::failure::usage;
 

@@ -3,7 +3,7 @@
 mod amounts;
 mod task;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, sync::Arc};
 
 use mesarch_agent_core::{Agent, ExecutorKey, ExecutorSpec, FrameworkSpec, Run, RunPhase, TaskKey};
 use mesarch_mesos_v1::convert::{ResourceForm, attributes_from_v1, resources_from_v1, resources_to_v1};
@@ -11,36 +11,36 @@ use mesarch_proto::{
     json::Json,
     mesos::v1::{ExecutorInfo, FrameworkInfo, Resource, TaskInfo, executor_info, framework_info},
 };
-use mesarch_types::{AgentId, AttributeValue, ContainerId, FrameworkId, Resources, TaskState, WallMillis};
+use mesarch_types::{AgentId, AttributeValue, ContainerId, FrameworkId, Resources, TaskState};
 use prost::Message;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     history::{History, PastRun, Told},
     info::Identity,
+    runner::Facts,
     sandbox::Places,
     status::{Renderer, seconds},
     wire::capability_names,
 };
 use amounts::{amounts, by_role, unreserved};
 
-/// What is looked at.
-pub(crate) struct Look<'a> {
-    pub(crate) core: &'a Agent,
-    pub(crate) history: &'a History,
-    pub(crate) identity: &'a Identity,
-    pub(crate) renderer: &'a Renderer,
-    pub(crate) work_dir: &'a Path,
-    pub(crate) flags: &'a Map<String, Value>,
-    /// When the agent began to run.
-    pub(crate) started: WallMillis,
+/// What is looked at: a copy of one moment, so that nobody waits while it is rendered. Descriptions and statuses, which
+/// are most of it, are shared and not copied.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) core: Agent,
+    pub(crate) history: History,
+    pub(crate) identity: Identity,
+    pub(crate) renderer: Renderer,
+    pub(crate) facts: Arc<Facts>,
 }
 
 /// A task with its name.
 type Task<'a> = (&'a TaskKey, &'a Told);
 type TasksByRun<'a> = BTreeMap<&'a ContainerId, Vec<Task<'a>>>;
 
-impl Look<'_> {
+impl Look {
     /// The whole document.
     pub(crate) fn render(&self) -> Value {
         let info = &self.identity.info;
@@ -52,7 +52,7 @@ impl Look<'_> {
             "build_date": "",
             "build_time": 0.0,
             "build_user": "",
-            "start_time": seconds(self.started),
+            "start_time": seconds(self.facts.started),
             "id": self.core.id().map(AgentId::as_str).unwrap_or_default(),
             "pid": self.identity.pid(),
             "hostname": info.hostname,
@@ -68,7 +68,7 @@ impl Look<'_> {
             "unreserved_resources_allocated": amounts(&unreserved(&allocated)),
             "resource_providers": [],
             "attributes": self.attributes(),
-            "flags": self.flags,
+            "flags": self.facts.flags,
             "frameworks": self.frameworks(),
             "completed_frameworks": self.completed_frameworks(),
         })
@@ -148,7 +148,7 @@ impl Look<'_> {
         let mut all = info.resources.clone();
         all.extend(live.iter().flat_map(|(_, task)| task_info(task).resources));
         let role = all.first().map(|resource| task::role_of(std::slice::from_ref(resource)));
-        let view = |(key, told): Task<'_>| task::view(key, told, self.renderer);
+        let view = |(key, told): Task<'_>| task::view(key, told, &self.renderer);
         let mut executor = json!({
             "id": run.executor.as_str(),
             "name": info.name.as_deref().unwrap_or_default(),
@@ -157,7 +157,7 @@ impl Look<'_> {
             "directory": self.directory(run),
             "resources": amounts(&resources(&all)),
             "tasks": live.into_iter().map(view).collect::<Vec<_>>(),
-            "queued_tasks": queued.into_iter().map(|it| task::queued(it.0, it.1, self.renderer)).collect::<Vec<_>>(),
+            "queued_tasks": queued.into_iter().map(|it| task::queued(it.0, it.1, &self.renderer)).collect::<Vec<_>>(),
             "completed_tasks": past.chain(over).map(view).collect::<Vec<_>>(),
         });
         executor["role"] = json!(role.unwrap_or_else(|| "*".to_owned()));
@@ -192,7 +192,7 @@ impl Look<'_> {
     /// Absolute. Nothing runs before the agent has its id.
     fn directory(&self, run: &Run) -> String {
         let agent = self.core.id().cloned().unwrap_or_else(|| AgentId::from(""));
-        Places::new(self.work_dir, &agent, run).sandbox.display().to_string()
+        Places::new(&self.facts.work_dir, &agent, run).sandbox.display().to_string()
     }
 
     /// What executors and unfinished tasks were given.

@@ -32,6 +32,11 @@ const TASK_2: (&str, f64, f64) = ("task-2", 1.0, 2048.0);
 const NEVER: Duration = Duration::from_secs(3600);
 /// Framework 2's first refusal.
 const LATER: Duration = Duration::from_millis(500);
+/// An agent repeats an update so often until it is acknowledged.
+const REPEAT: Duration = Duration::from_millis(100);
+/// How long an acknowledgement may be on its way, and as long again no repeat may come: several would have, if anybody
+/// held the update as unacknowledged.
+const SETTLED: Duration = Duration::from_millis(500);
 /// The longest wait for something that is looked at again and again.
 const DEADLINE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -68,7 +73,7 @@ async fn with_cluster(tell: &mut Narrator, cluster: &mut Cluster, leader: &str, 
 
 async fn agent_reports(tell: &mut Narrator, cluster: &mut Cluster) -> Result<()> {
     tell.step("Agent 1 reports 4 CPUs and 4 GB of memory to the leader.");
-    cluster.add_agent(AGENT_1)?;
+    cluster.add_agent(&flags(AGENT_1))?;
     let agent = agents_attached(cluster, 1).await?.remove(0);
     let (cpus, mem) = (&agent["resources"]["cpus"], &agent["resources"]["mem"]);
     tell.check("the leader knows an agent with 4 CPUs and 4096 MB", *cpus == 4.0 && *mem == 4096.0)
@@ -144,7 +149,7 @@ async fn both_hold_an_offer(
 ) -> Result<()> {
     tell.step("Agent 2 joins with 2 CPUs and 2 GB. Framework 2 wants no more offers, so framework 1 gets it, and waits.");
     let since = Instant::now();
-    cluster.add_agent(AGENT_2)?;
+    cluster.add_agent(&flags(AGENT_2))?;
     let (_, offer) = one.offer_since(since).await?;
     tell.check("the offer is <2 CPUs, 2 GB>", holds(&offer, 2.0, 2048.0))?;
     let taken_back = one.look(|told| told.rescinded.len()) + two.look(|told| told.rescinded.len());
@@ -244,7 +249,17 @@ async fn nothing_was_lost(
     let running = told.0.iter().filter(|state| **state == TaskState::TaskRunning).count();
     tell.check("the progress report arrived, after RUNNING and in order", running == 2 && told.0.len() == 2)?;
     let uuids: std::collections::BTreeSet<_> = told.1.iter().collect();
-    tell.check("it has one uuid, and was acknowledged once", uuids.len() == 1)
+    tell.check("it has one uuid, and was acknowledged once", uuids.len() == 1)?;
+    let arrived = one.look(|told| {
+        let mut reports = told.updates.iter().filter(|(_, status)| is_report(status));
+        reports.next().map(|(at, _)| *at)
+    });
+    let settled = arrived.context("it arrived")? + SETTLED;
+    tokio::time::sleep_until((settled + SETTLED).into()).await;
+    let repeats = one.look(|told| {
+        told.updates.iter().filter(|(at, status)| *at > settled && status.uuid.is_some()).count()
+    });
+    tell.check("once acknowledged, no update was told again", repeats == 0)
 }
 
 async fn old_offer_still_works(tell: &mut Narrator, one: &Actor, before: &Before) -> Result<()> {
@@ -290,6 +305,11 @@ async fn end(tell: &mut Narrator, one: Actor, two: Actor, folder: &Path) -> Resu
     one.calls.teardown().await?;
     two.calls.teardown().await?;
     Ok(())
+}
+
+/// Of an agent with these resources.
+fn flags(resources: &str) -> [String; 2] {
+    [format!("--resources={resources}"), format!("--update-repeat={}ms", REPEAT.as_millis())]
 }
 
 fn info(name: &str) -> FrameworkInfo {
@@ -340,10 +360,13 @@ fn alive(pid: u32) -> bool {
     stat.contains("(sleep)") && !stat.contains("(sleep) Z")
 }
 
+fn is_report(status: &mesarch_client::v1::TaskStatus) -> bool {
+    status.message.as_deref() == Some(PROGRESS)
+}
+
 /// The uuids of a task's progress reports, repeats included.
 fn progress_reports<'a>(updates: impl Iterator<Item = &'a mesarch_client::v1::TaskStatus>) -> Vec<Bytes> {
-    let reports = updates.filter(|status| status.message.as_deref() == Some(PROGRESS));
-    reports.filter_map(|status| status.uuid.clone()).collect()
+    updates.filter(|status| is_report(status)).filter_map(|status| status.uuid.clone()).collect()
 }
 
 /// Ids and states of all live tasks in a `/state` answer, sorted.
