@@ -119,7 +119,9 @@ impl Tasks {
                 vec![Say::Forgot(link::Forgot { updates: Vec::new(), frameworks: vec![end.framework] })]
             }
             Hear::Dismissed(why) => bail!("dismissed: {}", why.reason),
-            Hear::Attached(_) | Hear::ShutdownExecutor(_) | Hear::Message(_) => Vec::new(),
+            Hear::Attached(_) | Hear::ShutdownExecutor(_) | Hear::Message(_) | Hear::ExecutorExitNoted(_) => {
+                Vec::new()
+            }
         })
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     Options,
+    large::LargeCalls,
     leader::Session,
     links::Links,
     machine::{Answer, Outlets, Published},
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) held: Semaphore,
     /// Bounds the reads that are rendered at a time.
     pub(crate) reads: Semaphore,
+    /// Bounds the large calls that are worked on at a time.
+    pub(crate) large: LargeCalls,
     pub(crate) holds: AtomicU64,
 }
 

@@ -75,8 +75,14 @@ pub(crate) fn to_agent(
         ToAgent::ShutdownFramework { framework } => {
             Kind::ShutdownFramework(link::ShutdownFramework { framework: framework.to_string() })
         }
+        ToAgent::ExecutorExitNoted { framework, executor, newest } => {
+            Kind::ExecutorExitNoted(link::ExecutorExitNoted {
+                framework: framework.to_string(),
+                executor: executor.to_string(),
+                newest: Some(link::LaunchId { index: newest.index, position: newest.position }),
+            })
+        }
         ToAgent::Ping { number } => Kind::Ping(link::Ping { number: *number }),
-        ToAgent::Dismissed { reason } => Kind::Dismissed(link::Dismissed { reason: reason.to_string() }),
     };
     Some(fenced(state, term, kind))
 }
@@ -237,6 +243,17 @@ pub(crate) fn forgot(forgot: link::Forgot) -> Result<FromAgent, InvalidMessage> 
     Ok(FromAgent::Forgot { acknowledged: acknowledged?, frameworks })
 }
 
+/// The end of an executor.
+pub(crate) fn executor_exited(exited: link::ExecutorExited) -> Result<FromAgent, InvalidMessage> {
+    let newest = exited.newest.ok_or(InvalidMessage::Missing("newest"))?;
+    Ok(FromAgent::ExecutorExited {
+        framework: exited.framework.into(),
+        executor: exited.executor.into(),
+        newest: LaunchId { index: newest.index, position: newest.position },
+        status: exited.status,
+    })
+}
+
 /// All that an agent runs. One that does not fit into a command is refused here, by name: the agent logs the reason, and
 /// tries again as slowly as after any link that broke.
 pub(crate) fn inventory(inventory: link::Inventory) -> Result<Inventory, InvalidMessage> {
@@ -244,6 +261,10 @@ pub(crate) fn inventory(inventory: link::Inventory) -> Result<Inventory, Invalid
         tasks: inventory.tasks.into_iter().map(inventory_task).collect::<Result<_, _>>()?,
         executors: inventory.executors.into_iter().map(inventory_executor).collect::<Result<_, _>>()?,
         frameworks: inventory.frameworks.into_iter().map(|one| (one.framework.into(), one.info)).collect(),
+        newest: inventory
+            .newest
+            .map(|newest| LaunchId { index: newest.index, position: newest.position })
+            .unwrap_or_default(),
     };
     within("inventory", inventory.encoded_len(), INVENTORY_BYTES_MAX)?;
     Ok(inventory)

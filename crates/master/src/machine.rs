@@ -9,7 +9,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use mesarch_consensus::{Corrupt, EntryContext, LogPosition, Machine};
-use mesarch_state::{Change, Command, Effect, Outcome, State, snapshot};
+use mesarch_state::{Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, snapshot};
 use mesarch_types::{At, Millis, WallMillis};
 use tokio::sync::{mpsc, watch};
 
@@ -121,6 +121,12 @@ impl Machine for Replica {
                 Corrupt::new(format!("command {position} of log entry {index} does not decode: {error}"))
             })?;
             let applied = self.state.apply(at(&entry, position), command);
+            if self.state.level() > FEATURE_LEVEL_MAX {
+                let level = self.state.level();
+                return Err(Corrupt::new(format!(
+                    "log entry {index} leads to feature level {level}, and this version knows {FEATURE_LEVEL_MAX}"
+                )));
+            }
             answers.push(Answer { index, outcome: applied.outcome });
             changes.extend(applied.changes);
             effects.extend(applied.effects);

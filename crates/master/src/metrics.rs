@@ -14,6 +14,8 @@ pub const STREAMS: &str = "mesarch_scheduler_streams";
 pub const STREAM_OVERFLOWS: &str = "mesarch_scheduler_stream_overflows_total";
 /// Counter, by `type`: scheduler calls that passed the checks of their form.
 pub const CALLS: &str = "mesarch_scheduler_calls_total";
+/// Counter: proposals of the leader itself that fit into no log entry.
+pub const TOO_LARGE: &str = "mesarch_leader_proposals_too_large_total";
 /// Counter: calls that found no place in the proposer's queue in time (503).
 pub const BUSY: &str = "mesarch_scheduler_calls_busy_total";
 /// Gauge: agents with an open link here.
@@ -24,6 +26,8 @@ pub const LINK_OVERFLOWS: &str = "mesarch_agent_link_overflows_total";
 pub const ATTACHES: &str = "mesarch_agent_attach_total";
 /// Gauge: open connections on the client port.
 pub const CONNECTIONS: &str = "mesarch_master_connections";
+/// Counter: connections on the client port that were refused because there was no place or no descriptor for them.
+pub const CONNECTIONS_REFUSED: &str = "mesarch_master_connections_refused_total";
 
 pub(crate) fn leading(yes: bool) {
     metrics::gauge!(LEADING).set(if yes { 1.0 } else { 0.0 });
@@ -44,6 +48,10 @@ pub(crate) fn stream_overflowed() {
 
 pub(crate) fn called(kind: Type) {
     metrics::counter!(CALLS, "type" => kind.as_str_name()).increment(1);
+}
+
+pub(crate) fn too_large() {
+    metrics::counter!(TOO_LARGE).increment(1);
 }
 
 pub(crate) fn busy() {
@@ -68,4 +76,8 @@ pub(crate) fn connection_opened() {
 
 pub(crate) fn connection_closed() {
     metrics::gauge!(CONNECTIONS).decrement(1.0);
+}
+
+pub(crate) fn connection_refused() {
+    metrics::counter!(CONNECTIONS_REFUSED).increment(1);
 }

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use mesarch_consensus::{Backend, Consensus, NodeInfo, Stamp, Timing};
+use mesarch_consensus::{Backend, Consensus, Handle, NodeInfo, Stamp, Timing};
 use mesarch_telemetry::Exporter;
 use mesarch_types::NodeId;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -19,10 +19,12 @@ use crate::{
     clock::{Clock, wall_now},
     effects::Performer,
     grpc, http,
+    large::LargeCalls,
     leader::{self, Deps as LeaderDeps},
     links::Links,
-    machine::Replica,
+    machine::{Answer, Replica},
     master_info::MasterFacts,
+    raft_threads::RaftThreads,
     streams::Streams,
     view::LeaderView,
 };
@@ -61,6 +63,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The threads of Raft cannot be started.
+    #[error("cannot start the threads of Raft")]
+    Threads(#[source] io::Error),
     /// The data directory, the log or Raft.
     #[error(transparent)]
     Consensus(#[from] mesarch_consensus::StartError),
@@ -91,6 +96,8 @@ pub struct Running {
     stop_serving: watch::Sender<bool>,
     leader: JoinHandle<()>,
     server: JoinHandle<()>,
+    /// What the other tasks of Raft run on; the last to go.
+    raft_threads: RaftThreads,
 }
 
 impl Master {
@@ -107,15 +114,11 @@ impl Master {
         let facts = MasterFacts::new(NodeId(options.node_id), &advertise.client);
         let clock = Arc::new(Clock::new());
         let (replica, outlets) = Replica::new();
-        let (handle, consensus) = Consensus::start(
-            consensus_options(&options, advertise),
-            replica,
-            mesarch_consensus::Deps {
-                listener: Some(raft),
-                ..mesarch_consensus::Deps::new(stamps(clock.clone()))
-            },
-        )
-        .await?;
+        let raft_threads = RaftThreads::new().map_err(StartError::Threads)?;
+        let raft_options = consensus_options(&options, advertise);
+        let started = start_consensus(raft_options, replica, raft, stamps(clock.clone()));
+        let (handle, consensus) =
+            raft_threads.run(started).await.map_err(StartError::Threads)?.map_err(StartError::Consensus)?;
         let (streams, links) = (Arc::new(Streams::default()), Arc::new(Links::default()));
         let performer = Performer {
             outlets: outlets.clone(),
@@ -148,6 +151,7 @@ impl Master {
             uptime: Instant::now(),
             held: App::held_places(),
             reads: App::read_places(),
+            large: LargeCalls::new(),
             holds: AtomicU64::new(0),
         });
         tracing::info!(client = %client_address, raft = %raft_address, "this master serves");
@@ -159,8 +163,24 @@ impl Master {
             server: tokio::spawn(http::serve(client, app.clone(), grpc::routes(app), serving)),
             stop,
             stop_serving,
+            raft_threads,
         })
     }
+}
+
+/// To be run on the threads of Raft.
+async fn start_consensus(
+    options: mesarch_consensus::Options,
+    replica: Replica,
+    listener: TcpListener,
+    clock: mesarch_consensus::Clock,
+) -> Result<(Handle<Answer>, mesarch_consensus::Running), mesarch_consensus::StartError> {
+    let address = options.raft_listen;
+    // Taken off the runtime that bound it: here its connections are noticed however busy the others are.
+    let moved = listener.into_std().and_then(TcpListener::from_std);
+    let listener = moved.map_err(|source| mesarch_consensus::StartError::Listen { address, source })?;
+    let deps = mesarch_consensus::Deps { listener: Some(listener), ..mesarch_consensus::Deps::new(clock) };
+    Consensus::start(options, replica, deps).await
 }
 
 async fn listen(
@@ -234,7 +254,7 @@ impl Running {
     /// Ends the master in order: hands its leadership over, so that its clients are sent on at once, ends Raft, closes
     /// streams and links, and lets open connections finish for a moment.
     pub async fn shutdown(self) {
-        let Self { consensus, stop, stop_serving, leader, server, .. } = self;
+        let Self { consensus, stop, stop_serving, leader, server, raft_threads, .. } = self;
         if let Err(error) = consensus.stop().await {
             tracing::error!(%error, "consensus did not end cleanly");
         }
@@ -242,16 +262,20 @@ impl Running {
         join("leader", leader).await;
         stop_serving.send_replace(true);
         join("server", server).await;
+        drop(raft_threads);
     }
 
     /// Ends the master as if its process died: nothing is handed over. For tests.
     pub async fn kill(self) {
-        let Self { consensus, leader, server, .. } = self;
-        server.abort();
+        let Self { consensus, leader, server, raft_threads, .. } = self;
+        // Nobody is to learn from the broken connections, and have it committed, that streams and links have ended.
         leader.abort();
+        join("leader", leader).await;
+        server.abort();
         if let Err(error) = consensus.halt().await {
             tracing::warn!(%error, "consensus did not end cleanly");
         }
+        drop(raft_threads);
     }
 }
 

@@ -13,17 +13,32 @@ use bytes::Bytes;
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::command::OutboxPosition;
 use mesarch_types::{Epoch, FrameworkId};
+use parking_lot::MutexGuard;
 use tokio::sync::Notify;
 
 use crate::{
     events,
     leader::{Placed, Session, ToLeader, Watched},
     metrics,
+    patience::Patience,
     queue::{Form, Pushed, Queue, QueueReader, queue},
 };
 
 /// Time between two HEARTBEATs; announced in SUBSCRIBED.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+/// How long the connection of a stream that overflowed has for the end of what it is at.
+const OVERFLOW_WAIT: Duration = Duration::from_secs(1);
+/// How long the connection of a stream that was ended has for what is queued.
+const END_WAIT: Duration = Duration::from_secs(30);
+
+/// Who reads a stream.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// How it has its events.
+    pub(crate) form: Form,
+    /// Its connection, if that carries nothing else meanwhile, and so may be cut.
+    pub(crate) connection: Option<Arc<Patience>>,
+}
 
 /// One subscription's stream. Lives until its connection ends or it is closed.
 #[derive(Debug)]
@@ -37,7 +52,9 @@ pub(crate) struct Stream {
     pub(crate) calls: tokio::sync::Mutex<LastCall>,
     queue: Queue,
     /// Held by whoever pushes, and by an answer from the state it reads until it is pushed.
-    turn: Mutex<()>,
+    turn: parking_lot::Mutex<()>,
+    /// The connection that reads it, as long as it does.
+    connection: Mutex<Option<Arc<Patience>>>,
     /// Log index up to which its open work was listed when it opened.
     listed: AtomicU64,
     /// Told when the connection's side is gone.
@@ -86,47 +103,62 @@ impl Stream {
         framework: FrameworkId,
         epoch: Epoch,
         session: Arc<Session>,
-        form: Form,
+        reader: Reader,
     ) -> (Arc<Self>, Events) {
-        let (queue, reader) = queue(form);
+        let (queue, events) = queue(reader.form);
         let stream = Arc::new(Self {
             framework,
             epoch,
             calls: tokio::sync::Mutex::default(),
             queue,
-            turn: Mutex::new(()),
+            turn: parking_lot::Mutex::new(()),
+            connection: Mutex::new(reader.connection),
             listed: AtomicU64::new(0),
             gone: Notify::new(),
         });
-        let events = Events { queue: reader, stream: stream.clone(), session, delivered: None };
+        let events = Events { queue: events, stream: stream.clone(), session, delivered: None };
         (stream, events)
     }
 
     /// Queues an event; a stream that overflows is closed. `outbox` is where the event came from, if from there.
     pub(crate) fn push(&self, event: &Event, outbox: Option<OutboxPosition>) {
-        let _turn = self.turn();
+        let _turn = self.turn.lock();
         self.push_in_turn(event, outbox);
     }
 
-    /// Queues answers that `read` takes from the newest state. What a newer state leads to is queued behind them: it is
-    /// published before it is pushed, and the push waits for its turn.
-    pub(crate) fn push_answers(&self, read: impl FnOnce() -> Vec<Event>) {
-        let _turn = self.turn();
-        for event in &read() {
-            self.push_in_turn(event, None);
+    /// Queues answers piece by piece: `read` takes the next piece from the newest state, until there is none. What a
+    /// newer state leads to is queued behind the piece: it is published before it is pushed, and the push waits for its
+    /// turn. Between two pieces whoever waits has it. Blocks as long as `read` needs for all.
+    pub(crate) fn push_answers(&self, mut read: impl FnMut() -> Option<Vec<Event>>) {
+        let mut turn = self.turn.lock();
+        while let Some(piece) = read() {
+            if piece.iter().any(|event| self.push_in_turn(event, None) != Pushed::Done) {
+                return;
+            }
+            MutexGuard::bump(&mut turn);
         }
     }
 
-    fn turn(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push_in_turn(&self, event: &Event, outbox: Option<OutboxPosition>) {
-        if self.queue.push(event, outbox) == Pushed::Overflowed {
+    fn push_in_turn(&self, event: &Event, outbox: Option<OutboxPosition>) -> Pushed {
+        let pushed = self.queue.push(event, outbox);
+        if pushed == Pushed::Overflowed {
             tracing::warn!(framework = %self.framework, "the scheduler reads too slowly: its stream is closed");
             metrics::stream_overflowed();
             self.gone.notify_one();
+            self.cut_within(OVERFLOW_WAIT);
         }
+        pushed
+    }
+
+    /// Cuts the connection if it does not take the end of the stream in time.
+    fn cut_within(&self, wait: Duration) {
+        if let Some(connection) = &*self.connection() {
+            connection.cut_within(wait);
+        }
+    }
+
+    fn connection(&self) -> std::sync::MutexGuard<'_, Option<Arc<Patience>>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether effects of the entry at `index` were listed when the stream opened, and so need not be performed again.
@@ -143,6 +175,7 @@ impl Stream {
     pub(crate) fn close(&self, error: Option<&str>) {
         self.queue.end(error);
         self.gone.notify_one();
+        self.cut_within(END_WAIT);
     }
 
     /// Beats until the connection's side is gone or the stream is closed.
@@ -175,6 +208,10 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
+        // The connection has taken all of it, or is no more. It may be asked other things now.
+        if let Some(connection) = self.stream.connection().take() {
+            connection.spare();
+        }
         self.stream.gone.notify_one();
     }
 }
@@ -191,16 +228,19 @@ impl Streams {
         self.lock().get(framework).cloned()
     }
 
-    /// Opens a stream: `subscribed` is its first event, a HEARTBEAT follows at once. An older stream of the framework
-    /// ends. The leader is told when the connection is gone.
+    /// Opens a stream: `subscribed` is its first event, a HEARTBEAT follows at once. Nobody finds the stream before both
+    /// are queued. An older stream of the framework ends. The leader is told when the connection is gone.
     pub(crate) fn open(self: &Arc<Self>, stream: Arc<Stream>, session: Arc<Session>, subscribed: Event) {
-        let older = self.lock().insert(stream.framework.clone(), stream.clone());
+        let mut open = self.lock();
+        // Queued under the lock, so that a scheduler which answers at once is known.
+        stream.push(&subscribed, None);
+        stream.push(&events::heartbeat(), None);
+        let older = open.insert(stream.framework.clone(), stream.clone());
+        metrics::streams_open(open.len());
+        drop(open);
         if let Some(older) = older {
             older.close(None);
         }
-        stream.push(&subscribed, None);
-        stream.push(&events::heartbeat(), None);
-        metrics::streams_open(self.lock().len());
         let streams = self.clone();
         tokio::spawn(async move {
             stream.beat().await;

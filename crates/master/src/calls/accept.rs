@@ -6,9 +6,13 @@ use mesarch_state::{
     command::{AcceptOffers, Launch},
 };
 use mesarch_types::{OfferId, Role, time::LAUNCHES_PER_COMMAND_MAX};
+use prost::Message;
 
 use super::{CallError, Caller, offer_ids, refuse};
-use crate::task_validation::{Context, can_limit, invalid, judge};
+use crate::{
+    large::LARGE_BYTES,
+    task_validation::{Context, can_limit, invalid, judge},
+};
 
 /// Most tasks that one ACCEPT may launch.
 const TASKS_MAX: usize = LAUNCHES_PER_COMMAND_MAX as usize;
@@ -18,14 +22,16 @@ impl Caller<'_> {
         check_operations(&accept.operations)?;
         let offers = offer_ids(accept.offer_ids);
         let context = self.context(&offers);
-        let launches = accept.operations.into_iter().flat_map(|operation| launches(operation, &context));
-        let command = AcceptOffers {
-            framework: self.framework(),
-            offers,
-            launches: launches.collect(),
-            refuse: refuse(accept.filters.as_ref()),
+        let is_large = accept.operations.iter().map(Message::encoded_len).sum::<usize>() > LARGE_BYTES;
+        let (framework, operations, refuse) =
+            (self.framework(), accept.operations, refuse(accept.filters.as_ref()));
+        let write = move || {
+            let launches =
+                operations.into_iter().flat_map(|operation| launches(operation, &context)).collect();
+            Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse }).encode()
         };
-        self.commit(Command::AcceptOffers(command)).await.map(drop)
+        let encoded = if is_large { self.app.large.run(write).await? } else { write() };
+        self.commit_encoded(encoded).await.map(drop)
     }
 
     /// What the tasks are judged against: an outstanding offer's agent and role do not change.

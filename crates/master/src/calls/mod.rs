@@ -9,7 +9,9 @@ mod reconcile_test;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use mesarch_consensus::Unresolved;
+use bytes::Bytes;
+use futures::{FutureExt, TryFutureExt};
+use mesarch_consensus::{Full, Unresolved};
 use mesarch_mesos_v1::scheduler::InvalidCall;
 use mesarch_proto::{
     link,
@@ -30,8 +32,6 @@ use prost::Message;
 
 use crate::{
     app::App,
-    clock::wall_now,
-    events,
     leader::{PlaceError, Session},
     link_messages,
     machine::Answer,
@@ -40,6 +40,9 @@ use crate::{
 };
 
 pub(crate) use subscribe::{Subscription, subscribe};
+
+/// How long a call waits for its place, behind the framework's earlier calls and in the proposer's queue together.
+const PLACE_WAIT: Duration = Duration::from_secs(1);
 
 /// How long an answer waits for its command to be decided. A call that takes longer has an unknown outcome.
 const DECISION_WAIT: Duration = Duration::from_secs(30);
@@ -92,6 +95,9 @@ pub(crate) enum CallError {
     /// No place in the queue in time.
     #[error("the leader is too busy; nothing was done, try again")]
     Busy,
+    /// What the leader needs runs out.
+    #[error("the leader takes no more work: {0}; nothing was done, try again")]
+    Full(Full),
     /// This master does not lead any more.
     #[error("this master does not lead any more; nothing was done")]
     NotLeader,
@@ -110,6 +116,14 @@ impl From<PlaceError> for CallError {
     }
 }
 
+/// Says why the leader is busy, if it is because something runs out.
+fn explained(app: &App, error: CallError) -> CallError {
+    match error {
+        CallError::Busy => app.consensus.0.status().full.map_or(CallError::Busy, CallError::Full),
+        other => other,
+    }
+}
+
 /// Waits until a command is decided.
 pub(crate) async fn decided(
     resolved: impl Future<Output = Result<Answer, Unresolved>>,
@@ -119,6 +133,20 @@ pub(crate) async fn decided(
         Ok(Err(Unresolved::NotCommitted)) => Err(CallError::NotLeader),
         Ok(Err(Unresolved::Unknown)) | Err(_) => Err(CallError::Unknown),
     }
+}
+
+/// A place, or nothing was done: a call is only in the queue once its placing has ended.
+///
+/// Not an async function: that would hold `placing` twice, and a call's future is moved as a whole.
+fn in_time<T>(
+    placing: impl Future<Output = Result<T, CallError>>,
+) -> impl Future<Output = Result<T, CallError>> {
+    tokio::time::timeout(PLACE_WAIT, placing).map(|placed| {
+        placed.unwrap_or_else(|_| {
+            metrics::busy();
+            Err(CallError::Busy)
+        })
+    })
 }
 
 /// One admitted call.
@@ -199,20 +227,28 @@ impl Caller<'_> {
     /// Puts the command into the queue, behind all earlier calls of the framework.
     fn place(&self, command: Command) -> impl Future<Output = Result<(), CallError>> {
         let encoded = command.encode();
-        async move {
+        in_time(async move {
             let mut last = self.stream.calls.lock().await;
             *last = LastCall::Placed(self.session.place_encoded(encoded).await?);
             Ok(())
-        }
+        })
+        .map_err(|error| explained(self.app, error))
     }
 
     /// Commits the command, behind all earlier calls of the framework.
     async fn commit(&self, command: Command) -> Result<Outcome, CallError> {
-        let encoded = command.encode();
-        let mut last = self.stream.calls.lock().await;
-        let placed = self.session.place_encoded(encoded).await?.watched();
-        *last = LastCall::Watched(placed.clone());
-        drop(last);
+        self.commit_encoded(command.encode()).await
+    }
+
+    /// [`Caller::commit`], of what [`Command::encode`] gave.
+    async fn commit_encoded(&self, encoded: Bytes) -> Result<Outcome, CallError> {
+        let placing = async {
+            let mut last = self.stream.calls.lock().await;
+            let placed = self.session.place_encoded(encoded).await?.watched();
+            *last = LastCall::Watched(placed.clone());
+            Ok(placed)
+        };
+        let placed = in_time(placing).await.map_err(|error| explained(self.app, error))?;
         let answer = decided(placed.resolved()).await?;
         if let Outcome::Refused(refusal) = &answer.outcome {
             tracing::debug!(framework = %self.stream.framework, %refusal, "a call had no effect");
@@ -256,7 +292,7 @@ impl Caller<'_> {
             policy: kill.kill_policy.map(|policy| policy.encode_to_vec().into()),
         };
         if self.commit(Command::RequestKill(command)).await? == Outcome::Refused(Refusal::UnknownTask) {
-            self.answer(&[(task, agent)]);
+            reconcile::answer(&self.app.outlets, &self.stream, vec![(task, agent)]);
         }
         Ok(())
     }
@@ -303,18 +339,22 @@ impl Caller<'_> {
         if let Some(last) = last {
             decided(last.resolved()).await?;
         }
-        let asked = reconcile.tasks.into_iter();
-        let asked = asked.map(|task| (task.task_id.value.into(), task.agent_id.map(|id| id.value.into())));
-        self.answer(&asked.collect::<Vec<_>>());
-        Ok(())
-    }
-
-    fn answer(&self, asked: &[(TaskId, Option<AgentId>)]) {
-        self.stream.push_answers(|| {
-            let published = self.app.newest();
-            let answers = reconcile::answers(&published.state, &self.stream.framework, asked, wall_now());
-            answers.into_iter().map(events::update).collect()
-        });
+        let asked = reconcile.tasks;
+        let is_large = reconcile::is_large(&self.app.newest().state, &self.stream.framework, asked.len());
+        let (outlets, stream) = (self.app.outlets.clone(), self.stream.clone());
+        let answer = move || {
+            let asked = asked.into_iter();
+            let asked =
+                asked.map(|task| (task.task_id.value.into(), task.agent_id.map(|id| id.value.into())));
+            reconcile::answer(&outlets, &stream, asked.collect());
+        };
+        match is_large {
+            true => self.app.large.run(answer).await,
+            false => {
+                answer();
+                Ok(())
+            }
+        }
     }
 }
 
@@ -348,5 +388,19 @@ mod tests {
         check(Some(Some(-1.0)), 5000);
         check(Some(Some(f64::NAN)), 5000);
         check(Some(Some(f64::INFINITY)), REFUSE_MAX.0);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_finds_no_place_in_a_second_is_refused() {
+        let began = std::time::Instant::now();
+        let turn = tokio::sync::Mutex::new(());
+        let _earlier = turn.lock().await;
+        let refused = in_time(async {
+            let _turn = turn.lock().await;
+            Ok(())
+        });
+        assert_eq!(refused.await, Err(CallError::Busy));
+        assert!(began.elapsed() >= PLACE_WAIT);
+        assert_eq!(in_time(async { Ok(7) }).await, Ok(7));
     }
 }

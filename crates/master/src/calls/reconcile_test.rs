@@ -1,5 +1,6 @@
 //! The table of reconciliation, on a state that real commands led to.
 
+use mesarch_proto::mesos::v1::TaskStatus;
 use mesarch_state::{
     Command, Outcome, State,
     command::{AgentSpec, BeginTerm, FrameworkSpec, Link, MarkUnreachable, RegisterAgent, Subscribe},
@@ -9,7 +10,13 @@ use mesarch_types::{
     Millis, Role, TaskId, TaskState, WallMillis,
 };
 
-use super::reconcile::answers;
+use super::reconcile::{Asked, Reconciliation};
+
+/// All answers from one state.
+fn answers(state: &State, framework: &FrameworkId, asked: &[Asked], wall: WallMillis) -> Vec<TaskStatus> {
+    let mut reconciliation = Reconciliation::new(state, framework, asked.to_vec());
+    std::iter::from_fn(|| reconciliation.next_piece(state, framework, wall)).flatten().collect()
+}
 
 struct World {
     state: State,

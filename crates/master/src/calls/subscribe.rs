@@ -6,16 +6,14 @@ use mesarch_proto::mesos::v1::scheduler::call;
 use mesarch_state::{Command, Outcome, command};
 use mesarch_types::{FrameworkId, StreamId};
 
-use super::{CallError, decided};
+use super::{CallError, decided, explained};
 use crate::{
     app::App,
     events,
     framework_validation::validate,
     leader::{Session, ToLeader},
-    metrics,
-    queue::Form,
-    specs,
-    streams::{Events, Stream},
+    metrics, specs,
+    streams::{Events, Reader, Stream},
 };
 
 /// What a well-formed SUBSCRIBE leads to: a stream in either case.
@@ -37,15 +35,14 @@ pub(crate) enum Subscription {
     },
 }
 
-/// Subscribes. `resume` is the stream that the framework wants to go on with, `form` how its connection has its events.
-/// Goes on to its end even if the caller is
-/// dropped, so that a stream which nobody reads is noticed as broken.
+/// Subscribes. `resume` is the stream that the framework wants to go on with, `reader` who reads it.
+/// Goes on to its end even if the caller is dropped, so that a stream which nobody reads is noticed as broken.
 pub(crate) async fn subscribe(
     app: Arc<App>,
     session: Arc<Session>,
     subscribe: call::Subscribe,
     resume: Option<StreamId>,
-    form: Form,
+    reader: Reader,
 ) -> Result<Subscription, CallError> {
     metrics::called(call::Type::Subscribe);
     let id = StreamId::from(uuid::Uuid::new_v4().to_string());
@@ -63,7 +60,7 @@ pub(crate) async fn subscribe(
         stream: id,
         resume,
     };
-    let work = tokio::spawn(commit(app, session, command, form));
+    let work = tokio::spawn(commit(app, session, command, reader));
     // It only ends early if it panics, and then it is unknown how far it came.
     work.await.unwrap_or(Err(CallError::Unknown))
 }
@@ -72,16 +69,17 @@ async fn commit(
     app: Arc<App>,
     session: Arc<Session>,
     command: command::Subscribe,
-    form: Form,
+    reader: Reader,
 ) -> Result<Subscription, CallError> {
     let (drawn, resume) = (command.stream.clone(), command.resume.clone());
-    let placed = session.place(&Command::Subscribe(command)).await?;
+    let placed = session.place(&Command::Subscribe(command)).await;
+    let placed = placed.map_err(|error| explained(&app, error.into()))?;
     match decided(placed.resolved()).await?.outcome {
         Outcome::Subscribed { framework, stream: epoch, resumed } => {
             let id = resume.filter(|_| resumed).unwrap_or(drawn);
             tracing::info!(%framework, resumed, "a framework subscribed");
             let subscribed = Box::new(events::subscribed(&framework, &app.facts()));
-            let (stream, events) = Stream::new(framework, epoch, session.clone(), form);
+            let (stream, events) = Stream::new(framework, epoch, session.clone(), reader);
             if !session.tell(ToLeader::Open { stream: stream.clone(), subscribed }).await {
                 stream.close(None);
                 return Err(CallError::NotLeader);

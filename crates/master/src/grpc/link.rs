@@ -172,11 +172,7 @@ impl Reader {
             }
             Kind::Updates(updates) => link_messages::updates(updates)?,
             Kind::Forgot(forgot) => link_messages::forgot(forgot)?,
-            Kind::ExecutorExited(exited) => mesarch_leader_core::FromAgent::ExecutorExited {
-                framework: exited.framework.into(),
-                executor: exited.executor.into(),
-                status: exited.status,
-            },
+            Kind::ExecutorExited(exited) => link_messages::executor_exited(exited)?,
             Kind::Register(_) | Kind::Attach(_) => {
                 return Err(InvalidMessage::Field {
                     field: "kind",

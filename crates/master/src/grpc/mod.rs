@@ -2,15 +2,13 @@
 
 mod admin;
 mod link;
+mod raw;
 mod scheduler;
 
 use std::{pin::Pin, sync::Arc};
 
 use futures::Stream;
-use mesarch_proto::{
-    admin::admin_server::AdminServer, api::scheduler_server::SchedulerServer,
-    link::agent_link_server::AgentLinkServer,
-};
+use mesarch_proto::{admin::admin_server::AdminServer, link::agent_link_server::AgentLinkServer};
 use tonic::{Status, service::Routes};
 
 use crate::{
@@ -31,8 +29,7 @@ type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) fn routes(app: Arc<App>) -> Routes {
     let link = AgentLinkServer::new(link::Service { app: app.clone() })
         .max_decoding_message_size(LINK_MESSAGE_BYTES_MAX);
-    let scheduler = SchedulerServer::new(scheduler::Service { app: app.clone() })
-        .max_decoding_message_size(CALL_BYTES_MAX);
+    let scheduler = scheduler::Service { app: app.clone() };
     Routes::new(link).add_service(scheduler).add_service(AdminServer::new(admin::Service { app }))
 }
 
@@ -63,7 +60,7 @@ fn status(error: &CallError) -> Status {
         CallError::NotSubscribed => Status::permission_denied(text),
         CallError::TooManyTasks { .. } | CallError::TooLarge { .. } => Status::out_of_range(text),
         CallError::UnknownType | CallError::NotImplemented(_) => Status::unimplemented(text),
-        CallError::Busy => Status::resource_exhausted(text),
+        CallError::Busy | CallError::Full(_) => Status::resource_exhausted(text),
         CallError::NotLeader => Status::failed_precondition(text),
         CallError::Unknown => Status::unknown(text),
     }

@@ -40,11 +40,32 @@ pub(super) fn status(error: &CallError) -> StatusCode {
         CallError::NotSubscribed => StatusCode::FORBIDDEN,
         CallError::TooManyTasks { .. } | CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         CallError::UnknownType | CallError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
-        CallError::Busy | CallError::NotLeader | CallError::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+        CallError::Busy | CallError::Full(_) | CallError::NotLeader | CallError::Unknown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }
 
-/// A refused call.
+/// A refused call. `Retry-After` says that nothing was done, so it is not said where that is unknown.
 pub(super) fn of_call(error: &CallError) -> Response<Body> {
-    text(status(error), &error.to_string())
+    let mut response = text(status(error), &error.to_string());
+    if *error == CallError::Unknown {
+        response.headers_mut().remove(header::RETRY_AFTER);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_that_did_nothing_are_to_be_tried_again() {
+        let table = [(CallError::Busy, true), (CallError::NotLeader, true), (CallError::Unknown, false)];
+        for (error, expect) in table {
+            let response = of_call(&error);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), expect, "{error}");
+        }
+    }
 }

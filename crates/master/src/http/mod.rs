@@ -14,7 +14,7 @@ use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use crate::app::App;
+use crate::{app::App, patience::Patience};
 
 pub(crate) use server::serve;
 
@@ -24,12 +24,16 @@ use routes::{Endpoint, Route};
 ///
 /// Scheduler calls are by far the most frequent requests: their future is part of the connection's, and kept small.
 /// Others that wait are boxed.
-pub(crate) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn handle(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    patience: Arc<Patience>,
+) -> Response<Body> {
     let Some(Route { endpoint, long_path }) = routes::resolve(request.uri().path()) else {
         return error::text(StatusCode::NOT_FOUND, "Not Found");
     };
     match endpoint {
-        Endpoint::Scheduler => scheduler::call(app, request, long_path).await,
+        Endpoint::Scheduler => scheduler::call(app, request, long_path, patience).await,
         Endpoint::Health => empty(StatusCode::OK),
         Endpoint::Version => v0::version(request.uri().query()),
         Endpoint::Metrics => v0::prometheus(&app),
@@ -104,7 +108,7 @@ mod tests {
     use super::*;
 
     /// Of the future that an async function returns, in bytes.
-    fn future_bytes<A, B, F>(_: fn(A, B) -> F) -> usize {
+    fn future_bytes<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use mesarch_mesos_v1::{ContentType, scheduler::validate};
 use mesarch_proto::mesos::v1::scheduler::{Call, call::Type};
@@ -15,7 +15,9 @@ use crate::{
     calls::{self, CallError, Subscription},
     events,
     leader::Session,
+    patience::Patience,
     queue::Form,
+    streams::Reader,
 };
 
 /// Names the stream that a call belongs to.
@@ -32,15 +34,22 @@ struct Formed {
 }
 
 /// Answers one call. `long_path` is what a redirect names.
-pub(super) async fn call(app: Arc<App>, request: Request<Incoming>, long_path: String) -> Response<Body> {
+pub(super) async fn call(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    long_path: String,
+    patience: Arc<Patience>,
+) -> Response<Body> {
+    // Others share a connection of HTTP/2, and a stream of it may end alone.
+    let connection = (request.version() < Version::HTTP_2).then_some(patience);
     let query = request.uri().query().map(str::to_owned);
     let session = match redirect::leader(&app, &long_path, query.as_deref()).await {
         Ok(session) => session,
         Err(elsewhere) => return *elsewhere,
     };
-    let answer = match form(request).await {
+    let answer = match form(&app, request).await {
         Ok(formed) if formed.kind == Type::Subscribe => {
-            Box::pin(subscribe(app.clone(), session, formed)).await
+            Box::pin(subscribe(app.clone(), session, formed, connection)).await
         }
         Ok(formed) => submit(&app, &session, formed).await,
         Err(refusal) => return *refusal,
@@ -57,7 +66,7 @@ pub(super) async fn call(app: Arc<App>, request: Request<Incoming>, long_path: S
 }
 
 /// Gates 5 to 9: method, type, body, form.
-async fn form(request: Request<Incoming>) -> Result<Formed, Box<Response<Body>>> {
+async fn form(app: &App, request: Request<Incoming>) -> Result<Formed, Box<Response<Body>>> {
     let refuse = |status: StatusCode, reason: &str| Box::new(error::text(status, reason));
     let (parts, body) = request.into_parts();
     if parts.method != Method::POST {
@@ -78,8 +87,9 @@ async fn form(request: Request<Incoming>) -> Result<Formed, Box<Response<Body>>>
         };
         refuse(status, &error.to_string())
     })?;
-    let call: Box<Call> = mesarch_mesos_v1::decode(content_type, &bytes)
-        .map(Box::new)
+    let decoded = app.large.decode(content_type, bytes).await;
+    let call = decoded
+        .map_err(|error| Box::new(error::of_call(&error)))?
         .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
     let kind = validate(&call, None).map_err(|error| Box::new(error::of_call(&CallError::Invalid(error))))?;
     Ok(Formed { call, kind, headers: parts.headers })
@@ -114,6 +124,7 @@ async fn subscribe(
     app: Arc<App>,
     session: Arc<Session>,
     formed: Formed,
+    connection: Option<Arc<Patience>>,
 ) -> Result<Response<Body>, CallError> {
     let Formed { call, headers, .. } = formed;
     let Some(content_type) = ContentType::negotiate(accept(&headers).as_deref()) else {
@@ -123,10 +134,10 @@ async fn subscribe(
         return Err(CallError::StreamIdOnSubscribe);
     }
     let resume = text(&headers, &RESUME).map(StreamId::from);
-    let form = Form::Record(content_type);
+    let reader = Reader { form: Form::Record(content_type), connection };
     // Its presence was checked with the call's form.
     let subscribe = call.subscribe.unwrap_or_default();
-    let (id, body) = match calls::subscribe(app, session, subscribe, resume, form).await? {
+    let (id, body) = match calls::subscribe(app, session, subscribe, resume, reader).await? {
         Subscription::Accepted { id, events } => (id, body::events(events)),
         Subscription::Rejected { id, error } => (id, body::single(events::error(&error), content_type)),
     };

@@ -101,9 +101,16 @@ impl Session {
         Link { term: self.term, serial: self.links.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
-    /// Puts a command into the proposer's queue; waits at most the queue's own deadline for a place.
+    /// Puts a command into the proposer's queue; waits at most the queue's own deadline for a place. What a leader cannot
+    /// do without and what gives room back is taken even while a resource of this node runs out.
     pub(crate) async fn place(&self, command: &Command) -> Result<Placed, PlaceError> {
-        self.place_encoded(command.encode()).await
+        if !relieves(command) {
+            return self.place_encoded(command.encode()).await;
+        }
+        match self.consensus.propose_from_reserve(self.term, command.encode()).await {
+            Ok(ticket) => Ok(Placed(ticket)),
+            Err(error) => Err(refused(&error)),
+        }
     }
 
     /// [`Session::place`], of what [`Command::encode`] gave.
@@ -112,6 +119,35 @@ impl Session {
             Ok(ticket) => Ok(Placed(ticket)),
             Err(error) => Err(refused(&error)),
         }
+    }
+}
+
+/// Whether a command begins a term or ends something; all of these are small.
+fn relieves(command: &Command) -> bool {
+    match command {
+        Command::BeginTerm(_)
+        | Command::EventsDelivered(_)
+        | Command::DetachAgent(_)
+        | Command::MarkUnreachable(_)
+        | Command::Disconnect(_)
+        | Command::Suppress(_)
+        | Command::Teardown(_)
+        | Command::ExpireFailover(_)
+        | Command::DeclineOffers(_)
+        | Command::RescindOffers(_)
+        | Command::AcknowledgeUpdates(_)
+        | Command::AgentForgot(_)
+        | Command::RequestKill(_)
+        | Command::RequestShutdown(_)
+        | Command::ExecutorExited(_) => true,
+        Command::RegisterAgent(_)
+        | Command::AttachAgent(_)
+        | Command::Subscribe(_)
+        | Command::Revive(_)
+        | Command::IssueOffers(_)
+        | Command::AcceptOffers(_)
+        | Command::RecordUpdates(_)
+        | Command::SetWeights(_) => false,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use mesarch_consensus::Unresolved;
-use mesarch_leader_core::{Input, Leader, Output, Ticket};
+use mesarch_leader_core::{Input, Leader, Loss, Output, Ticket};
 use mesarch_state::Command;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -166,8 +166,14 @@ impl Term {
             Event::Answered(ticket, Ok(Answer { index, outcome })) => {
                 self.step(Input::Answered { ticket, outcome, index }, None);
             }
-            // Decided by nobody any more: the term is over, and this loop with it.
-            Event::Answered(ticket, Err(error)) => {
+            // Its place was taken back (a later entry was placed first, or Raft refused it for too long), and the term
+            // may go on.
+            Event::Answered(ticket, Err(Unresolved::NotCommitted)) => {
+                tracing::debug!(?ticket, "the leader's own proposal lost its place");
+                self.step(Input::Lost { ticket, why: Loss::NoPlace }, None);
+            }
+            // Nobody here will know: this node stops, or a snapshot took the place of what it had applied.
+            Event::Answered(ticket, Err(error @ Unresolved::Unknown)) => {
                 tracing::debug!(?ticket, %error, "a proposal is unresolved")
             }
             Event::Placed(ticket, placed) => self.placed(ticket, placed),
@@ -183,9 +189,14 @@ impl Term {
             Ok(placed) => {
                 self.open.push(async move { (ticket, placed.resolved().await) }.boxed());
             }
+            Err(error @ PlaceError::TooLarge { .. }) => {
+                tracing::error!(?ticket, %error, "the leader's own proposal fits into no log entry");
+                crate::metrics::too_large();
+                self.step(Input::Lost { ticket, why: Loss::TooLarge }, None);
+            }
             Err(error) => {
                 tracing::debug!(?ticket, %error, "the leader's own proposal found no place");
-                self.step(Input::Lost { ticket }, None);
+                self.step(Input::Lost { ticket, why: Loss::NoPlace }, None);
             }
         }
     }

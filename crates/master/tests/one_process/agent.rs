@@ -38,6 +38,12 @@ pub(crate) fn info() -> v1::AgentInfo {
         hostname: "127.0.0.1".into(),
         port: Some(5051),
         resources: vec![scalar("cpus", 4.0), scalar("mem", 1024.0)],
+        attributes: vec![v1::Attribute {
+            name: "rack".into(),
+            r#type: v1::value::Type::Text as i32,
+            text: Some(v1::value::Text { value: "r1".into() }),
+            ..Default::default()
+        }],
         ..Default::default()
     }
 }

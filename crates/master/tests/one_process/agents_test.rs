@@ -2,7 +2,7 @@
 
 use base64_uuid::uuid_text;
 use mesarch_proto::{
-    link::{Forgot, ForgottenUpdate, from_agent, to_agent},
+    link::{ExecutorExited, Forgot, ForgottenUpdate, from_agent, to_agent},
     mesos::v1::{self, TaskState},
 };
 use prost::Message;
@@ -160,7 +160,7 @@ async fn reconciliation_knows_all_earlier_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kills_messages_and_shutdowns_reach_the_agent() {
+async fn kills_messages_and_a_teardown_reach_the_agent() {
     let cluster = Cluster::start(1).await;
     let address = cluster.address(cluster.leader().await);
     let mut agent = FakeAgent::register(address).await;
@@ -210,4 +210,44 @@ async fn an_agent_that_asks_twice_has_one_id_and_a_lost_one_is_detached() {
     let offer = scheduler.offer().await;
     drop(again);
     assert_eq!(scheduler.next("RESCIND").await["offer_id"], offer["id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_reaches_the_agent_and_the_executors_end_is_told() {
+    let cluster = Cluster::start(1).await;
+    let address = cluster.address(cluster.leader().await);
+    let mut agent = FakeAgent::register(address).await;
+    let mut scheduler = Scheduler::subscribe(address, framework_info("shutdown"), &[]).await;
+    let offer = scheduler.offer().await;
+    let mut call = accept(&offer, "t1");
+    let executor = json!({"executor_id": {"value": "e1"}, "type": "CUSTOM", "command": {"value": "true"},
+        "framework_id": {"value": scheduler.framework}});
+    let task = &mut call["operations"][0]["launch"]["task_infos"][0];
+    task["command"] = json!(null);
+    task["executor"] = executor;
+    scheduler.accepted("ACCEPT", call).await;
+    let key = agent.run_task().await.key.expect("a key");
+
+    let names = json!({"executor_id": {"value": "e1"}, "agent_id": {"value": agent.id}});
+    scheduler.accepted("SHUTDOWN", names).await;
+    match agent.next().await.expect("a message") {
+        to_agent::Kind::ShutdownExecutor(shutdown) => {
+            assert_eq!((&shutdown.framework, &*shutdown.executor), (&scheduler.framework, "e1"));
+        }
+        other => panic!("{other:?}"),
+    }
+    agent.report(&key, TaskState::TaskKilled).await;
+    assert_eq!(scheduler.update().await["state"], "TASK_KILLED");
+    let exited = ExecutorExited {
+        framework: scheduler.framework.clone(),
+        executor: "e1".into(),
+        status: 9,
+        newest: key.launch,
+    };
+    agent.send(from_agent::Kind::ExecutorExited(exited)).await;
+    let failure = scheduler.next("FAILURE").await;
+    assert_eq!(
+        failure,
+        json!({"agent_id": {"value": agent.id}, "executor_id": {"value": "e1"}, "status": 9})
+    );
 }

@@ -125,3 +125,37 @@ async fn an_agent_with_five_thousand_tasks_attaches_and_one_beyond_the_bound_is_
     assert!(refused.message().contains("larger than 20971520 bytes"), "{refused}");
     assert_eq!(tasks_known(&cluster, leader).await, 5000, "nothing has changed");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reconciliation_of_a_hundred_thousand_tasks_is_answered_in_order_and_lets_others_through() {
+    const ASKED: usize = 100_000;
+    let cluster = Cluster::start(1).await;
+    let address = cluster.address(cluster.leader().await);
+    let mut scheduler = Scheduler::subscribe(address, framework_info("asks"), &[]).await;
+    let other = Scheduler::subscribe(address, framework_info("other"), &[]).await;
+    let asked: Vec<Value> =
+        (0..ASKED).map(|number| json!({"task_id": {"value": number.to_string()}})).collect();
+    let answers = async {
+        for number in 0..ASKED {
+            let status = scheduler_update(&mut scheduler, &asked, number).await;
+            assert_eq!(
+                (&status["state"], &status["task_id"]),
+                (&json!("TASK_UNKNOWN"), &asked[number]["task_id"])
+            );
+        }
+    };
+    let others = async {
+        for _ in 0..20 {
+            other.accepted("REVIVE", json!(null)).await;
+        }
+    };
+    tokio::join!(answers, others);
+}
+
+/// The next update; asks for all of them before the first.
+async fn scheduler_update(scheduler: &mut Scheduler, asked: &[Value], number: usize) -> Value {
+    if number == 0 {
+        scheduler.accepted("RECONCILE", json!({"tasks": asked})).await;
+    }
+    scheduler.update().await
+}

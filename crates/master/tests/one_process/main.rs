@@ -4,10 +4,17 @@ mod agent;
 mod client;
 mod cluster;
 
+/// Draws any message of a descriptor: the one that the generated code is tested with.
+#[path = "../../../proto/tests/oracle/random.rs"]
+mod random;
+
 mod agents_test;
 mod failover_test;
 mod gates_test;
 mod grpc_test;
 mod large_test;
+mod limits_test;
+mod offers_test;
+mod random_task_test;
 mod reads_test;
 mod streams_test;

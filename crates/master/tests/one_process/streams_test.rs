@@ -116,3 +116,35 @@ async fn nobody_to_redirect_to_is_a_503_after_a_while() {
         assert_eq!(request(address, "GET", path, &[], b"").await.status, 200, "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_read_ends_without_an_error_and_its_connection_with_it() {
+    // More than may wait for it, and more than fits into sockets besides.
+    const ASKED: usize = 100_000;
+    const CALLS: usize = 8;
+    let cluster = Cluster::start(1).await;
+    let address = cluster.address(cluster.leader().await);
+    let mut slow = Scheduler::subscribe(address, framework_info("slow"), &[]).await;
+    let asked: Vec<_> =
+        (0..ASKED).map(|number| json!({"task_id": {"value": format!("t{number}")}})).collect();
+    let asked = json!({"tasks": asked});
+    let mut refused = None;
+    for _ in 0..CALLS {
+        let reply = slow.call("RECONCILE", asked.clone()).await;
+        if reply.status != 202 {
+            refused = Some((reply.status, reply.text()));
+            break;
+        }
+    }
+    assert_eq!(refused, Some((403, "Framework is not subscribed".to_owned())));
+    let mut read = 0;
+    while let Some(event) = slow.event().await {
+        assert_ne!(event["type"], "ERROR", "{event}");
+        read += 1;
+    }
+    assert!(read < ASKED, "what waited is dropped, not sent: {read}");
+    let info = slow.info_again(framework_info("slow"));
+    let mut again = Scheduler::subscribe(address, info, &[]).await;
+    again.accepted("RECONCILE", json!({"tasks": [{"task_id": {"value": "t1"}}]})).await;
+    assert_eq!(again.update().await["state"], "TASK_UNKNOWN");
+}
