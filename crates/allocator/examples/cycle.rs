@@ -53,6 +53,7 @@ fn agent(number: usize) -> AgentView {
         active: true,
         region: None,
         zone: None,
+        unavailability: None,
         version: 1,
     }
 }
@@ -65,6 +66,7 @@ fn framework(number: usize, role: &str) -> FrameworkView {
         capabilities: FrameworkCapabilities::NONE.with(FrameworkCapability::MultiRole),
         active: true,
         min_allocatable: Default::default(),
+        constraints: Default::default(),
         version: 1,
     }
 }

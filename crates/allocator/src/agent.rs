@@ -5,8 +5,10 @@ use mesarch_types::{AgentId, AgentView, Quantities, Resource, Resources};
 use crate::{
     allocator::Allocator,
     bits::Bits,
+    draw::salt,
     filter::Filter,
     index::{AgentIx, ClientIx, Index, Slab},
+    inverse::Asked,
     kinds::{Amount, Kinds, Stock},
 };
 
@@ -42,6 +44,7 @@ pub(crate) struct Agent {
     /// Clients for whom there was nothing here when `blocked_for` was free; still true while no more than that is.
     pub(crate) blocked: Bits,
     blocked_for: Resources,
+    pub(crate) asked: Asked,
 }
 
 /// All agents, and sets of them.
@@ -57,6 +60,8 @@ pub(crate) struct Agents {
     pub(crate) waiting: Bits,
     /// May have something free. What is not in here has nothing.
     pub(crate) idle: Bits,
+    /// Have something that quota kept from somebody: to be looked at when there is more room.
+    pub(crate) held_back: Bits,
 }
 
 impl Agent {
@@ -74,6 +79,7 @@ impl Agent {
             declined: Vec::new(),
             blocked: Bits::default(),
             blocked_for: Resources::default(),
+            asked: Asked::default(),
         }
     }
 
@@ -126,12 +132,6 @@ fn free_of(total: &Resources, held: &Resources) -> Resources {
     total.non_shared().saturating_sub(&held.non_shared()).saturating_add(&total.shared())
 }
 
-/// FNV-1a.
-fn salt(id: &str) -> u64 {
-    id.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 impl Agents {
     pub(crate) fn find(&self, id: &AgentId) -> Option<AgentIx> {
         self.by_id.get(id)
@@ -147,10 +147,20 @@ impl Agents {
         })
     }
 
+    /// What was declined on the agent in this interval may be offered again.
+    pub(crate) fn end_wait(&mut self, slot: AgentIx) {
+        let agent = &mut self.slots[slot];
+        for (client, ..) in agent.declined.drain(..) {
+            agent.blocked.clear(client.0);
+        }
+        self.waiting.clear(slot.0);
+        self.dirty.set(slot.0);
+    }
+
     fn forget(&mut self, slot: AgentIx) -> Option<Agent> {
         let agent = self.slots.remove(slot)?;
         self.by_id.remove(&agent.id);
-        for set in [&mut self.dirty, &mut self.waiting, &mut self.idle] {
+        for set in [&mut self.dirty, &mut self.waiting, &mut self.idle, &mut self.held_back] {
             set.clear(slot.0);
         }
         Some(agent)
@@ -164,6 +174,7 @@ impl Allocator {
         if agent.view.is_none() && agent.holders.is_empty() {
             self.filters.forget_all(slot, agent);
             self.agents.forget(slot);
+            self.inverse.forget(slot);
         }
     }
 
@@ -175,6 +186,8 @@ impl Allocator {
         let (Some(new), old) = (&agent.view, old.as_ref()) else {
             return;
         };
+        let same_outage =
+            old.map_or(new.unavailability.is_none(), |old| old.unavailability == new.unavailability);
         let same_total = old.is_some_and(|old| old.total == new.total);
         let same_attributes = old.is_none_or(|old| old.attributes == new.attributes);
         if old.is_some_and(|old| only_version_differs(old, new)) {
@@ -182,6 +195,8 @@ impl Allocator {
         }
         if !same_total {
             self.kinds.subtract_total(&agent.total_amounts);
+            self.quotas.book_total(&mut self.kinds, &agent.total.resources, -1);
+            self.quotas.book_total(&mut self.kinds, &new.total, 1);
             agent.total_amounts.clear();
             self.kinds.amounts(&new.total, &mut agent.total_amounts, |_| true);
             self.kinds.add_total(&agent.total_amounts);
@@ -196,6 +211,9 @@ impl Allocator {
         if !same_attributes {
             self.filters.forget_all(slot, agent);
         }
+        if !same_outage {
+            self.unavailability_changed(slot);
+        }
     }
 
     /// The agent is gone, with all that is held on it.
@@ -208,6 +226,8 @@ impl Allocator {
         self.filters.forget_all(slot, &mut self.agents.slots[slot]);
         if let Some(agent) = self.agents.forget(slot) {
             self.kinds.subtract_total(&agent.total_amounts);
+            self.quotas.book_total(&mut self.kinds, &agent.total.resources, -1);
+            self.inverse.forget(slot);
             self.tree.mark_all_stale();
         }
     }

@@ -1,19 +1,30 @@
 //! The calls: what changed, what to offer, why.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use mesarch_types::{AgentId, AgentView, FrameworkId, FrameworkView, Millis, RefuseFilter, Resources, Role};
+use mesarch_types::{
+    AgentId, AgentView, FrameworkId, FrameworkView, Millis, Priority, Quantities, Quota, RefuseFilter,
+    Resources, Role, Weight,
+};
 
 use crate::{
-    Config, Plan, Share,
+    Config, Plan, Policies, Share,
     agent::Agents,
     client::Clients,
     filter::Filters,
     index::{AgentIx, ClientIx, NodeIx},
+    inverse::Inverse,
     kinds::Kinds,
     pace::Pace,
-    tree::Tree,
+    quota::Quotas,
+    tree::{Standing, Tree},
 };
+
+/// For so many ticks a framework-role wants offers, holds nothing and gets nothing before it counts as starving.
+const STARVING_TICKS: u64 = 10;
 
 /// The planner's index over agents, frameworks, what is held and what was refused.
 ///
@@ -23,11 +34,20 @@ pub struct Allocator {
     pub(crate) config: Config,
     pub(crate) kinds: Kinds,
     pub(crate) tree: Tree,
-    pub(crate) weights: BTreeMap<Role, u64>,
+    /// Weights and priorities of roles, there or not.
+    pub(crate) standings: BTreeMap<Role, Standing>,
+    /// Priorities of frameworks, there or not.
+    priorities: BTreeMap<FrameworkId, i32>,
+    pub(crate) quotas: Quotas,
+    /// The hosts that may be offered; none: all.
+    whitelist: Option<BTreeSet<Arc<str>>>,
     pub(crate) agents: Agents,
     pub(crate) clients: Clients,
     pub(crate) filters: Filters,
+    pub(crate) inverse: Inverse,
     pub(crate) pace: Pace,
+    /// How many plans were made: what policies that draw begin with.
+    pub(crate) sequence: u64,
     /// The last tick that was handled.
     pub(crate) round: u64,
     /// Gave back what was not held: a sign of a bug in the caller.
@@ -60,6 +80,11 @@ pub struct Stats {
     pub agents_waiting: u32,
     /// Framework-roles that want offers.
     pub clients_wanting: u32,
+    /// Framework-roles that want offers, hold nothing and were given nothing for ten ticks. Under strict priority, these
+    /// are those that starve.
+    pub starving: u32,
+    /// Agents of which quota keeps something from somebody.
+    pub agents_held_back: u32,
     /// Refusals remembered.
     pub filters: usize,
     /// Refusals forgotten before their end, for lack of room.
@@ -76,10 +101,15 @@ impl Allocator {
             pace: Pace::new(config.offers_per_second_max),
             config,
             tree: Tree::new(),
-            weights: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            priorities: BTreeMap::new(),
+            quotas: Quotas::default(),
+            whitelist: None,
             agents: Agents::default(),
             clients: Clients::default(),
             filters: Filters::default(),
+            inverse: Inverse::default(),
+            sequence: 0,
             round: 0,
             mismatches: 0,
         }
@@ -107,10 +137,74 @@ impl Allocator {
         self.drop_framework(id);
     }
 
-    /// Sets a role's weight, in thousandths (1000 is the default). It shows at the next run.
-    pub fn set_weight(&mut self, role: &Role, weight_thousandths: u64) {
-        self.weights.insert(role.clone(), weight_thousandths);
-        self.tree.set_weight(role, weight_thousandths);
+    /// Sets a role's weight; [`Weight::ONE`] is the default. It shows at the next run.
+    pub fn set_weight(&mut self, role: &Role, weight: Weight) {
+        self.change_standing(role, |standing| standing.weight_thousandths = weight.thousandths());
+    }
+
+    /// Sets a role's priority among its siblings. Only policies that look at priorities heed it.
+    pub fn set_role_priority(&mut self, role: &Role, priority: Priority) {
+        self.change_standing(role, |standing| standing.priority = priority.get());
+    }
+
+    /// Sets a framework's priority within each of its roles. Only policies that look at priorities heed it.
+    pub fn set_framework_priority(&mut self, framework: &FrameworkId, priority: Priority) {
+        match priority.get() {
+            0 => self.priorities.remove(framework),
+            other => self.priorities.insert(framework.clone(), other),
+        };
+        let standing = self.framework_standing(framework);
+        if let Some(slot) = self.clients.framework(framework) {
+            for client in &self.clients.frameworks[slot].clients {
+                self.tree.set_standing(self.clients.get(*client).leaf, standing);
+            }
+        }
+    }
+
+    fn change_standing(&mut self, role: &Role, change: impl FnOnce(&mut Standing)) {
+        let mut standing = self.standings.get(role).copied().unwrap_or_default();
+        change(&mut standing);
+        match standing == Standing::default() {
+            true => self.standings.remove(role),
+            false => self.standings.insert(role.clone(), standing),
+        };
+        self.tree.set_role_standing(role, standing);
+    }
+
+    pub(crate) fn framework_standing(&self, framework: &FrameworkId) -> Standing {
+        let priority = self.priorities.get(framework).copied().unwrap_or(0);
+        Standing { priority, ..Standing::default() }
+    }
+
+    /// Sets a role's quota, or removes it if it says nothing. What it keeps or sets free shows from the next tick on.
+    pub fn set_quota(&mut self, quota: Quota) {
+        self.replace_quota(quota);
+    }
+
+    /// Sets the hosts whose agents may be offered; none: all. What is let in is offered from the next tick on.
+    pub fn set_whitelist(&mut self, hosts: Option<BTreeSet<Arc<str>>>) {
+        if self.whitelist != hosts {
+            self.whitelist = hosts;
+            let Agents { waiting, idle, .. } = &mut self.agents;
+            waiting.unite(idle);
+        }
+    }
+
+    /// Changes the policy: the next run goes by its order.
+    pub fn set_policies(&mut self, policies: Policies) {
+        self.config.policies = policies;
+        self.tree.mark_all_stale();
+    }
+
+    /// What a plan may never give away: agents that are not there, not active or not on the whitelist.
+    pub(crate) fn is_offerable(&self, slot: AgentIx) -> bool {
+        self.agents.slots[slot].is_active() && self.is_whitelisted(slot)
+    }
+
+    pub(crate) fn is_whitelisted(&self, slot: AgentIx) -> bool {
+        let host = self.agents.slots[slot].view.as_ref().map(|view| &view.hostname);
+        let listed = |hosts: &BTreeSet<Arc<str>>| host.is_some_and(|host| hosts.contains(host));
+        self.whitelist.as_ref().is_none_or(listed)
     }
 
     /// Books resources that are now offered to or used by a framework in a role on an agent. Not to be called again when
@@ -122,7 +216,7 @@ impl Allocator {
         }
         let client = self.client_or_new(framework, role);
         let slot = self.agents.find_or_new(agent);
-        self.hold(client, slot, &resources);
+        self.hold(client, slot, &resources, true);
     }
 
     /// Books resources as free again. What the framework does not hold there (its agent was removed) is ignored.
@@ -155,6 +249,24 @@ impl Allocator {
         self.forget_if_ghost(slot);
     }
 
+    /// Books that an operation turned some of what a framework holds into something else: it is no new turn, and nothing is
+    /// looked at. The agent's new total comes with [`Allocator::set_agent`], before or after.
+    pub fn convert(
+        &mut self,
+        framework: &FrameworkId,
+        role: &Role,
+        agent: &AgentId,
+        from: &Resources,
+        to: &Resources,
+    ) {
+        if let Some((client, slot)) = self.pair(framework, role, agent) {
+            let given = self.release(client, slot, &from.without_allocation());
+            if !given.is_empty() {
+                self.hold(client, slot, &to.without_allocation(), false);
+            }
+        }
+    }
+
     /// Remembers that a framework refuses resources of an agent. Without effect if the framework is not in that role or
     /// the agent is not known.
     pub fn refuse(&mut self, framework: &FrameworkId, role: &Role, agent: &AgentId, filter: RefuseFilter) {
@@ -175,6 +287,7 @@ impl Allocator {
                 self.clients.begin_life(client);
             }
         }
+        self.forget_inverse_refusals(slot);
     }
 
     /// Has an agent looked at by the next plan: after an item for it was refused or could not be proposed.
@@ -182,6 +295,7 @@ impl Allocator {
         if let Some(slot) = self.agents.find(agent) {
             self.agents.idle.set(slot.0);
             self.agents.dirty.set(slot.0);
+            self.inverse.note_now(slot);
         }
     }
 
@@ -193,15 +307,36 @@ impl Allocator {
         dirty.unite(idle);
     }
 
+    /// A run over these agents only, as if their interval had ended: what is to be looked at elsewhere stays so. For
+    /// what-if players; otherwise as [`Allocator::plan`].
+    pub fn plan_only(&mut self, agents: &[AgentId], now: Millis, offers_max: usize) -> Vec<Plan> {
+        self.turn(now);
+        self.look_again_for_renewed();
+        let later = std::mem::take(&mut self.agents.dirty);
+        let slots: Vec<AgentIx> = agents.iter().filter_map(|id| self.agents.find(id)).collect();
+        for slot in slots {
+            self.agents.end_wait(slot);
+        }
+        let plans = self.run(now, offers_max);
+        self.agents.dirty.unite(&later);
+        plans
+    }
+
     /// When [`Allocator::plan`] has something to do, at the earliest: now, at a tick, or never.
     pub fn next_wake(&self, now: Millis) -> Option<Millis> {
         if !self.agents.dirty.is_empty() || !self.clients.renewed.is_empty() {
             return Some(self.pace.ready(now));
         }
+        if !self.inverse.due.is_empty() {
+            return Some(now);
+        }
         let next_tick = self.config.tick(self.round.saturating_add(1));
-        let waits = (!self.agents.waiting.is_empty()).then_some(next_tick);
-        let filter = self.filters.first_end().map(|until| self.config.tick_from(until).max(next_tick));
-        waits.into_iter().chain(filter).min().map(|wake| wake.max(now))
+        let loosened = self.quotas.loosened && !self.agents.held_back.is_empty();
+        let waits = !self.agents.waiting.is_empty() || !self.inverse.later.is_empty() || loosened;
+        let inverse = self.inverse.ends.first().map(|(until, _)| *until);
+        let ends = self.filters.first_end().into_iter().chain(inverse);
+        let ticks = ends.map(|until| self.config.tick_from(until).max(next_tick));
+        ticks.chain(waits.then_some(next_tick)).min().map(|wake| wake.max(now))
     }
 
     /// The offers to propose now, at most `offers_max` and as many as the pace allows. Books nothing: see the crate's
@@ -217,18 +352,20 @@ impl Allocator {
             self.round = round;
             self.end_waits();
             self.end_old_filters(now);
+            self.inverse.turn(now);
         }
     }
 
     fn end_waits(&mut self) {
         let waiting = std::mem::take(&mut self.agents.waiting);
         for number in waiting.ones() {
-            let agent = &mut self.agents.slots[AgentIx(number)];
-            for (client, ..) in agent.declined.drain(..) {
-                agent.blocked.clear(client.0);
-            }
+            self.agents.end_wait(AgentIx(number));
         }
-        self.agents.dirty.unite(&waiting);
+        self.inverse.end_waits();
+        if std::mem::take(&mut self.quotas.loosened) {
+            let Agents { dirty, held_back, .. } = &mut self.agents;
+            dirty.unite(held_back);
+        }
     }
 
     fn pair(&self, framework: &FrameworkId, role: &Role, agent: &AgentId) -> Option<(ClientIx, AgentIx)> {
@@ -253,7 +390,7 @@ impl Allocator {
 
     /// The dominant share, without weight, of a role with all below it.
     pub fn role_share(&self, role: &Role) -> Share {
-        self.tree.role_node(role).map_or(Share::NONE, |node| self.share_of(&[node]))
+        self.tree.role_node(role.as_str()).map_or(Share::NONE, |node| self.share_of(&[node]))
     }
 
     /// The dominant share, without weight, of a framework over all its roles.
@@ -264,6 +401,23 @@ impl Allocator {
         let clients = &self.clients.frameworks[slot].clients;
         let leaves: Vec<NodeIx> = clients.iter().map(|client| self.clients.get(*client).leaf).collect();
         self.share_of(&leaves)
+    }
+
+    /// Whether a framework is in the role or below it, or holds something there.
+    pub fn knows_role(&self, role: &Role) -> bool {
+        self.tree.role_node(role.as_str()).is_some()
+    }
+
+    /// What a role with all below it holds, by kind.
+    pub fn role_holds(&self, role: &Role) -> Quantities {
+        let node = self.tree.role_node(role.as_str());
+        node.map(|node| self.kinds.quantities(&self.tree.node(node).held)).unwrap_or_default()
+    }
+
+    /// What a role consumes of its quota, as the limits see it: reserved for it or below, or held of what is unreserved
+    /// and not revocable. None if it has no quota.
+    pub fn consumed(&self, role: &Role) -> Option<Quantities> {
+        self.quotas.consumed(role, &self.kinds)
     }
 
     fn share_of(&self, nodes: &[NodeIx]) -> Share {
@@ -284,9 +438,19 @@ impl Allocator {
             agents_dirty: self.agents.dirty.count(),
             agents_waiting: self.agents.waiting.count(),
             clients_wanting: self.clients.wanting.count(),
+            starving: self.starving(),
+            agents_held_back: self.agents.held_back.count(),
             filters: self.filters.count,
             filters_evicted: self.filters.evicted,
             mismatches: self.mismatches,
         }
+    }
+
+    fn starving(&self) -> u32 {
+        let wanting = self.clients.wanting.ones().map(|number| self.clients.get(ClientIx(number)));
+        let starving = wanting.filter(|client| {
+            client.holds_on == 0 && self.round.saturating_sub(client.unserved_since) >= STARVING_TICKS
+        });
+        starving.count() as u32
     }
 }

@@ -10,11 +10,21 @@ use crate::{
 };
 
 impl Allocator {
-    /// Books `resources` (not empty, not stamped) on the agent to the client.
-    pub(crate) fn hold(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources) {
+    /// Books `resources` (not empty, not stamped) on the agent to the client: as a turn that it had, unless they only
+    /// replace others.
+    pub(crate) fn hold(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources, is_turn: bool) {
         let mut amounts = Vec::with_capacity(resources.iter_counted().len());
         self.kinds.amounts(resources, &mut amounts, |resource| !resource.shared);
-        self.tree.add_held(self.clients.get(client).leaf, &amounts);
+        let entry = self.clients.get_mut(client);
+        match is_turn {
+            true => {
+                entry.unserved_since = self.round;
+                self.tree.add_held(entry.leaf, &amounts);
+            }
+            false => self.tree.replace_held(entry.leaf, &amounts),
+        }
+        self.quotas.book(&mut self.kinds, entry.quota, resources, 1);
+        self.inverse.note(slot);
         self.book_shared(client, slot, resources, 1);
         let agent = &mut self.agents.slots[slot];
         match agent.holders.iter_mut().find(|holder| holder.client == client) {
@@ -70,7 +80,9 @@ impl Allocator {
             self.kinds.amounts(given, &mut known, |resource| !resource.shared);
             self.book_shared(client, slot, given, -1);
         }
-        self.tree.subtract_held(self.clients.get(client).leaf, &known);
+        let entry = self.clients.get(client);
+        self.tree.subtract_held(entry.leaf, &known);
+        self.quotas.book(&mut self.kinds, entry.quota, given, -1);
     }
 
     /// A shared resource counts once per agent for each framework, role and ancestor that holds copies of it: the first

@@ -5,8 +5,8 @@ use mesarch_types::{FrameworkCapability, FrameworkId, FrameworkView, Role};
 use crate::{
     allocator::Allocator,
     bits::Bits,
-    index::{ClientIx, FrameworkIx, Index, NodeIx, Slab},
-    share::WEIGHT_ONE,
+    index::{ClientIx, FrameworkIx, Index, NodeIx, QuotaIx, Slab},
+    tree::Standing,
 };
 
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub(crate) struct Client {
     pub(crate) wanting: bool,
     /// On how many agents it holds something.
     pub(crate) holds_on: u32,
+    /// The quota of its top-level role, if that has one.
+    pub(crate) quota: Option<QuotaIx>,
+    /// The tick since which it got nothing although it wanted offers.
+    pub(crate) unserved_since: u64,
 }
 
 /// All frameworks and clients, and sets of clients.
@@ -74,6 +78,11 @@ impl Clients {
         self.frameworks[self.slots[client].framework].view.as_ref()
     }
 
+    /// All clients.
+    pub(crate) fn all(&self) -> impl Iterator<Item = ClientIx> {
+        self.slots.iter().map(|(client, _)| client)
+    }
+
     /// Forgets all that the client refused.
     pub(crate) fn begin_life(&mut self, client: ClientIx) {
         self.lives = self.lives.wrapping_add(1);
@@ -99,6 +108,7 @@ impl Allocator {
             return client;
         }
         self.clients.lives = self.clients.lives.wrapping_add(1);
+        let quota = self.quotas.of_role(role);
         let client = self.clients.slots.insert(Client {
             framework: slot,
             role: role.clone(),
@@ -106,10 +116,16 @@ impl Allocator {
             life: self.clients.lives,
             wanting: false,
             holds_on: 0,
+            quota,
+            unserved_since: self.round,
         });
-        let weights = &self.weights;
-        let weight_of = |path: &str| weights.get(path).copied().unwrap_or(WEIGHT_ONE);
-        self.clients.slots[client].leaf = self.tree.add_client(role, framework, client, weight_of);
+        if let Some(quota) = quota {
+            self.quotas.add_client(quota, client);
+        }
+        let own = self.framework_standing(framework);
+        let (standings, default) = (&self.standings, Standing::default());
+        let standing_of = |path: &str| standings.get(path).copied().unwrap_or(default);
+        self.clients.slots[client].leaf = self.tree.add_client(role, framework, client, own, standing_of);
         self.clients.frameworks[slot].clients.push(client);
         self.clients.renewed.set(client.0);
         client
@@ -126,8 +142,12 @@ impl Allocator {
             self.client_or_new(&view.id, role);
         }
         let looks_alike = old.as_ref().is_some_and(|old| {
-            (old.capabilities, &old.min_allocatable) == (view.capabilities, &view.min_allocatable)
+            (old.capabilities, &old.min_allocatable, &old.constraints)
+                == (view.capabilities, &view.min_allocatable, &view.constraints)
         });
+        if view.active && old.as_ref().is_none_or(|old| !old.active) {
+            self.inverse.note_all();
+        }
         for client in self.clients.frameworks[slot].clients.clone() {
             self.update_client(client, old.as_ref(), Some(&view));
             if !looks_alike {
@@ -171,6 +191,7 @@ impl Allocator {
         let entry = &mut self.clients.slots[client];
         if entry.wanting != wanting {
             entry.wanting = wanting;
+            entry.unserved_since = self.round;
             self.tree.set_wanting(entry.leaf, wanting);
             self.clients.wanting.put(client.0, wanting);
             if wanting {
@@ -189,6 +210,9 @@ impl Allocator {
             return;
         }
         self.tree.remove_client(entry.leaf);
+        if let Some(quota) = entry.quota {
+            self.quotas.remove_client(quota, client);
+        }
         self.clients.slots.remove(client);
         self.clients.renewed.clear(client.0);
         self.clients.frameworks[slot].clients.retain(|kept| *kept != client);
@@ -202,6 +226,7 @@ impl Allocator {
         if entry.view.is_none() && entry.clients.is_empty() {
             self.clients.by_id.remove(&entry.id);
             self.clients.frameworks.remove(slot);
+            self.forget_asked(slot);
         }
     }
 }

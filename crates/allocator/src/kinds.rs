@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use mesarch_types::{Quantities, Resource, Resources};
+use mesarch_types::{Quantities, Resource, Resources, Scalar};
 
 use crate::{eligible::is_enough, share::Usage};
 
@@ -38,11 +38,6 @@ impl Stock {
             amounts,
         };
         Self { resources, facts: Arc::new(facts) }
-    }
-
-    /// Without amounts: for questions, not for booking.
-    pub(crate) fn to_look_at(resources: Resources, least: &[Quantities]) -> Self {
-        Self::new(resources, least, Vec::new())
     }
 }
 
@@ -85,6 +80,28 @@ impl Kinds {
                 out.push((self.number(&resource.name), amount.0.wrapping_mul(copies)));
             }
         }
+    }
+
+    /// The same as a list of their own.
+    pub(crate) fn amounts_of(
+        &mut self,
+        resources: &Resources,
+        keep: impl Fn(&Resource) -> bool,
+    ) -> Vec<Amount> {
+        let mut amounts = Vec::new();
+        self.amounts(resources, &mut amounts, keep);
+        amounts
+    }
+
+    /// The name of a kind that was given a number.
+    pub(crate) fn name(&self, number: usize) -> &Arc<str> {
+        &self.names[number]
+    }
+
+    /// Amounts by number of kind as amounts by name, without zeros.
+    pub(crate) fn quantities(&self, amounts: &[i64]) -> Quantities {
+        let named = self.names.iter().zip(amounts).filter(|(_, amount)| **amount != 0);
+        named.map(|(name, amount)| (name.clone(), Scalar(*amount))).collect()
     }
 
     /// Finds out about `resources`, with the cluster's smallest offers as `least`.

@@ -2,13 +2,12 @@
 
 mod world;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use mesarch_allocator::{Allocator, Config, Contender, GiveBack, Plan, Policy, Rank};
-use mesarch_types::{AgentId, AgentView, FrameworkId, FrameworkView, Millis, RefuseFilter, Resources, Role};
+use mesarch_allocator::{Allocator, Config, Contender, GiveBack, Plan, Policies, Policy, Rank};
+use mesarch_types::{
+    AgentId, AgentView, FrameworkId, FrameworkView, Millis, RefuseFilter, Resources, Role, Weight,
+};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use world::{Holding, MANY, agent, framework, r};
 
@@ -24,7 +23,7 @@ impl Policy for SharesOnly {
 }
 
 fn config() -> Config {
-    Config { role_policy: Arc::new(SharesOnly), framework_policy: Arc::new(SharesOnly), ..Config::default() }
+    Config { policies: Policies::both(SharesOnly), ..Config::default() }
 }
 
 const TOTALS: [&str; 4] = [
@@ -105,7 +104,7 @@ struct Model {
     now: Millis,
     agents: BTreeMap<AgentId, AgentView>,
     frameworks: BTreeMap<FrameworkId, FrameworkView>,
-    weights: BTreeMap<Role, u64>,
+    weights: BTreeMap<Role, Weight>,
     held: BTreeMap<Holding, Resources>,
     filters: Vec<(Holding, RefuseFilter)>,
 }
@@ -157,6 +156,7 @@ impl Model {
                 self.allocator.remove_framework(&id);
             }
             Step::SetWeight { role, weight } => {
+                let weight = Weight::from_thousandths(weight).expect("in range");
                 self.weights.insert(Role::from(ROLES[role]), weight);
                 self.allocator.set_weight(&Role::from(ROLES[role]), weight);
             }
@@ -355,7 +355,7 @@ proptest! {
         let role = |place: usize| Role::from(format!("r{place}"));
         for (place, weight) in weights.iter().enumerate() {
             allocator.set_framework(framework(&format!("f{place}"), &[role(place).as_str()]));
-            allocator.set_weight(&role(place), *weight);
+            allocator.set_weight(&role(place), Weight::from_thousandths(*weight).expect("in range"));
         }
         for (place, (cpus, mem)) in demands.iter().enumerate() {
             allocator.set_agent(agent(&format!("n{place}"), r(&format!("cpus:{cpus};mem:{}", mem * 1024))));

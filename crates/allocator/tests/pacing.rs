@@ -2,7 +2,7 @@
 
 mod world;
 
-use mesarch_allocator::{Allocator, Config, GiveBack, Why};
+use mesarch_allocator::{Allocator, Config, GiveBack};
 use mesarch_types::{
     AgentId, Attribute, AttributeValue, FrameworkCapabilities, FrameworkId, Millis, RefuseFilter, Role,
 };
@@ -292,37 +292,6 @@ fn a_pair_keeps_few_refusals_and_only_those_that_say_something() {
     assert!(world.allocator.stats().filters <= 9);
     world.advance(10_000);
     assert_eq!(world.allocator.stats().filters, 0);
-}
-
-#[test]
-fn reasons() {
-    let mut world = offered();
-    let role = Role::from("web");
-    let explain = |world: &World, framework: &str, agent: &str| {
-        world.allocator.explain(&FrameworkId::from(framework), &AgentId::from(agent), world.now)
-    };
-    assert_eq!(explain(&world, "nobody", "n1"), [Why::FrameworkUnknown]);
-    assert_eq!(explain(&world, "f", "nowhere"), [Why::AgentUnknown]);
-    assert_eq!(explain(&world, "f", "n1"), [Why::NothingFree]);
-    world.decline("f", "n1", 0);
-    assert_eq!(explain(&world, "f", "n1"), [Why::JustDeclined { role: role.clone(), until: Millis(1000) }]);
-    world.add_agent("gpu", "cpus:1;gpus:1");
-    assert_eq!(explain(&world, "f", "gpu"), [Why::NeedsGpuCapability { role: role.clone() }]);
-    world.add_agent("tiny", "disk:1");
-    assert_eq!(explain(&world, "f", "tiny"), [Why::TooSmall { role: role.clone() }]);
-    world.add_agent("theirs", "cpus(them):1");
-    assert_eq!(explain(&world, "f", "theirs"), [Why::NothingForRole { role: role.clone() }]);
-    world.update_agent("tiny", |view| view.active = false);
-    assert_eq!(explain(&world, "f", "tiny"), [Why::AgentInactive]);
-    world.advance(1000);
-    world.decline("f", "n1", 60_000);
-    assert_eq!(explain(&world, "f", "n1"), [Why::Refused { role: role.clone(), until: Millis(61_000) }]);
-    world.allocator.set_framework(framework("g", &["web"]));
-    assert_eq!(explain(&world, "g", "n1"), [Why::WaitsForTick { role: role.clone(), until: Millis(2000) }]);
-    world.suppress("f");
-    assert_eq!(explain(&world, "f", "n1"), [Why::Suppressed { role }]);
-    world.update_framework("f", |view| view.active = false);
-    assert_eq!(explain(&world, "f", "n1"), [Why::FrameworkInactive]);
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) fn agent(id: &str, total: Resources) -> AgentView {
         active: true,
         region: None,
         zone: None,
+        unavailability: None,
         version: 1,
     }
 }
@@ -40,6 +41,7 @@ pub(crate) fn framework(id: &str, roles: &[&str]) -> FrameworkView {
             .with(FrameworkCapability::ReservationRefinement),
         active: true,
         min_allocatable: BTreeMap::new(),
+        constraints: BTreeMap::new(),
         version: 1,
     }
 }
