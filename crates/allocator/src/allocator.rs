@@ -17,7 +17,7 @@ use crate::{
     filter::Filters,
     index::{AgentIx, ClientIx, NodeIx},
     inverse::Inverse,
-    kinds::Kinds,
+    kinds::{Amount, Kinds},
     pace::Pace,
     quota::Quotas,
     tree::{Standing, Tree},
@@ -50,6 +50,10 @@ pub struct Allocator {
     pub(crate) sequence: u64,
     /// The last tick that was handled.
     pub(crate) round: u64,
+    /// Refusals that are over are to be forgotten at the next opportunity.
+    interval_ended: bool,
+    /// Memory for lists of amounts, empty between two calls.
+    pub(crate) scratch: Vec<Amount>,
     /// Gave back what was not held: a sign of a bug in the caller.
     pub(crate) mismatches: u64,
 }
@@ -111,6 +115,8 @@ impl Allocator {
             inverse: Inverse::default(),
             sequence: 0,
             round: 0,
+            interval_ended: false,
+            scratch: Vec::new(),
             mismatches: 0,
         }
     }
@@ -241,7 +247,8 @@ impl Allocator {
             GiveBack::Declined { now } => {
                 self.turn(now);
                 let life = self.clients.get(client).life;
-                self.agents.slots[slot].note_declined(client, life, &given);
+                let interval = self.agents.interval;
+                self.agents.slots[slot].note_declined(client, life, &given, interval);
                 self.agents.waiting.set(slot.0);
             }
         }
@@ -303,6 +310,7 @@ impl Allocator {
     /// again, every agent with something free is looked at.
     pub fn end_interval(&mut self) {
         self.end_waits();
+        self.interval_ended = true;
         let Agents { dirty, idle, .. } = &mut self.agents;
         dirty.unite(idle);
     }
@@ -312,6 +320,7 @@ impl Allocator {
     pub fn plan_only(&mut self, agents: &[AgentId], now: Millis, offers_max: usize) -> Vec<Plan> {
         self.turn(now);
         self.look_again_for_renewed();
+        self.end_old_filters(now);
         let later = std::mem::take(&mut self.agents.dirty);
         let slots: Vec<AgentIx> = agents.iter().filter_map(|id| self.agents.find(id)).collect();
         for slot in slots {
@@ -351,6 +360,9 @@ impl Allocator {
         if round > self.round {
             self.round = round;
             self.end_waits();
+            self.interval_ended = true;
+        }
+        if std::mem::take(&mut self.interval_ended) {
             self.end_old_filters(now);
             self.inverse.turn(now);
         }
@@ -358,9 +370,8 @@ impl Allocator {
 
     fn end_waits(&mut self) {
         let waiting = std::mem::take(&mut self.agents.waiting);
-        for number in waiting.ones() {
-            self.agents.end_wait(AgentIx(number));
-        }
+        self.agents.dirty.unite(&waiting);
+        self.agents.interval += 1;
         self.inverse.end_waits();
         if std::mem::take(&mut self.quotas.loosened) {
             let Agents { dirty, held_back, .. } = &mut self.agents;

@@ -203,10 +203,12 @@ impl Allocator {
     /// Forgets a client that its framework left and that holds nothing.
     pub(crate) fn release_if_idle(&mut self, client: ClientIx) {
         let entry = &self.clients.slots[client];
+        if entry.holds_on > 0 {
+            return;
+        }
         let (slot, role) = (entry.framework, &entry.role);
-        let subscribed =
-            self.clients.frameworks[slot].view.as_ref().is_some_and(|view| view.roles.contains(role));
-        if subscribed || entry.holds_on > 0 {
+        let view = self.clients.frameworks[slot].view.as_ref();
+        if view.is_some_and(|view| view.roles.contains(role)) {
             return;
         }
         self.tree.remove_client(entry.leaf);

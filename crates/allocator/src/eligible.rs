@@ -1,8 +1,8 @@
 //! Whether something free on an agent can be offered to a client, and what: everything but the order.
 
 use mesarch_types::{
-    AgentCapability, FrameworkCapability, FrameworkView, Millis, Quantities, Resource, Resources, Role,
-    Scalar, Value, can_handle,
+    Constraints, FrameworkCapability, FrameworkView, Millis, Quantities, Resource, Resources, Role, Scalar,
+    Value, can_handle,
 };
 
 use crate::{
@@ -141,24 +141,24 @@ impl Case<'_> {
 
     fn check_agent(&self, framework: &FrameworkView, role: &Role) -> Result<(), Refusal> {
         let knows = |one| framework.capabilities.has(one);
-        let Some(agent) = &self.agent.view else {
-            return Err(Refusal::NothingForRole);
-        };
-        if self.config.filter_gpus && self.agent.has_gpus && !knows(FrameworkCapability::GpuResources) {
+        let agent = self.agent.traits;
+        if self.config.filter_gpus && agent.gpus && !knows(FrameworkCapability::GpuResources) {
             return Err(Refusal::NeedsGpuCapability);
         }
-        let away = agent.region.is_some() && agent.region != self.config.region;
-        if away && !knows(FrameworkCapability::RegionAware) {
+        if agent.away && !knows(FrameworkCapability::RegionAware) {
             return Err(Refusal::OtherRegion);
         }
-        let lacks = |one| !agent.capabilities.has(one);
-        let too_old = lacks(AgentCapability::MultiRole) && knows(FrameworkCapability::MultiRole)
-            || lacks(AgentCapability::HierarchicalRole) && role.parent().is_some();
+        let too_old = !agent.multi_role && knows(FrameworkCapability::MultiRole)
+            || !agent.hierarchical_role && role.parent().is_some();
         if too_old {
             return Err(Refusal::AgentTooOld);
         }
-        let admitted = framework.constraints.get(role).is_none_or(|constraints| constraints.admit(agent));
-        if admitted { Ok(()) } else { Err(Refusal::Constraint) }
+        let excludes =
+            |constraints: &Constraints| self.agent.view.as_ref().is_some_and(|view| !constraints.admit(view));
+        match framework.constraints.get(role).is_some_and(excludes) {
+            true => Err(Refusal::Constraint),
+            false => Ok(()),
+        }
     }
 
     /// Whether the resources make an offer that the client did not refuse.

@@ -202,7 +202,9 @@ impl Allocator {
         now: Millis,
     ) -> Vec<(Option<Role>, Reason)> {
         let mut reasons = self.holdings(view, slot);
+        let interval = self.agents.interval;
         let agent = &mut self.agents.slots[slot];
+        agent.begin_interval(interval);
         let stock = agent.free(&mut self.kinds, &self.config.min_allocatable);
         if !agent.is_active() {
             reasons.push((None, Reason::AgentInactive));

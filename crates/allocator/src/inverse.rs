@@ -88,7 +88,7 @@ impl Allocator {
     /// The agent's unavailability changed: what was asked and answered about the old one is void.
     pub(crate) fn unavailability_changed(&mut self, slot: AgentIx) {
         let agent = &mut self.agents.slots[slot];
-        agent.asked = Asked::default();
+        agent.seldom.asked = Asked::default();
         let draining = agent.view.as_ref().is_some_and(|view| view.unavailability.is_some());
         self.inverse.forget(slot);
         self.inverse.draining.put(slot.0, draining);
@@ -98,7 +98,7 @@ impl Allocator {
     /// The framework is forgotten; its number may be used again.
     pub(crate) fn forget_asked(&mut self, framework: FrameworkIx) {
         for number in self.inverse.draining.ones() {
-            let asked = &mut self.agents.slots[AgentIx::new(number)].asked;
+            let asked = &mut self.agents.slots[AgentIx::new(number)].seldom.asked;
             asked.outstanding.retain(|kept| *kept != framework);
             asked.refusals.retain(|(kept, _)| *kept != framework);
         }
@@ -132,8 +132,9 @@ impl Allocator {
         };
         let holders = agent.holders.iter().map(|holder| self.clients.get(holder.client).framework);
         let to_ask = holders.collect::<BTreeSet<FrameworkIx>>().into_iter().filter(|framework| {
-            let refused = agent.asked.refusals.iter().any(|(who, until)| who == framework && now < *until);
-            !refused && !agent.asked.outstanding.contains(framework)
+            let refused =
+                agent.seldom.asked.refusals.iter().any(|(who, until)| who == framework && now < *until);
+            !refused && !agent.seldom.asked.outstanding.contains(framework)
         });
         let mut asked: Vec<&FrameworkId> = to_ask
             .filter_map(|framework| self.clients.frameworks[framework].view.as_ref())
@@ -153,7 +154,7 @@ impl Allocator {
     pub fn ask_back(&mut self, framework: &FrameworkId, agent: &AgentId) {
         let pair = self.clients.framework(framework).zip(self.agents.find(agent));
         if let Some((framework, slot)) = pair {
-            let outstanding = &mut self.agents.slots[slot].asked.outstanding;
+            let outstanding = &mut self.agents.slots[slot].seldom.asked.outstanding;
             if !outstanding.contains(&framework) {
                 outstanding.push(framework);
             }
@@ -163,7 +164,9 @@ impl Allocator {
     /// Whether an inverse offer is outstanding.
     pub fn is_asked_back(&self, framework: &FrameworkId, agent: &AgentId) -> bool {
         let pair = self.clients.framework(framework).zip(self.agents.find(agent));
-        pair.is_some_and(|(framework, slot)| self.agents.slots[slot].asked.outstanding.contains(&framework))
+        pair.is_some_and(|(framework, slot)| {
+            self.agents.slots[slot].seldom.asked.outstanding.contains(&framework)
+        })
     }
 
     /// Books that an inverse offer was answered, accepting or declining, or is gone. The framework is not asked again
@@ -177,7 +180,7 @@ impl Allocator {
         let Some((framework, slot)) = self.clients.framework(framework).zip(self.agents.find(agent)) else {
             return;
         };
-        let asked = &mut self.agents.slots[slot].asked;
+        let asked = &mut self.agents.slots[slot].seldom.asked;
         asked.outstanding.retain(|kept| *kept != framework);
         asked.refusals.retain(|(kept, _)| *kept != framework);
         self.inverse.note(slot);
@@ -190,7 +193,7 @@ impl Allocator {
     /// Forgets for how long the framework did not want to be asked.
     pub(crate) fn forget_inverse_refusals(&mut self, framework: FrameworkIx) {
         for number in self.inverse.draining.ones() {
-            let asked = &mut self.agents.slots[AgentIx::new(number)].asked;
+            let asked = &mut self.agents.slots[AgentIx::new(number)].seldom.asked;
             asked.refusals.retain(|(kept, _)| *kept != framework);
         }
         self.inverse.note_all();

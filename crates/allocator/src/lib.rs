@@ -33,6 +33,7 @@ mod filter;
 mod index;
 mod inverse;
 mod kinds;
+pub mod load;
 mod pace;
 mod plan;
 mod policy;

@@ -76,6 +76,14 @@ impl Run {
     pub(crate) fn to_look(now: Millis, draw: u64) -> Self {
         Self { now, draw, ..Self::default() }
     }
+
+    /// About an offer for each of so many agents is to come.
+    fn expect(&mut self, agents: usize) {
+        let offers = agents.min(self.offers_max);
+        self.plans.reserve(offers);
+        self.booked.reserve(offers);
+        self.amounts.reserve(4 * offers);
+    }
 }
 
 impl Allocator {
@@ -103,7 +111,9 @@ impl Allocator {
 
     /// No guarantee is open: each agent once.
     fn run_one_stage(&mut self, run: &mut Run) {
-        for slot in self.dirty_in_order() {
+        let order = self.dirty_in_order();
+        run.expect(order.len());
+        for slot in order {
             if run.plans.len() >= run.offers_max {
                 return;
             }
@@ -142,7 +152,9 @@ impl Allocator {
         if !self.is_offerable(slot) {
             return None;
         }
+        let interval = self.agents.interval;
         let agent = &mut self.agents.slots[slot];
+        agent.begin_interval(interval);
         let stock = agent.free(&mut self.kinds, &self.config.min_allocatable);
         agent.check_blocked(&stock.resources);
         if stock.resources.is_empty() {
@@ -177,7 +189,7 @@ impl Allocator {
     pub(crate) fn turn_of(&self, slot: AgentIx, draw: u64) -> Turn<'_> {
         Turn {
             ranker: Ranker { policies: &self.config.policies, kinds: &self.kinds },
-            agent: self.agents.slots[slot].view.as_ref(),
+            agent: self.agents.slots[slot].view.as_deref(),
             draw: mix(draw ^ self.agents.salts[slot.0 as usize]),
         }
     }
@@ -253,10 +265,10 @@ impl Allocator {
             }
         }
         slate.whole = false;
-        slate.stock = match rest.is_empty() {
-            true => Stock::default(),
-            false => self.kinds.stock(rest, &self.config.min_allocatable),
-        };
+        match rest.is_empty() {
+            true => slate.stock.resources = rest,
+            false => slate.stock = self.kinds.stock(rest, &self.config.min_allocatable),
+        }
     }
 
     /// The first client in order for whom there is something, and what. While the stock is all that is free, for whom
@@ -285,7 +297,10 @@ impl Allocator {
         let picked = if count <= SORTED_MAX {
             self.sorted(candidates, &turn).into_iter().find_map(&mut serve)
         } else {
-            self.starts(stock).into_iter().find_map(|node| self.tree.first(node, &turn, &mut serve))
+            match self.starts(stock) {
+                None => self.tree.first(self.tree.root(), &turn, &mut serve),
+                Some(nodes) => nodes.into_iter().find_map(|node| self.tree.first(node, &turn, &mut serve)),
+            }
         };
         if withheld {
             self.agents.held_back.set(slot.0);
@@ -362,17 +377,17 @@ impl Allocator {
         sorted
     }
 
-    /// Where to look in the tree: everywhere if something is unreserved, else below the roles it is reserved to.
-    fn starts(&self, stock: &Stock) -> Vec<NodeIx> {
+    /// Where to look in the tree: everywhere (none) if something is unreserved, else below the roles it is reserved to.
+    fn starts(&self, stock: &Stock) -> Option<Vec<NodeIx>> {
         let mut roles = Vec::new();
         for (resource, _) in stock.resources.iter_counted() {
             match resource.reserved_role() {
-                None => return vec![self.tree.root()],
+                None => return None,
                 Some(role) if !roles.contains(&role) => roles.push(role),
                 Some(_) => {}
             }
         }
-        roles.into_iter().filter_map(|role| self.tree.role_node(role.as_str())).collect()
+        Some(roles.into_iter().filter_map(|role| self.tree.role_node(role.as_str())).collect())
     }
 
     /// Books for the time of the run. Shared resources are left out: that they count once is for the real books.
@@ -410,7 +425,7 @@ impl Allocator {
     }
 
     fn plan_of(&self, client: ClientIx, slot: AgentIx, resources: Resources) -> Option<Plan> {
-        let agent = self.agents.slots[slot].view.as_ref()?;
+        let agent = &self.agents.slots[slot];
         let framework = self.clients.view_of(client)?;
         Some(Plan {
             framework: framework.id.clone(),

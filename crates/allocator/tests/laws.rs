@@ -271,7 +271,10 @@ impl Model {
             }
             self.take(plan);
         }
-        self.check_quotas(&before);
+        self.check_limits(&before);
+        if !refuses {
+            self.check_headroom(&before);
+        }
     }
 
     fn take(&mut self, plan: &Plan) {
@@ -309,8 +312,8 @@ impl Model {
         }
     }
 
-    /// What was given since `before` goes over no limit, and beyond what guarantees needed it left them enough.
-    fn check_quotas(&self, before: &BTreeMap<Holding, Resources>) {
+    /// What was given since `before` goes over no limit.
+    fn check_limits(&self, before: &BTreeMap<Holding, Resources>) {
         let facts = &self.facts;
         for quota in facts.quotas.values() {
             let (was, is) = (facts.consumed(quota.role(), before), facts.consumed(quota.role(), &facts.held));
@@ -319,6 +322,11 @@ impl Model {
             }
             assert_eq!(self.allocator.consumed(quota.role()).map(non_zero), Some(non_zero(is)), "{quota:?}");
         }
+    }
+
+    /// Beyond what guarantees needed, what was given since `before` left them enough.
+    fn check_headroom(&self, before: &BTreeMap<Holding, Resources>) {
+        let facts = &self.facts;
         let ((needed, free), (needs, left)) = (facts.headroom(before), facts.headroom(&facts.held));
         for (kind, need) in needed.iter() {
             let given = free.get(kind).0 - left.get(kind).0;
