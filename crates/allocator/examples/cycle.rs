@@ -1,19 +1,29 @@
 //! Times the allocator alone, in milliseconds of wall and of CPU time: full cycles in many shapes, single decisions, ticks
 //! of a cluster whose frameworks refuse everything.
 //!
-//! `cycle [AGENTS FRAMEWORKS ROLES ROUNDS]`; without arguments, all shapes of the design's targets.
+//! `cycle [AGENTS FRAMEWORKS ROLES [QUOTA_ROLES] ROUNDS]`; without arguments, all shapes of the design's targets.
 #![expect(clippy::print_stdout, reason = "its result")]
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time")]
 #![expect(clippy::float_arithmetic, reason = "it shows milliseconds")]
 
 use std::time::{Duration, Instant};
 
-use mesarch_allocator::load::{Load, Shape};
+use mesarch_allocator::{
+    Policies, WeightedRandom,
+    load::{Load, Shape},
+};
 
 fn main() {
     let arguments: Vec<usize> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
-    if let [agents, frameworks, roles, rounds] = arguments[..] {
-        return full_cycle("asked for", shape(agents, frameworks, roles), rounds);
+    match arguments[..] {
+        [agents, frameworks, roles, rounds] => {
+            return full_cycle("asked for", shape(agents, frameworks, roles), rounds);
+        }
+        [agents, frameworks, roles, quota_roles, rounds] => {
+            let shape = Shape { quota_roles, ..shape(agents, frameworks, roles) };
+            return full_cycle("with quota", shape, rounds);
+        }
+        _ => {}
     }
     println!("| shape | rounds | cycle, median (least) | CPU | declines | take |");
     println!("|---|---|---|---|---|---|");
@@ -29,6 +39,7 @@ fn main() {
     full_cycle("10 labelled reservations per agent", Shape { reservations_per_agent: 10, ..base }, 10);
     full_cycle("100 roles with quota", Shape { quota_roles: 100, ..base }, 10);
     full_cycle("three levels of roles", Shape { role_levels: 3, ..base }, 20);
+    cycles_of("weighted random", drawing(base), 10);
     single_decisions(shape(50_000, 6_000, 100));
     all_refused(shape(1_000, 1_000, 10), 1_000);
 }
@@ -73,7 +84,18 @@ fn mean_cpu(times: &[Spent]) -> f64 {
 
 /// Everything is declined, then everything is planned again: from the first decline to the last offer.
 fn full_cycle(name: &str, shape: Shape, rounds: usize) {
+    cycles_of(name, Load::new(shape), rounds);
+}
+
+/// The same cluster under a policy that ranks anew for each agent.
+fn drawing(shape: Shape) -> Load {
     let mut load = Load::new(shape);
+    load.allocator.set_policies(Policies::both(WeightedRandom));
+    load
+}
+
+fn cycles_of(name: &str, mut load: Load, rounds: usize) {
+    let shape = load.shape();
     let (mut cycles, mut declines, mut takes) = (Vec::new(), Vec::new(), Vec::new());
     let plans = load.plan();
     load.take(plans);

@@ -5,17 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use mesarch_types::{
-    AgentId, AgentView, FrameworkId, FrameworkView, Millis, Priority, Quantities, Quota, RefuseFilter,
-    Resources, Role, Weight,
-};
+use mesarch_types::{AgentId, AgentView, FrameworkId, FrameworkView, Millis, RefuseFilter, Resources, Role};
 
 use crate::{
-    Config, Plan, Policies, Share,
+    Config, Plan,
     agent::Agents,
     client::Clients,
     filter::Filters,
-    index::{AgentIx, ClientIx, NodeIx},
+    index::{AgentIx, ClientIx},
     inverse::Inverse,
     kinds::{Amount, Kinds},
     pace::Pace,
@@ -24,7 +21,7 @@ use crate::{
 };
 
 /// For so many ticks a framework-role wants offers, holds nothing and gets nothing before it counts as starving.
-const STARVING_TICKS: u64 = 10;
+pub(crate) const STARVING_TICKS: u64 = 10;
 
 /// The planner's index over agents, frameworks, what is held and what was refused.
 ///
@@ -37,10 +34,10 @@ pub struct Allocator {
     /// Weights and priorities of roles, there or not.
     pub(crate) standings: BTreeMap<Role, Standing>,
     /// Priorities of frameworks, there or not.
-    priorities: BTreeMap<FrameworkId, i32>,
+    pub(crate) priorities: BTreeMap<FrameworkId, i32>,
     pub(crate) quotas: Quotas,
     /// The hosts that may be offered; none: all.
-    whitelist: Option<BTreeSet<Arc<str>>>,
+    pub(crate) whitelist: Option<BTreeSet<Arc<str>>>,
     pub(crate) agents: Agents,
     pub(crate) clients: Clients,
     pub(crate) filters: Filters,
@@ -143,76 +140,6 @@ impl Allocator {
         self.drop_framework(id);
     }
 
-    /// Sets a role's weight; [`Weight::ONE`] is the default. It shows at the next run.
-    pub fn set_weight(&mut self, role: &Role, weight: Weight) {
-        self.change_standing(role, |standing| standing.weight_thousandths = weight.thousandths());
-    }
-
-    /// Sets a role's priority among its siblings. Only policies that look at priorities heed it.
-    pub fn set_role_priority(&mut self, role: &Role, priority: Priority) {
-        self.change_standing(role, |standing| standing.priority = priority.get());
-    }
-
-    /// Sets a framework's priority within each of its roles. Only policies that look at priorities heed it.
-    pub fn set_framework_priority(&mut self, framework: &FrameworkId, priority: Priority) {
-        match priority.get() {
-            0 => self.priorities.remove(framework),
-            other => self.priorities.insert(framework.clone(), other),
-        };
-        let standing = self.framework_standing(framework);
-        if let Some(slot) = self.clients.framework(framework) {
-            for client in &self.clients.frameworks[slot].clients {
-                self.tree.set_standing(self.clients.get(*client).leaf, standing);
-            }
-        }
-    }
-
-    fn change_standing(&mut self, role: &Role, change: impl FnOnce(&mut Standing)) {
-        let mut standing = self.standings.get(role).copied().unwrap_or_default();
-        change(&mut standing);
-        match standing == Standing::default() {
-            true => self.standings.remove(role),
-            false => self.standings.insert(role.clone(), standing),
-        };
-        self.tree.set_role_standing(role, standing);
-    }
-
-    pub(crate) fn framework_standing(&self, framework: &FrameworkId) -> Standing {
-        let priority = self.priorities.get(framework).copied().unwrap_or(0);
-        Standing { priority, ..Standing::default() }
-    }
-
-    /// Sets a role's quota, or removes it if it says nothing. What it keeps or sets free shows from the next tick on.
-    pub fn set_quota(&mut self, quota: Quota) {
-        self.replace_quota(quota);
-    }
-
-    /// Sets the hosts whose agents may be offered; none: all. What is let in is offered from the next tick on.
-    pub fn set_whitelist(&mut self, hosts: Option<BTreeSet<Arc<str>>>) {
-        if self.whitelist != hosts {
-            self.whitelist = hosts;
-            let Agents { waiting, idle, .. } = &mut self.agents;
-            waiting.unite(idle);
-        }
-    }
-
-    /// Changes the policy: the next run goes by its order.
-    pub fn set_policies(&mut self, policies: Policies) {
-        self.config.policies = policies;
-        self.tree.mark_all_stale();
-    }
-
-    /// What a plan may never give away: agents that are not there, not active or not on the whitelist.
-    pub(crate) fn is_offerable(&self, slot: AgentIx) -> bool {
-        self.agents.slots[slot].is_active() && self.is_whitelisted(slot)
-    }
-
-    pub(crate) fn is_whitelisted(&self, slot: AgentIx) -> bool {
-        let host = self.agents.slots[slot].view.as_ref().map(|view| &view.hostname);
-        let listed = |hosts: &BTreeSet<Arc<str>>| host.is_some_and(|host| hosts.contains(host));
-        self.whitelist.as_ref().is_none_or(listed)
-    }
-
     /// Books resources that are now offered to or used by a framework in a role on an agent. Not to be called again when
     /// an offer becomes a task.
     pub fn take(&mut self, framework: &FrameworkId, role: &Role, agent: &AgentId, resources: &Resources) {
@@ -303,6 +230,8 @@ impl Allocator {
             self.agents.idle.set(slot.0);
             self.agents.dirty.set(slot.0);
             self.inverse.note_now(slot);
+            // What the plan withheld from others for the sake of this item is there again.
+            self.quotas.loosened |= !self.quotas.is_empty();
         }
     }
 
@@ -379,89 +308,12 @@ impl Allocator {
         }
     }
 
-    fn pair(&self, framework: &FrameworkId, role: &Role, agent: &AgentId) -> Option<(ClientIx, AgentIx)> {
+    pub(crate) fn pair(
+        &self,
+        framework: &FrameworkId,
+        role: &Role,
+        agent: &AgentId,
+    ) -> Option<(ClientIx, AgentIx)> {
         Some((self.clients.by_names(framework, role)?, self.agents.find(agent)?))
-    }
-
-    /// What is free on an agent; none if it is not known.
-    pub fn free(&self, agent: &AgentId) -> Option<Resources> {
-        let agent = &self.agents.slots[self.agents.find(agent)?];
-        agent.view.as_ref().map(|_| agent.free_resources())
-    }
-
-    /// What a framework holds in a role on an agent, offered or in use.
-    pub fn held(&self, framework: &FrameworkId, role: &Role, agent: &AgentId) -> Resources {
-        let find = || {
-            let (client, slot) = self.pair(framework, role, agent)?;
-            let mut holders = self.agents.slots[slot].holders.iter();
-            holders.find(|holder| holder.client == client).map(|holder| holder.held.clone())
-        };
-        find().unwrap_or_default()
-    }
-
-    /// The dominant share, without weight, of a role with all below it.
-    pub fn role_share(&self, role: &Role) -> Share {
-        self.tree.role_node(role.as_str()).map_or(Share::NONE, |node| self.share_of(&[node]))
-    }
-
-    /// The dominant share, without weight, of a framework over all its roles.
-    pub fn framework_share(&self, framework: &FrameworkId) -> Share {
-        let Some(slot) = self.clients.framework(framework) else {
-            return Share::NONE;
-        };
-        let clients = &self.clients.frameworks[slot].clients;
-        let leaves: Vec<NodeIx> = clients.iter().map(|client| self.clients.get(*client).leaf).collect();
-        self.share_of(&leaves)
-    }
-
-    /// Whether a framework is in the role or below it, or holds something there.
-    pub fn knows_role(&self, role: &Role) -> bool {
-        self.tree.role_node(role.as_str()).is_some()
-    }
-
-    /// What a role with all below it holds, by kind.
-    pub fn role_holds(&self, role: &Role) -> Quantities {
-        let node = self.tree.role_node(role.as_str());
-        node.map(|node| self.kinds.quantities(&self.tree.node(node).held)).unwrap_or_default()
-    }
-
-    /// What a role consumes of its quota, as the limits see it: reserved for it or below, or held of what is unreserved
-    /// and not revocable. None if it has no quota.
-    pub fn consumed(&self, role: &Role) -> Option<Quantities> {
-        self.quotas.consumed(role, &self.kinds)
-    }
-
-    fn share_of(&self, nodes: &[NodeIx]) -> Share {
-        let mut held: Vec<i64> = Vec::new();
-        for node in nodes {
-            let more = &self.tree.node(*node).held;
-            held.resize(held.len().max(more.len()), 0);
-            held.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.wrapping_add(*more));
-        }
-        self.kinds.usage(&held).dominant_share()
-    }
-
-    /// Counts for metrics.
-    pub fn stats(&self) -> Stats {
-        Stats {
-            agents: self.agents.slots.count(),
-            frameworks: self.clients.frameworks.count(),
-            agents_dirty: self.agents.dirty.count(),
-            agents_waiting: self.agents.waiting.count(),
-            clients_wanting: self.clients.wanting.count(),
-            starving: self.starving(),
-            agents_held_back: self.agents.held_back.count(),
-            filters: self.filters.count,
-            filters_evicted: self.filters.evicted,
-            mismatches: self.mismatches,
-        }
-    }
-
-    fn starving(&self) -> u32 {
-        let wanting = self.clients.wanting.ones().map(|number| self.clients.get(ClientIx(number)));
-        let starving = wanting.filter(|client| {
-            client.holds_on == 0 && self.round.saturating_sub(client.unserved_since) >= STARVING_TICKS
-        });
-        starving.count() as u32
     }
 }

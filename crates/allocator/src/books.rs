@@ -30,7 +30,7 @@ impl Allocator {
             false => self.tree.replace_held(entry.leaf, amounts),
         }
         self.quotas.book(&mut self.kinds, entry.quota, resources, 1);
-        self.inverse.note(slot);
+        self.inverse.note_now(slot);
         self.book_shared(client, slot, resources, 1);
         let agent = &mut self.agents.slots[slot];
         match agent.holders.iter_mut().find(|holder| holder.client == client) {

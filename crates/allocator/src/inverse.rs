@@ -58,14 +58,14 @@ impl Inverse {
         self.due.unite(&later);
     }
 
-    /// A framework holds more on the agent, or an agent may be asked about again.
-    pub(crate) fn note(&mut self, slot: AgentIx) {
+    /// The agent may be asked about again from the next tick on.
+    pub(crate) fn note_later(&mut self, slot: AgentIx) {
         if self.draining.has(slot.0) {
             self.later.set(slot.0);
         }
     }
 
-    /// An inverse offer was refused by the state: it may have to be made anew.
+    /// A framework holds more on the agent, or an inverse offer was refused by the state and has to be made anew.
     pub(crate) fn note_now(&mut self, slot: AgentIx) {
         if self.draining.has(slot.0) {
             self.due.set(slot.0);
@@ -183,7 +183,7 @@ impl Allocator {
         let asked = &mut self.agents.slots[slot].seldom.asked;
         asked.outstanding.retain(|kept| *kept != framework);
         asked.refusals.retain(|(kept, _)| *kept != framework);
-        self.inverse.note(slot);
+        self.inverse.note_later(slot);
         if let Some(until) = refused_until {
             asked.refusals.push((framework, until));
             self.inverse.ends.insert((until, slot));

@@ -114,6 +114,11 @@ impl Load {
         }
     }
 
+    /// Its shape.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
     /// How many offers are outstanding.
     pub fn offers(&self) -> usize {
         self.offers.len()

@@ -6,9 +6,8 @@ use crate::{
     allocator::Allocator,
     bits::Bits,
     draw::mix,
-    eligible::{Case, Chunk},
-    index::{AgentIx, ClientIx, NodeIx, QuotaIx, Slot},
-    kinds::{Amount, Facts, Stock},
+    index::{AgentIx, ClientIx, NodeIx, QuotaIx},
+    kinds::{Amount, Stock},
     quota::counts,
     tree::{Ranker, Turn},
 };
@@ -30,30 +29,31 @@ pub struct Plan {
     pub agent_version: u64,
 }
 
-/// Up to so many candidates are sorted; among more, the tree is walked from the front.
-const SORTED_MAX: u32 = 16;
+/// A run that may plan few offers looks at so many agents for each, and at least at so many in all.
+const LOOKS_PER_OFFER: usize = 4;
+const LOOKS_MIN: usize = 1024;
 
 /// What a run keeps beside its result.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) now: Millis,
-    offers_max: usize,
-    plans: Vec<Plan>,
+    pub(crate) offers_max: usize,
+    pub(crate) plans: Vec<Plan>,
     /// What is booked for the time of the run, so that shares and rooms move with each offer.
-    booked: Vec<Booking>,
-    amounts: Vec<Amount>,
-    candidates: Bits,
-    newly_blocked: Vec<ClientIx>,
+    pub(crate) booked: Vec<Booking>,
+    pub(crate) amounts: Vec<Amount>,
+    pub(crate) candidates: Bits,
+    pub(crate) newly_blocked: Vec<ClientIx>,
     /// Clients whose limits leave no room for one of the smallest offers.
-    exhausted: Bits,
+    pub(crate) exhausted: Bits,
     /// Guarantees leave no room for one of the smallest offers to anybody.
-    no_headroom: bool,
+    pub(crate) no_headroom: bool,
     pub(crate) draw: u64,
 }
 
 /// A piece of the run's `amounts`, up to `end`, booked to a leaf and, from `countable` on, to a quota.
 #[derive(Clone, Copy, Debug)]
-struct Booking {
+pub(crate) struct Booking {
     leaf: NodeIx,
     quota: Option<QuotaIx>,
     countable: usize,
@@ -111,7 +111,7 @@ impl Allocator {
 
     /// No guarantee is open: each agent once.
     fn run_one_stage(&mut self, run: &mut Run) {
-        let order = self.dirty_in_order();
+        let order = self.dirty_in_order(run);
         run.expect(order.len());
         for slot in order {
             if run.plans.len() >= run.offers_max {
@@ -126,9 +126,12 @@ impl Allocator {
 
     /// Guarantees on all agents before anything else on any.
     fn run_both_stages(&mut self, run: &mut Run) {
-        let order = self.dirty_in_order();
+        let order = self.dirty_in_order(run);
         let mut slates = Vec::with_capacity(order.len());
         for slot in order {
+            if run.plans.len() >= run.offers_max {
+                return;
+            }
             match self.slate(slot) {
                 None => self.agents.dirty.clear(slot.0),
                 Some(mut slate) => {
@@ -194,14 +197,21 @@ impl Allocator {
         }
     }
 
-    /// The agents to look at, in an order that only the round and their ids decide.
-    fn dirty_in_order(&self) -> Vec<AgentIx> {
+    /// The agents to look at, in an order that only the round and their ids decide. Of many more than there may be offers
+    /// only the first: the others stay dirty, and need not be sorted for each of many small plans.
+    fn dirty_in_order(&self, run: &Run) -> Vec<AgentIx> {
         let key = |number: u32| (mix(self.agents.salts[number as usize] ^ self.round), AgentIx(number));
         let mut keyed: Vec<(u64, AgentIx)> = self.agents.dirty.ones().map(key).collect();
-        keyed.sort_unstable_by(|left, right| {
+        let compare = |left: &(u64, AgentIx), right: &(u64, AgentIx)| {
             let by_id = || self.agents.slots[left.1].id.cmp(&self.agents.slots[right.1].id);
             left.0.cmp(&right.0).then_with(by_id)
-        });
+        };
+        let first = run.offers_max.saturating_mul(LOOKS_PER_OFFER).max(LOOKS_MIN);
+        if first < keyed.len() {
+            keyed.select_nth_unstable_by(first, compare);
+            keyed.truncate(first);
+        }
+        keyed.sort_unstable_by(compare);
         keyed.into_iter().map(|(_, slot)| slot).collect()
     }
 
@@ -214,24 +224,6 @@ impl Allocator {
             };
             self.give(slate, client, chunk.resources, run);
         }
-    }
-
-    pub(crate) fn pick_guaranteed(&self, slate: &Slate, run: &Run) -> Option<(ClientIx, Chunk)> {
-        let turn = self.turn_of(slate.slot, run.draw);
-        let node = |(quota, role): (QuotaIx, &Role)| Some((quota, self.tree.role_node(role.as_str())?));
-        let mut hungry: Vec<(QuotaIx, NodeIx)> = self.quotas.hungry().filter_map(node).collect();
-        hungry.retain(|(_, node)| self.tree.wanting(*node) > 0);
-        hungry.sort_unstable_by(|left, right| self.tree.compare(left.1, right.1, &turn));
-        let case = self.case(slate.slot, run.now);
-        let blocked = &self.agents.slots[slate.slot].blocked;
-        hungry.into_iter().find_map(|(quota, node)| {
-            self.tree.first(node, &turn, &mut |client: ClientIx| {
-                if blocked.has(client.0) {
-                    return None;
-                }
-                Some((client, case.guaranteed_chunk(client, quota, &slate.stock).ok()?))
-            })
-        })
     }
 
     /// Second stage, one agent: all roles, as far as limits and open guarantees allow.
@@ -271,125 +263,6 @@ impl Allocator {
         }
     }
 
-    /// The first client in order for whom there is something, and what. While the stock is all that is free, for whom
-    /// there is nothing now is not asked again until something changes.
-    fn pick(&mut self, slate: &Slate, run: &mut Run) -> Option<(ClientIx, Chunk)> {
-        let (slot, stock) = (slate.slot, &slate.stock);
-        self.find_candidates(slot, &stock.facts, run);
-        let count = run.candidates.count();
-        if count == 0 {
-            return None;
-        }
-        let (case, turn) = (self.case(slot, run.now), self.turn_of(slot, run.draw));
-        let (candidates, newly_blocked) = (&run.candidates, &mut run.newly_blocked);
-        let mut withheld = false;
-        let mut serve = |client: ClientIx| {
-            if !candidates.has(client.0) {
-                return None;
-            }
-            match case.chunk(client, stock) {
-                Ok(chunk) => return Some((client, chunk)),
-                Err(no) if no.withheld => withheld = true,
-                Err(_) => newly_blocked.push(client),
-            }
-            None
-        };
-        let picked = if count <= SORTED_MAX {
-            self.sorted(candidates, &turn).into_iter().find_map(&mut serve)
-        } else {
-            match self.starts(stock) {
-                None => self.tree.first(self.tree.root(), &turn, &mut serve),
-                Some(nodes) => nodes.into_iter().find_map(|node| self.tree.first(node, &turn, &mut serve)),
-            }
-        };
-        if withheld {
-            self.agents.held_back.set(slot.0);
-        }
-        if slate.whole && !run.newly_blocked.is_empty() {
-            self.agents.slots[slot].block(run.newly_blocked.iter().copied(), &stock.resources);
-        }
-        run.newly_blocked.clear();
-        picked
-    }
-
-    /// All that decides about one agent.
-    pub(crate) fn case(&self, slot: AgentIx, now: Millis) -> Case<'_> {
-        Case {
-            config: &self.config,
-            clients: &self.clients,
-            kinds: &self.kinds,
-            quotas: &self.quotas,
-            agent: &self.agents.slots[slot],
-            now,
-        }
-    }
-
-    /// All clients that may be served, by what is known without looking at each.
-    fn find_candidates(&mut self, slot: AgentIx, facts: &Facts, run: &mut Run) {
-        let out = &mut run.candidates;
-        out.assign_difference(&self.clients.wanting, &self.agents.slots[slot].blocked);
-        if facts.all_revocable {
-            out.intersect(&self.clients.take_revocable);
-        }
-        if !facts.enough {
-            out.intersect(&self.clients.own_least);
-        }
-        if !facts.plain || self.quotas.is_empty() {
-            return;
-        }
-        let before = out.count();
-        if run.no_headroom {
-            out.intersect(&self.clients.own_least);
-        } else {
-            out.subtract(&run.exhausted);
-        }
-        if out.count() < before {
-            self.agents.held_back.set(slot.0);
-        }
-    }
-
-    /// Learns which clients need not be asked about what is not reserved.
-    fn find_exhausted(&self, run: &mut Run) {
-        if self.quotas.is_empty() {
-            return;
-        }
-        self.find_no_headroom(run);
-        self.quotas.all().for_each(|quota| self.note_if_exhausted(quota, run));
-    }
-
-    fn find_no_headroom(&self, run: &mut Run) {
-        let room = self.quotas.room(None);
-        run.no_headroom = room.is_short_of(&self.kinds, &self.config.min_allocatable);
-    }
-
-    fn note_if_exhausted(&self, quota: QuotaIx, run: &mut Run) {
-        if self.quotas.room(Some(quota)).is_short_of(&self.kinds, &self.config.min_allocatable) {
-            let mut clients = self.quotas.clients(quota).clone();
-            clients.subtract(&self.clients.own_least);
-            run.exhausted.unite(&clients);
-        }
-    }
-
-    fn sorted(&self, candidates: &Bits, turn: &Turn<'_>) -> Vec<ClientIx> {
-        let mut sorted: Vec<ClientIx> = candidates.ones().map(ClientIx::new).collect();
-        let leaf = |client: &ClientIx| self.clients.get(*client).leaf;
-        sorted.sort_unstable_by(|left, right| self.tree.compare(leaf(left), leaf(right), turn));
-        sorted
-    }
-
-    /// Where to look in the tree: everywhere (none) if something is unreserved, else below the roles it is reserved to.
-    fn starts(&self, stock: &Stock) -> Option<Vec<NodeIx>> {
-        let mut roles = Vec::new();
-        for (resource, _) in stock.resources.iter_counted() {
-            match resource.reserved_role() {
-                None => return None,
-                Some(role) if !roles.contains(&role) => roles.push(role),
-                Some(_) => {}
-            }
-        }
-        Some(roles.into_iter().filter_map(|role| self.tree.role_node(role.as_str())).collect())
-    }
-
     /// Books for the time of the run. Shared resources are left out: that they count once is for the real books.
     fn book_for_run(&mut self, client: ClientIx, chunk: &Resources, stock: &Stock, run: &mut Run) {
         let begin = run.amounts.len();
@@ -418,7 +291,7 @@ impl Allocator {
         for Booking { leaf, quota, countable, end } in &run.booked {
             self.tree.undo_held(*leaf, &run.amounts[begin..*countable]);
             for (kind, amount) in &run.amounts[*countable..*end] {
-                self.quotas.give(*quota, *kind, -amount);
+                self.quotas.give(*quota, *kind, amount.wrapping_neg());
             }
             begin = *end;
         }

@@ -146,7 +146,7 @@ impl Quotas {
 
     /// Unreserved, non-revocable amounts are given to a client (or taken back, if negative).
     pub(crate) fn give(&mut self, quota: Option<QuotaIx>, kind: usize, change: i64) {
-        add(&mut self.free, kind, -change);
+        add(&mut self.free, kind, change.wrapping_neg());
         if let Some(quota) = quota {
             self.consume(quota, kind, change);
         }
@@ -164,7 +164,7 @@ impl Quotas {
             return;
         }
         for (kind, amount) in kinds.amounts_of(resources, counts) {
-            self.give(quota, kind, sign * amount);
+            self.give(quota, kind, sign.wrapping_mul(amount));
         }
         self.loosened |= sign < 0;
     }
@@ -175,13 +175,17 @@ impl Quotas {
             return;
         }
         for (kind, amount) in kinds.amounts_of(total, counts) {
-            add(&mut self.free, kind, sign * amount);
+            add(&mut self.free, kind, sign.wrapping_mul(amount));
         }
         for (resource, copies) in total.iter_counted() {
             let quota = resource.reserved_role().and_then(|role| self.of_role(role));
             if let (Some(quota), Some(amount)) = (quota, resource.value.as_scalar()) {
                 let copies = if resource.shared { 1 } else { i64::from(copies) };
-                self.consume(quota, kinds.number(&resource.name), sign * amount.0.wrapping_mul(copies));
+                self.consume(
+                    quota,
+                    kinds.number(&resource.name),
+                    sign.wrapping_mul(amount.0.wrapping_mul(copies)),
+                );
             }
         }
         self.loosened = true;

@@ -75,7 +75,7 @@ pub(crate) struct Node {
 
 /// A child in its parent's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+pub(crate) struct Place {
     rank: Rank,
     label: u64,
     node: NodeIx,
@@ -307,14 +307,16 @@ impl Tree {
 
     /// Takes what a client gave back out of its books and of those above it.
     pub(crate) fn subtract_held(&mut self, leaf: NodeIx, amounts: &[Amount]) {
-        self.change_line(leaf, |node| amounts.iter().for_each(|(kind, amount)| node.add(&(*kind, -amount))));
+        self.change_line(leaf, |node| {
+            amounts.iter().for_each(|(kind, amount)| node.add(&(*kind, amount.wrapping_neg())))
+        });
     }
 
     /// Undoes [`Tree::add_held`], as if it had not been.
     pub(crate) fn undo_held(&mut self, leaf: NodeIx, amounts: &[Amount]) {
         self.change_line(leaf, |node| {
             node.allocations -= 1;
-            amounts.iter().for_each(|(kind, amount)| node.add(&(*kind, -amount)));
+            amounts.iter().for_each(|(kind, amount)| node.add(&(*kind, amount.wrapping_neg())));
         });
     }
 
@@ -405,7 +407,8 @@ impl Tree {
         None
     }
 
-    fn place_in(&self, node: NodeIx, turn: &Turn<'_>) -> Place {
+    /// Where a node stands among its siblings.
+    pub(crate) fn place_in(&self, node: NodeIx, turn: &Turn<'_>) -> Place {
         let entry = &self.nodes[node];
         Place { rank: turn.rank(entry), ..entry.place(node) }
     }

@@ -140,26 +140,29 @@ impl Cluster {
                 self.answer_inverse(framework, agent, *refuse_seconds)?
             }
             Step::SetQuota(role, guarantees, limits) => {
-                self.allocator.set_quota(Quota::new(role.clone(), guarantees.clone(), limits.clone())?);
-                Scope::Nothing
+                let quota = Quota::new(role.clone(), guarantees.clone(), limits.clone())?;
+                self.set(|allocator| allocator.set_quota(quota))
             }
             Step::SetWeight(role, weight) => {
-                self.allocator.set_weight(role, Weight::from_f64(*weight)?);
-                Scope::Nothing
+                let weight = Weight::from_f64(*weight)?;
+                self.set(|allocator| allocator.set_weight(role, weight))
             }
             Step::SetPriority(role, priority) => {
-                self.allocator.set_role_priority(role, Priority::new(*priority)?);
-                Scope::Nothing
+                let priority = Priority::new(*priority)?;
+                self.set(|allocator| allocator.set_role_priority(role, priority))
             }
-            Step::SetWhitelist(hosts) => {
-                self.allocator.set_whitelist(hosts.clone());
-                Scope::Nothing
-            }
+            Step::SetWhitelist(hosts) => self.set(|allocator| allocator.set_whitelist(hosts.clone())),
             Step::Allocate => Scope::All,
             Step::Settle => Scope::Nothing,
         };
         self.run(scope);
         Ok(())
+    }
+
+    /// Operators' settings have no effect before the next run.
+    fn set(&mut self, setting: impl FnOnce(&mut Allocator)) -> Scope {
+        setting(&mut self.allocator);
+        Scope::Nothing
     }
 
     /// Has the allocator plan, and takes every plan.
@@ -195,7 +198,7 @@ impl Cluster {
             let next = Millis((self.now.0 / interval).saturating_add(1).saturating_mul(interval));
             let Some(wake) = self.allocator.next_wake(self.now) else { break };
             let tick = Millis(wake.max(next).0.div_ceil(interval).saturating_mul(interval));
-            if tick > end {
+            if tick > end || tick <= self.now {
                 break;
             }
             self.now = tick;

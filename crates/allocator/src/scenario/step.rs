@@ -234,12 +234,30 @@ fn read_step(name: &str, body: &Place<'_>) -> Read<Step> {
 }
 
 fn read_fields(name: &str, body: &Place<'_>, fields: &mut Fields<'_>) -> Read<Step> {
-    Ok(match name {
+    let families = [read_agent_step, read_framework_step, read_resource_step, read_operator_step];
+    for read in families {
+        if let Some(step) = read(name, fields)? {
+            return Ok(step);
+        }
+    }
+    Err(body.misshapen("there is no such step"))
+}
+
+/// Steps about agents.
+fn read_agent_step(name: &str, fields: &mut Fields<'_>) -> Read<Option<Step>> {
+    Ok(Some(match name {
         "add_agent" => Step::AddAgent(add_agent(fields)?),
         "update_agent" => Step::UpdateAgent(update_agent(fields)?),
         "remove_agent" => Step::RemoveAgent(agent(fields, "id")?),
         "deactivate_agent" => Step::DeactivateAgent(agent(fields, "id")?),
         "activate_agent" => Step::ActivateAgent(agent(fields, "id")?),
+        _ => return Ok(None),
+    }))
+}
+
+/// Steps about frameworks and their wishes.
+fn read_framework_step(name: &str, fields: &mut Fields<'_>) -> Read<Option<Step>> {
+    Ok(Some(match name {
         "add_framework" => Step::AddFramework(add_framework(fields)?),
         "update_framework" => Step::UpdateFramework(UpdateFramework {
             id: framework(fields, "id")?,
@@ -257,6 +275,13 @@ fn read_fields(name: &str, body: &Place<'_>, fields: &mut Fields<'_>) -> Read<St
             framework(fields, "framework")?,
             fields.optional("roles", Place::roles)?.unwrap_or_default(),
         ),
+        _ => return Ok(None),
+    }))
+}
+
+/// Steps about what is offered and used.
+fn read_resource_step(name: &str, fields: &mut Fields<'_>) -> Read<Option<Step>> {
+    Ok(Some(match name {
         "decline" => Step::Decline(Decline {
             framework: framework(fields, "framework")?,
             role: fields.optional("role", Place::role)?,
@@ -288,6 +313,13 @@ fn read_fields(name: &str, body: &Place<'_>, fields: &mut Fields<'_>) -> Read<St
             })?;
             answer
         }
+        _ => return Ok(None),
+    }))
+}
+
+/// Steps of operators, and of time.
+fn read_operator_step(name: &str, fields: &mut Fields<'_>) -> Read<Option<Step>> {
+    Ok(Some(match name {
         "set_quota" => Step::SetQuota(
             fields.required("role", Place::role)?,
             fields.optional("guarantees", Place::quantities)?.unwrap_or_default(),
@@ -307,8 +339,8 @@ fn read_fields(name: &str, body: &Place<'_>, fields: &mut Fields<'_>) -> Read<St
         }
         "allocate" => Step::Allocate,
         "settle" => Step::Settle,
-        _ => return Err(body.misshapen("there is no such step")),
-    })
+        _ => return Ok(None),
+    }))
 }
 
 fn convert(fields: &mut Fields<'_>, name: &str, make: fn(Resources) -> Conversion) -> Read<Step> {
