@@ -293,7 +293,8 @@ fn traits_of(view: &AgentView, config: &Config) -> Traits {
     Traits {
         active: view.active,
         gpus: view.total.iter_counted().any(|(resource, _)| &*resource.name == "gpus"),
-        away: view.region.is_some() && view.region != config.region,
+        // Masters without a region of their own cannot call any agent remote.
+        away: config.region.is_some() && view.region.is_some() && view.region != config.region,
         multi_role: view.capabilities.has(AgentCapability::MultiRole),
         hierarchical_role: view.capabilities.has(AgentCapability::HierarchicalRole),
     }

@@ -19,7 +19,7 @@ pub struct Config {
     pub offers_per_second_max: u32,
     /// Whether agents with gpus are kept for frameworks that know gpus.
     pub filter_gpus: bool,
-    /// The masters' own region; agents of another one are for region-aware frameworks.
+    /// The masters' own region; agents of another one are for region-aware frameworks. None: no agent is remote.
     pub region: Option<Arc<str>>,
     /// Most refusals remembered; the one that ends soonest gives way.
     pub filters_max: usize,

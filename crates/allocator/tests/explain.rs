@@ -76,7 +76,8 @@ fn declined_refused_and_waiting() {
 
 #[test]
 fn what_the_agent_lacks_or_the_framework() {
-    let mut world = one_offered();
+    let mut world = World::new(Config { region: Some("eu".into()), ..Config::default() });
+    world.add_framework("f", &["web"]);
     let table: [(AgentView, Reason); 5] = [
         (agent("gpu", r("cpus:1;gpus:1")), Reason::NeedsGpuCapability),
         (agent("tiny", r("disk:1")), Reason::TooSmall),

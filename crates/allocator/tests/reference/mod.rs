@@ -183,11 +183,7 @@ impl Run<'_> {
         let old = !host.capabilities.has(AgentCapability::MultiRole) && knows(FrameworkCapability::MultiRole)
             || !host.capabilities.has(AgentCapability::HierarchicalRole) && role.as_str().contains('/');
         let excluded = view.constraints.get(role).is_some_and(|constraints| !constraints.admit(host));
-        if gpus && !knows(FrameworkCapability::GpuResources)
-            || host.region.is_some() && !knows(FrameworkCapability::RegionAware)
-            || old
-            || excluded
-        {
+        if gpus && !knows(FrameworkCapability::GpuResources) || old || excluded {
             return Resources::default();
         }
         let free = self.free(agent).allocatable_to(role);
