@@ -41,6 +41,7 @@ fn main() {
     full_cycle("three levels of roles", Shape { role_levels: 3, ..base }, 20);
     cycles_of("weighted random", drawing(base), 10);
     single_decisions(shape(50_000, 6_000, 100));
+    revivals(shape(50_000, 6_000, 100));
     all_refused(shape(1_000, 1_000, 10), 1_000);
 }
 
@@ -137,6 +138,25 @@ fn single_decisions(shape: Shape) {
     println!(
         "one task ends, {} × {}: planned in {middle:.4} ms (least {least:.4}, worst {worst:.3})",
         shape.agents, shape.frameworks
+    );
+}
+
+/// Frameworks revive, one after the other, on a cluster on which nothing is free.
+fn revivals(shape: Shape) {
+    let mut load = Load::new(shape);
+    let plans = load.plan();
+    load.take(plans);
+    let (spent, ()) = timed(|| {
+        for number in 0..shape.frameworks {
+            load.revive(number);
+            assert!(load.plan_now().is_empty());
+        }
+    });
+    println!(
+        "a framework revives, {} × {}: {:.4} ms with the plan that follows",
+        shape.agents,
+        shape.frameworks,
+        ms(spent.wall) / shape.frameworks as f64
     );
 }
 

@@ -9,6 +9,7 @@ use crate::{
     Config,
     allocator::Allocator,
     bits::Bits,
+    client::Clients,
     draw::salt,
     filter::Filter,
     index::{AgentIx, ClientIx, Index, Slab},
@@ -70,6 +71,8 @@ pub(crate) struct Agent {
     /// Clients for whom there was nothing here when `blocked_for` was free; still true while no more than that is.
     pub(crate) blocked: Bits,
     blocked_for: Resources,
+    /// How many renewals of clients the agent knows of.
+    renewals_seen: u64,
     pub(crate) seldom: Box<Seldom>,
 }
 
@@ -116,6 +119,7 @@ impl Agent {
             declined: SmallVec::new(),
             blocked: Bits::default(),
             blocked_for: Resources::default(),
+            renewals_seen: 0,
             seldom: Box::default(),
         }
     }
@@ -139,6 +143,18 @@ impl Agent {
         match &self.free {
             Some(free) => free.resources.clone(),
             None => free_of(&self.total.resources, &self.held),
+        }
+    }
+
+    /// Clients that are new, revived or changed since may be served again.
+    pub(crate) fn learn_renewals(&mut self, clients: &Clients) {
+        let seen = std::mem::replace(&mut self.renewals_seen, clients.renewals());
+        if seen == self.renewals_seen {
+            return;
+        }
+        match clients.renewals_after(seen) {
+            Some(renewed) => renewed.for_each(|client| self.blocked.clear(client.0)),
+            None => self.blocked.clear_all(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Frameworks, and each of them in each of its roles: a *client*.
 
+use std::collections::VecDeque;
+
 use mesarch_types::{FrameworkCapability, FrameworkId, FrameworkView, Role};
 
 use crate::{
@@ -50,7 +52,14 @@ pub(crate) struct Clients {
     pub(crate) own_least: Bits,
     /// Changed so that each agent has to be looked at again for them.
     pub(crate) renewed: Bits,
+    /// The last of those of whom every agent was told, or will be when it is next looked at.
+    renewals: VecDeque<ClientIx>,
+    /// How many there were before these.
+    renewals_before: u64,
 }
+
+/// An agent that missed more renewals than these forgets all that it had learnt.
+const RENEWALS_MAX: usize = 1024;
 
 impl Clients {
     pub(crate) fn framework(&self, id: &FrameworkId) -> Option<FrameworkIx> {
@@ -88,6 +97,27 @@ impl Clients {
         self.lives = self.lives.wrapping_add(1);
         self.slots[client].life = self.lives;
         self.renewed.set(client.0);
+    }
+
+    /// Takes those that were renewed, and writes them down for the agents.
+    pub(crate) fn take_renewed(&mut self) -> Bits {
+        let renewed = std::mem::take(&mut self.renewed);
+        self.renewals.extend(renewed.ones().map(ClientIx));
+        let over = self.renewals.len().saturating_sub(RENEWALS_MAX);
+        self.renewals.drain(..over);
+        self.renewals_before += over as u64;
+        renewed
+    }
+
+    /// How many renewals there were in all.
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals_before + self.renewals.len() as u64
+    }
+
+    /// The renewals after the first `seen`; none if they are no longer known.
+    pub(crate) fn renewals_after(&self, seen: u64) -> Option<impl Iterator<Item = ClientIx>> {
+        let position = usize::try_from(seen.checked_sub(self.renewals_before)?).ok()?;
+        Some(self.renewals.range(position.min(self.renewals.len())..).copied())
     }
 
     fn framework_or_new(&mut self, id: &FrameworkId) -> FrameworkIx {

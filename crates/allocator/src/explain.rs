@@ -205,6 +205,7 @@ impl Allocator {
         let interval = self.agents.interval;
         let agent = &mut self.agents.slots[slot];
         agent.begin_interval(interval);
+        agent.learn_renewals(&self.clients);
         let stock = agent.free(&mut self.kinds, &self.config.min_allocatable);
         if !agent.is_active() {
             reasons.push((None, Reason::AgentInactive));

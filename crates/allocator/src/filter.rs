@@ -153,6 +153,7 @@ impl Allocator {
         self.look_again_for_renewed();
         let life = self.clients.get(client).life;
         let agent = &mut self.agents.slots[slot];
+        agent.learn_renewals(&self.clients);
         let free = agent.free(&mut self.kinds, &self.config.min_allocatable).resources;
         if !free.is_empty() && refusal.refused.contains(&free) {
             // Known now and cheap: a new leader that is told of a million refusals need not find out in its first run.

@@ -101,6 +101,11 @@ impl Load {
         self.allocator.give_back(&plan.framework, &plan.role, &plan.agent, &task, GiveBack::Freed);
     }
 
+    /// The `number`-th framework revives.
+    pub fn revive(&mut self, number: usize) {
+        self.allocator.revive(&framework_id(number), &[]);
+    }
+
     /// Every framework refuses every agent for so long.
     pub fn refuse_everything(&mut self, refuse_ms: u64) {
         let until = self.now().saturating_add(Millis(refuse_ms));

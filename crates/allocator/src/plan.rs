@@ -158,6 +158,7 @@ impl Allocator {
         let interval = self.agents.interval;
         let agent = &mut self.agents.slots[slot];
         agent.begin_interval(interval);
+        agent.learn_renewals(&self.clients);
         let stock = agent.free(&mut self.kinds, &self.config.min_allocatable);
         agent.check_blocked(&stock.resources);
         if stock.resources.is_empty() {
@@ -167,16 +168,13 @@ impl Allocator {
         Some(Slate { slot, stock, whole: true, given: Vec::new() })
     }
 
-    /// Clients that are new, revived or changed: no agent may believe any more that there is nothing for them.
+    /// Clients that are new, revived or changed: no agent may believe any more that there is nothing for them. Each learns
+    /// it when it is looked at; those with something free are, by the next plan.
     pub(crate) fn look_again_for_renewed(&mut self) {
-        let renewed = std::mem::take(&mut self.clients.renewed);
-        if renewed.is_empty() {
+        if self.clients.renewed.is_empty() {
             return;
         }
-        for (_, agent) in self.agents.slots.iter_mut() {
-            agent.blocked.subtract(&renewed);
-        }
-        let mut wanted = renewed;
+        let mut wanted = self.clients.take_renewed();
         wanted.intersect(&self.clients.wanting);
         if !wanted.is_empty() {
             let (idle, dirty) = (&self.agents.idle, &mut self.agents.dirty);

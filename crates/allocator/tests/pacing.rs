@@ -311,3 +311,26 @@ fn unknown_names_change_nothing() {
     world.allocator.remove_framework(&g);
     assert_eq!(world.allocator.stats(), before);
 }
+
+#[test]
+fn an_agent_that_was_not_looked_at_for_long_has_not_missed_who_changed() {
+    for revivals in [0, 1, 5000] {
+        let mut world = World::default();
+        world.add_framework("f", &["web"]);
+        world.add_framework("other", &["web"]);
+        world.add_agent("gpu", "cpus:1;gpus:1");
+        world.expect(&[]);
+        let gpus = |view: &mut mesarch_types::FrameworkView| view.capabilities = FrameworkCapabilities::all();
+        world.used("busy", "web", "gpu", "cpus:1;gpus:1");
+        world.update_framework("f", gpus);
+        world.plan();
+        for _ in 0..revivals {
+            world.allocator.revive(&FrameworkId::from("other"), &[]);
+            world.plan();
+        }
+        world.expect(&[]);
+        world.freed("busy", "web", "gpu", "cpus:1;gpus:1");
+        world.plan();
+        world.expect(&[("f", "web", "gpu", "cpus:1;gpus:1")]);
+    }
+}
