@@ -1,13 +1,20 @@
 //! Agents: what they have, who holds what of it, and who need not be asked.
 
-use mesarch_types::{AgentId, AgentView, Quantities, Resource, Resources};
+use std::sync::Arc;
+
+use mesarch_types::{AgentCapability, AgentId, AgentView, Quantities, Resource, Resources};
+use smallvec::SmallVec;
 
 use crate::{
+    Config,
     allocator::Allocator,
     bits::Bits,
+    client::Clients,
+    draw::salt,
     filter::Filter,
     index::{AgentIx, ClientIx, Index, Slab},
-    kinds::{Amount, Kinds, Stock},
+    inverse::Asked,
+    kinds::{Amount, Facts, Kinds, Stock},
 };
 
 /// What a client holds on an agent.
@@ -15,33 +22,66 @@ use crate::{
 pub(crate) struct Holder {
     pub(crate) client: ClientIx,
     pub(crate) held: Resources,
-    /// Of `held`, if it was taken in one piece without anything shared: so that it can go back without being looked at.
-    /// Empty: to be found out.
-    pub(crate) amounts: Vec<Amount>,
+    /// About `held`, if that is all that the agent has and nothing of it is shared: so that it can go back without being
+    /// looked at. None: to be found out.
+    pub(crate) facts: Option<Arc<Facts>>,
 }
 
+/// What a client declined, in one of its lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Declined {
+    pub(crate) client: ClientIx,
+    pub(crate) life: u32,
+    pub(crate) resources: Resources,
+}
+
+/// What of the view each decision looks at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traits {
+    pub(crate) active: bool,
+    pub(crate) gpus: bool,
+    /// In another region than the masters.
+    pub(crate) away: bool,
+    pub(crate) multi_role: bool,
+    pub(crate) hierarchical_role: bool,
+}
+
+/// Small, and without memory of its own for what is usual (one holder, one refusal): a run over many agents waits for
+/// memory, not for the processor.
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
+    pub(crate) version: u64,
+    pub(crate) traits: Traits,
     /// None: it is not known yet, but something on it is held.
-    pub(crate) view: Option<AgentView>,
-    pub(crate) has_gpus: bool,
+    pub(crate) view: Option<Box<AgentView>>,
     /// The view's total.
     total: Stock,
-    /// The total as it counts in the cluster's: a shared resource once.
-    total_amounts: Vec<Amount>,
     /// The sum of what is held.
     pub(crate) held: Resources,
-    pub(crate) holders: Vec<Holder>,
+    pub(crate) holders: SmallVec<[Holder; 1]>,
     /// What is not held, shared resources always; none: to be computed.
     free: Option<Stock>,
     /// Refusals, sorted by client.
     pub(crate) filters: Vec<Filter>,
-    /// What clients declined since the last tick and did not take again, with their life.
-    pub(crate) declined: Vec<(ClientIx, u32, Resources)>,
+    /// The interval that the next field is about; in a later one it is void.
+    declined_in: u64,
+    /// What clients declined in that interval and did not take again, with their life.
+    pub(crate) declined: SmallVec<[Declined; 1]>,
     /// Clients for whom there was nothing here when `blocked_for` was free; still true while no more than that is.
     pub(crate) blocked: Bits,
     blocked_for: Resources,
+    /// How many renewals of clients the agent knows of.
+    renewals_seen: u64,
+    pub(crate) seldom: Box<Seldom>,
+}
+
+/// What a plan does not look at.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom {
+    /// The total as it counts in the cluster's: a shared resource once.
+    total_amounts: Vec<Amount>,
+    pub(crate) asked: Asked,
 }
 
 /// All agents, and sets of them.
@@ -57,6 +97,10 @@ pub(crate) struct Agents {
     pub(crate) waiting: Bits,
     /// May have something free. What is not in here has nothing.
     pub(crate) idle: Bits,
+    /// Have something that quota kept from somebody: to be looked at when there is more room.
+    pub(crate) held_back: Bits,
+    /// Counts the intervals that ended, at a tick or before.
+    pub(crate) interval: u64,
 }
 
 impl Agent {
@@ -64,30 +108,33 @@ impl Agent {
         Self {
             id,
             view: None,
-            has_gpus: false,
+            version: 0,
+            traits: Traits::default(),
             total: Stock::default(),
-            total_amounts: Vec::new(),
             held: Resources::default(),
-            holders: Vec::new(),
+            holders: SmallVec::new(),
             free: None,
             filters: Vec::new(),
-            declined: Vec::new(),
+            declined_in: 0,
+            declined: SmallVec::new(),
             blocked: Bits::default(),
             blocked_for: Resources::default(),
+            renewals_seen: 0,
+            seldom: Box::default(),
         }
     }
 
     pub(crate) fn is_active(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| view.active)
+        self.traits.active
     }
 
     /// What can be offered: all that is not held, and shared resources in any case.
     pub(crate) fn free(&mut self, kinds: &mut Kinds, least: &[Quantities]) -> Stock {
         let (total, held) = (&self.total, &self.held);
-        let find = || match held.is_empty() {
-            true => total.clone(),
-            false => kinds.stock(free_of(&total.resources, held), least),
-        };
+        if held.is_empty() {
+            return total.clone();
+        }
+        let find = || kinds.stock(free_of(&total.resources, held), least);
         self.free.get_or_insert_with(find).clone()
     }
 
@@ -97,6 +144,39 @@ impl Agent {
             Some(free) => free.resources.clone(),
             None => free_of(&self.total.resources, &self.held),
         }
+    }
+
+    /// Clients that are new, revived or changed since may be served again.
+    pub(crate) fn learn_renewals(&mut self, clients: &Clients) {
+        let seen = std::mem::replace(&mut self.renewals_seen, clients.renewals());
+        if seen == self.renewals_seen {
+            return;
+        }
+        match clients.renewals_after(seen) {
+            Some(renewed) => renewed.for_each(|client| self.blocked.clear(client.0)),
+            None => self.blocked.clear_all(),
+        }
+    }
+
+    /// What was declined in an earlier interval may be offered again.
+    pub(crate) fn begin_interval(&mut self, interval: u64) {
+        if self.declined_in != interval {
+            self.forget_declined();
+            self.declined_in = interval;
+        }
+    }
+
+    fn forget_declined(&mut self) {
+        for declined in self.declined.drain(..) {
+            self.blocked.clear(declined.client.0);
+        }
+    }
+
+    /// What is known about `resources` if they are all that the agent has, nobody holds anything of it, and nothing of it is
+    /// shared.
+    pub(crate) fn facts_of_whole(&self, resources: &Resources) -> Option<Arc<Facts>> {
+        let is_whole = self.held.is_empty() && !self.total.facts.shares && *resources == self.total.resources;
+        is_whole.then(|| self.total.facts.clone())
     }
 
     pub(crate) fn held_changed(&mut self) {
@@ -126,12 +206,6 @@ fn free_of(total: &Resources, held: &Resources) -> Resources {
     total.non_shared().saturating_sub(&held.non_shared()).saturating_add(&total.shared())
 }
 
-/// FNV-1a.
-fn salt(id: &str) -> u64 {
-    id.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 impl Agents {
     pub(crate) fn find(&self, id: &AgentId) -> Option<AgentIx> {
         self.by_id.get(id)
@@ -147,10 +221,17 @@ impl Agents {
         })
     }
 
+    /// What was declined on the agent in this interval may be offered again.
+    pub(crate) fn end_wait(&mut self, slot: AgentIx) {
+        self.slots[slot].forget_declined();
+        self.waiting.clear(slot.0);
+        self.dirty.set(slot.0);
+    }
+
     fn forget(&mut self, slot: AgentIx) -> Option<Agent> {
         let agent = self.slots.remove(slot)?;
         self.by_id.remove(&agent.id);
-        for set in [&mut self.dirty, &mut self.waiting, &mut self.idle] {
+        for set in [&mut self.dirty, &mut self.waiting, &mut self.idle, &mut self.held_back] {
             set.clear(slot.0);
         }
         Some(agent)
@@ -164,6 +245,7 @@ impl Allocator {
         if agent.view.is_none() && agent.holders.is_empty() {
             self.filters.forget_all(slot, agent);
             self.agents.forget(slot);
+            self.inverse.forget(slot);
         }
     }
 
@@ -171,22 +253,27 @@ impl Allocator {
     pub(crate) fn replace_agent(&mut self, view: AgentView) {
         let slot = self.agents.find_or_new(&view.id);
         let agent = &mut self.agents.slots[slot];
-        let old = agent.view.replace(view);
-        let (Some(new), old) = (&agent.view, old.as_ref()) else {
+        agent.version = view.version;
+        agent.traits = traits_of(&view, &self.config);
+        let old = agent.view.replace(Box::new(view));
+        let (Some(new), old) = (&agent.view, old.as_deref()) else {
             return;
         };
+        let same_outage =
+            old.map_or(new.unavailability.is_none(), |old| old.unavailability == new.unavailability);
         let same_total = old.is_some_and(|old| old.total == new.total);
         let same_attributes = old.is_none_or(|old| old.attributes == new.attributes);
         if old.is_some_and(|old| only_version_differs(old, new)) {
             return;
         }
         if !same_total {
-            self.kinds.subtract_total(&agent.total_amounts);
-            agent.total_amounts.clear();
-            self.kinds.amounts(&new.total, &mut agent.total_amounts, |_| true);
-            self.kinds.add_total(&agent.total_amounts);
-            agent.total = self.kinds.stock(new.total.clone(), &self.config.min_allocatable);
-            agent.has_gpus = !new.total.filter(|resource| &*resource.name == "gpus").is_empty();
+            self.kinds.subtract_total(&agent.seldom.total_amounts);
+            self.quotas.book_total(&mut self.kinds, &agent.total.resources, -1);
+            self.quotas.book_total(&mut self.kinds, &new.total, 1);
+            let amounts = self.kinds.amounts_of(&new.total, |_| true);
+            self.kinds.add_total(&amounts);
+            agent.seldom.total_amounts = amounts;
+            agent.total = self.kinds.shared_stock(new.total.clone(), &self.config.min_allocatable);
             agent.free = None;
             self.tree.mark_all_stale();
         }
@@ -195,6 +282,9 @@ impl Allocator {
         self.agents.dirty.put(slot.0, agent.is_active());
         if !same_attributes {
             self.filters.forget_all(slot, agent);
+        }
+        if !same_outage {
+            self.unavailability_changed(slot);
         }
     }
 
@@ -207,9 +297,22 @@ impl Allocator {
         }
         self.filters.forget_all(slot, &mut self.agents.slots[slot]);
         if let Some(agent) = self.agents.forget(slot) {
-            self.kinds.subtract_total(&agent.total_amounts);
+            self.kinds.subtract_total(&agent.seldom.total_amounts);
+            self.quotas.book_total(&mut self.kinds, &agent.total.resources, -1);
+            self.inverse.forget(slot);
             self.tree.mark_all_stale();
         }
+    }
+}
+
+fn traits_of(view: &AgentView, config: &Config) -> Traits {
+    Traits {
+        active: view.active,
+        gpus: view.total.iter_counted().any(|(resource, _)| &*resource.name == "gpus"),
+        // Masters without a region of their own cannot call any agent remote.
+        away: config.region.is_some() && view.region.is_some() && view.region != config.region,
+        multi_role: view.capabilities.has(AgentCapability::MultiRole),
+        hierarchical_role: view.capabilities.has(AgentCapability::HierarchicalRole),
     }
 }
 

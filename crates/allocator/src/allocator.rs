@@ -1,19 +1,27 @@
 //! The calls: what changed, what to offer, why.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use mesarch_types::{AgentId, AgentView, FrameworkId, FrameworkView, Millis, RefuseFilter, Resources, Role};
 
 use crate::{
-    Config, Plan, Share,
+    Config, Plan,
     agent::Agents,
     client::Clients,
     filter::Filters,
-    index::{AgentIx, ClientIx, NodeIx},
-    kinds::Kinds,
+    index::{AgentIx, ClientIx},
+    inverse::Inverse,
+    kinds::{Amount, Kinds},
     pace::Pace,
-    tree::Tree,
+    quota::Quotas,
+    tree::{Standing, Tree},
 };
+
+/// For so many ticks a framework-role wants offers, holds nothing and gets nothing before it counts as starving.
+pub(crate) const STARVING_TICKS: u64 = 10;
 
 /// The planner's index over agents, frameworks, what is held and what was refused.
 ///
@@ -23,13 +31,26 @@ pub struct Allocator {
     pub(crate) config: Config,
     pub(crate) kinds: Kinds,
     pub(crate) tree: Tree,
-    pub(crate) weights: BTreeMap<Role, u64>,
+    /// Weights and priorities of roles, there or not.
+    pub(crate) standings: BTreeMap<Role, Standing>,
+    /// Priorities of frameworks, there or not.
+    pub(crate) priorities: BTreeMap<FrameworkId, i32>,
+    pub(crate) quotas: Quotas,
+    /// The hosts that may be offered; none: all.
+    pub(crate) whitelist: Option<BTreeSet<Arc<str>>>,
     pub(crate) agents: Agents,
     pub(crate) clients: Clients,
     pub(crate) filters: Filters,
+    pub(crate) inverse: Inverse,
     pub(crate) pace: Pace,
+    /// How many plans were made: what policies that draw begin with.
+    pub(crate) sequence: u64,
     /// The last tick that was handled.
     pub(crate) round: u64,
+    /// Refusals that are over are to be forgotten at the next opportunity.
+    interval_ended: bool,
+    /// Memory for lists of amounts, empty between two calls.
+    pub(crate) scratch: Vec<Amount>,
     /// Gave back what was not held: a sign of a bug in the caller.
     pub(crate) mismatches: u64,
 }
@@ -60,6 +81,11 @@ pub struct Stats {
     pub agents_waiting: u32,
     /// Framework-roles that want offers.
     pub clients_wanting: u32,
+    /// Framework-roles that want offers, hold nothing and were given nothing for ten ticks. Under strict priority, these
+    /// are those that starve.
+    pub starving: u32,
+    /// Agents of which quota keeps something from somebody.
+    pub agents_held_back: u32,
     /// Refusals remembered.
     pub filters: usize,
     /// Refusals forgotten before their end, for lack of room.
@@ -76,11 +102,18 @@ impl Allocator {
             pace: Pace::new(config.offers_per_second_max),
             config,
             tree: Tree::new(),
-            weights: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            priorities: BTreeMap::new(),
+            quotas: Quotas::default(),
+            whitelist: None,
             agents: Agents::default(),
             clients: Clients::default(),
             filters: Filters::default(),
+            inverse: Inverse::default(),
+            sequence: 0,
             round: 0,
+            interval_ended: false,
+            scratch: Vec::new(),
             mismatches: 0,
         }
     }
@@ -107,12 +140,6 @@ impl Allocator {
         self.drop_framework(id);
     }
 
-    /// Sets a role's weight, in thousandths (1000 is the default). It shows at the next run.
-    pub fn set_weight(&mut self, role: &Role, weight_thousandths: u64) {
-        self.weights.insert(role.clone(), weight_thousandths);
-        self.tree.set_weight(role, weight_thousandths);
-    }
-
     /// Books resources that are now offered to or used by a framework in a role on an agent. Not to be called again when
     /// an offer becomes a task.
     pub fn take(&mut self, framework: &FrameworkId, role: &Role, agent: &AgentId, resources: &Resources) {
@@ -122,7 +149,7 @@ impl Allocator {
         }
         let client = self.client_or_new(framework, role);
         let slot = self.agents.find_or_new(agent);
-        self.hold(client, slot, &resources);
+        self.hold(client, slot, &resources, true);
     }
 
     /// Books resources as free again. What the framework does not hold there (its agent was removed) is ignored.
@@ -147,12 +174,31 @@ impl Allocator {
             GiveBack::Declined { now } => {
                 self.turn(now);
                 let life = self.clients.get(client).life;
-                self.agents.slots[slot].note_declined(client, life, &given);
+                let interval = self.agents.interval;
+                self.agents.slots[slot].note_declined(client, life, &given, interval);
                 self.agents.waiting.set(slot.0);
             }
         }
         self.release_if_idle(client);
         self.forget_if_ghost(slot);
+    }
+
+    /// Books that an operation turned some of what a framework holds into something else: it is no new turn, and nothing is
+    /// looked at. The agent's new total comes with [`Allocator::set_agent`], before or after.
+    pub fn convert(
+        &mut self,
+        framework: &FrameworkId,
+        role: &Role,
+        agent: &AgentId,
+        from: &Resources,
+        to: &Resources,
+    ) {
+        if let Some((client, slot)) = self.pair(framework, role, agent) {
+            let given = self.release(client, slot, &from.without_allocation());
+            if !given.is_empty() {
+                self.hold(client, slot, &to.without_allocation(), false);
+            }
+        }
     }
 
     /// Remembers that a framework refuses resources of an agent. Without effect if the framework is not in that role or
@@ -175,6 +221,7 @@ impl Allocator {
                 self.clients.begin_life(client);
             }
         }
+        self.forget_inverse_refusals(slot);
     }
 
     /// Has an agent looked at by the next plan: after an item for it was refused or could not be proposed.
@@ -182,6 +229,9 @@ impl Allocator {
         if let Some(slot) = self.agents.find(agent) {
             self.agents.idle.set(slot.0);
             self.agents.dirty.set(slot.0);
+            self.inverse.note_now(slot);
+            // What the plan withheld from others for the sake of this item is there again.
+            self.quotas.loosened |= !self.quotas.is_empty();
         }
     }
 
@@ -189,8 +239,25 @@ impl Allocator {
     /// again, every agent with something free is looked at.
     pub fn end_interval(&mut self) {
         self.end_waits();
+        self.interval_ended = true;
         let Agents { dirty, idle, .. } = &mut self.agents;
         dirty.unite(idle);
+    }
+
+    /// A run over these agents only, as if their interval had ended: what is to be looked at elsewhere stays so. For
+    /// what-if players; otherwise as [`Allocator::plan`].
+    pub fn plan_only(&mut self, agents: &[AgentId], now: Millis, offers_max: usize) -> Vec<Plan> {
+        self.turn(now);
+        self.look_again_for_renewed();
+        self.end_old_filters(now);
+        let later = std::mem::take(&mut self.agents.dirty);
+        let slots: Vec<AgentIx> = agents.iter().filter_map(|id| self.agents.find(id)).collect();
+        for slot in slots {
+            self.agents.end_wait(slot);
+        }
+        let plans = self.run(now, offers_max);
+        self.agents.dirty.unite(&later);
+        plans
     }
 
     /// When [`Allocator::plan`] has something to do, at the earliest: now, at a tick, or never.
@@ -198,10 +265,16 @@ impl Allocator {
         if !self.agents.dirty.is_empty() || !self.clients.renewed.is_empty() {
             return Some(self.pace.ready(now));
         }
+        if !self.inverse.due.is_empty() {
+            return Some(now);
+        }
         let next_tick = self.config.tick(self.round.saturating_add(1));
-        let waits = (!self.agents.waiting.is_empty()).then_some(next_tick);
-        let filter = self.filters.first_end().map(|until| self.config.tick_from(until).max(next_tick));
-        waits.into_iter().chain(filter).min().map(|wake| wake.max(now))
+        let loosened = self.quotas.loosened && !self.agents.held_back.is_empty();
+        let waits = !self.agents.waiting.is_empty() || !self.inverse.later.is_empty() || loosened;
+        let inverse = self.inverse.ends.first().map(|(until, _)| *until);
+        let ends = self.filters.first_end().into_iter().chain(inverse);
+        let ticks = ends.map(|until| self.config.tick_from(until).max(next_tick));
+        ticks.chain(waits.then_some(next_tick)).min().map(|wake| wake.max(now))
     }
 
     /// The offers to propose now, at most `offers_max` and as many as the pace allows. Books nothing: see the crate's
@@ -216,77 +289,31 @@ impl Allocator {
         if round > self.round {
             self.round = round;
             self.end_waits();
+            self.interval_ended = true;
+        }
+        if std::mem::take(&mut self.interval_ended) {
             self.end_old_filters(now);
+            self.inverse.turn(now);
         }
     }
 
     fn end_waits(&mut self) {
         let waiting = std::mem::take(&mut self.agents.waiting);
-        for number in waiting.ones() {
-            let agent = &mut self.agents.slots[AgentIx(number)];
-            for (client, ..) in agent.declined.drain(..) {
-                agent.blocked.clear(client.0);
-            }
-        }
         self.agents.dirty.unite(&waiting);
+        self.agents.interval += 1;
+        self.inverse.end_waits();
+        if std::mem::take(&mut self.quotas.loosened) {
+            let Agents { dirty, held_back, .. } = &mut self.agents;
+            dirty.unite(held_back);
+        }
     }
 
-    fn pair(&self, framework: &FrameworkId, role: &Role, agent: &AgentId) -> Option<(ClientIx, AgentIx)> {
+    pub(crate) fn pair(
+        &self,
+        framework: &FrameworkId,
+        role: &Role,
+        agent: &AgentId,
+    ) -> Option<(ClientIx, AgentIx)> {
         Some((self.clients.by_names(framework, role)?, self.agents.find(agent)?))
-    }
-
-    /// What is free on an agent; none if it is not known.
-    pub fn free(&self, agent: &AgentId) -> Option<Resources> {
-        let agent = &self.agents.slots[self.agents.find(agent)?];
-        agent.view.as_ref().map(|_| agent.free_resources())
-    }
-
-    /// What a framework holds in a role on an agent, offered or in use.
-    pub fn held(&self, framework: &FrameworkId, role: &Role, agent: &AgentId) -> Resources {
-        let find = || {
-            let (client, slot) = self.pair(framework, role, agent)?;
-            let mut holders = self.agents.slots[slot].holders.iter();
-            holders.find(|holder| holder.client == client).map(|holder| holder.held.clone())
-        };
-        find().unwrap_or_default()
-    }
-
-    /// The dominant share, without weight, of a role with all below it.
-    pub fn role_share(&self, role: &Role) -> Share {
-        self.tree.role_node(role).map_or(Share::NONE, |node| self.share_of(&[node]))
-    }
-
-    /// The dominant share, without weight, of a framework over all its roles.
-    pub fn framework_share(&self, framework: &FrameworkId) -> Share {
-        let Some(slot) = self.clients.framework(framework) else {
-            return Share::NONE;
-        };
-        let clients = &self.clients.frameworks[slot].clients;
-        let leaves: Vec<NodeIx> = clients.iter().map(|client| self.clients.get(*client).leaf).collect();
-        self.share_of(&leaves)
-    }
-
-    fn share_of(&self, nodes: &[NodeIx]) -> Share {
-        let mut held: Vec<i64> = Vec::new();
-        for node in nodes {
-            let more = &self.tree.node(*node).held;
-            held.resize(held.len().max(more.len()), 0);
-            held.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.wrapping_add(*more));
-        }
-        self.kinds.usage(&held).dominant_share()
-    }
-
-    /// Counts for metrics.
-    pub fn stats(&self) -> Stats {
-        Stats {
-            agents: self.agents.slots.count(),
-            frameworks: self.clients.frameworks.count(),
-            agents_dirty: self.agents.dirty.count(),
-            agents_waiting: self.agents.waiting.count(),
-            clients_wanting: self.clients.wanting.count(),
-            filters: self.filters.count,
-            filters_evicted: self.filters.evicted,
-            mismatches: self.mismatches,
-        }
     }
 }

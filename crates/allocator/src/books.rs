@@ -1,38 +1,53 @@
 //! Who holds what: the only place that books.
 
+use std::sync::Arc;
+
 use mesarch_types::{Resource, Resources};
 
 use crate::{
     agent::Holder,
     allocator::Allocator,
     index::{AgentIx, ClientIx, NodeIx},
-    kinds::Amount,
+    kinds::Facts,
 };
 
 impl Allocator {
-    /// Books `resources` (not empty, not stamped) on the agent to the client.
-    pub(crate) fn hold(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources) {
-        let mut amounts = Vec::with_capacity(resources.iter_counted().len());
-        self.kinds.amounts(resources, &mut amounts, |resource| !resource.shared);
-        self.tree.add_held(self.clients.get(client).leaf, &amounts);
+    /// Books `resources` (not empty, not stamped) on the agent to the client: as a turn that it had, unless they only
+    /// replace others.
+    pub(crate) fn hold(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources, is_turn: bool) {
+        let facts = self.agents.slots[slot].facts_of_whole(resources);
+        let mut found = std::mem::take(&mut self.scratch);
+        if facts.is_none() {
+            self.kinds.amounts(resources, &mut found, |resource| !resource.shared);
+        }
+        let amounts = facts.as_ref().map_or(&found, |facts| &facts.amounts);
+        let entry = self.clients.get_mut(client);
+        match is_turn {
+            true => {
+                entry.unserved_since = self.round;
+                self.tree.add_held(entry.leaf, amounts);
+            }
+            false => self.tree.replace_held(entry.leaf, amounts),
+        }
+        self.quotas.book(&mut self.kinds, entry.quota, resources, 1);
+        self.inverse.note_now(slot);
         self.book_shared(client, slot, resources, 1);
         let agent = &mut self.agents.slots[slot];
         match agent.holders.iter_mut().find(|holder| holder.client == client) {
             Some(holder) => {
                 holder.held += resources;
-                holder.amounts.clear();
+                holder.facts = None;
             }
             None => {
-                if resources.iter_counted().any(|(resource, _)| resource.shared) {
-                    amounts.clear();
-                }
-                agent.holders.push(Holder { client, held: resources.clone(), amounts });
+                agent.holders.push(Holder { client, held: resources.clone(), facts });
                 self.clients.get_mut(client).holds_on += 1;
             }
         }
         agent.held += resources;
         agent.held_changed();
         agent.note_taken(client, resources);
+        found.clear();
+        self.scratch = found;
     }
 
     /// Takes out of the books what of `resources` the client holds on the agent, and returns it.
@@ -50,13 +65,13 @@ impl Allocator {
             self.mismatches += 1;
             holder.held.saturating_sub(&rest)
         };
-        let known = if rest.is_empty() { std::mem::take(&mut holder.amounts) } else { Vec::new() };
+        let known = if rest.is_empty() { holder.facts.take() } else { None };
         if rest.is_empty() {
             agent.holders.swap_remove(position);
             self.clients.get_mut(client).holds_on -= 1;
         } else {
             holder.held = rest;
-            holder.amounts.clear();
+            holder.facts = None;
         }
         agent.held = agent.held.saturating_sub(&given);
         agent.held_changed();
@@ -64,13 +79,19 @@ impl Allocator {
         given
     }
 
-    /// `known` are the amounts of `given`, or nothing if they are to be found out.
-    fn unbook(&mut self, client: ClientIx, slot: AgentIx, given: &Resources, mut known: Vec<Amount>) {
-        if known.is_empty() {
-            self.kinds.amounts(given, &mut known, |resource| !resource.shared);
-            self.book_shared(client, slot, given, -1);
+    /// `known` is about `given`; none if it is to be found out.
+    fn unbook(&mut self, client: ClientIx, slot: AgentIx, given: &Resources, known: Option<Arc<Facts>>) {
+        let leaf = self.clients.get(client).leaf;
+        match known {
+            Some(known) => self.tree.subtract_held(leaf, &known.amounts),
+            None => {
+                let amounts = self.kinds.amounts_of(given, |resource| !resource.shared);
+                self.book_shared(client, slot, given, -1);
+                self.tree.subtract_held(leaf, &amounts);
+            }
         }
-        self.tree.subtract_held(self.clients.get(client).leaf, &known);
+        let entry = self.clients.get(client);
+        self.quotas.book(&mut self.kinds, entry.quota, given, -1);
     }
 
     /// A shared resource counts once per agent for each framework, role and ancestor that holds copies of it: the first

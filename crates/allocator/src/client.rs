@@ -1,12 +1,14 @@
 //! Frameworks, and each of them in each of its roles: a *client*.
 
+use std::collections::VecDeque;
+
 use mesarch_types::{FrameworkCapability, FrameworkId, FrameworkView, Role};
 
 use crate::{
     allocator::Allocator,
     bits::Bits,
-    index::{ClientIx, FrameworkIx, Index, NodeIx, Slab},
-    share::WEIGHT_ONE,
+    index::{ClientIx, FrameworkIx, Index, NodeIx, QuotaIx, Slab},
+    tree::Standing,
 };
 
 #[derive(Debug)]
@@ -29,6 +31,10 @@ pub(crate) struct Client {
     pub(crate) wanting: bool,
     /// On how many agents it holds something.
     pub(crate) holds_on: u32,
+    /// The quota of its top-level role, if that has one.
+    pub(crate) quota: Option<QuotaIx>,
+    /// The tick since which it got nothing although it wanted offers.
+    pub(crate) unserved_since: u64,
 }
 
 /// All frameworks and clients, and sets of clients.
@@ -46,7 +52,14 @@ pub(crate) struct Clients {
     pub(crate) own_least: Bits,
     /// Changed so that each agent has to be looked at again for them.
     pub(crate) renewed: Bits,
+    /// The last of those of whom every agent was told, or will be when it is next looked at.
+    renewals: VecDeque<ClientIx>,
+    /// How many there were before these.
+    renewals_before: u64,
 }
+
+/// An agent that missed more renewals than these forgets all that it had learnt.
+const RENEWALS_MAX: usize = 1024;
 
 impl Clients {
     pub(crate) fn framework(&self, id: &FrameworkId) -> Option<FrameworkIx> {
@@ -74,11 +87,37 @@ impl Clients {
         self.frameworks[self.slots[client].framework].view.as_ref()
     }
 
+    /// All clients.
+    pub(crate) fn all(&self) -> impl Iterator<Item = ClientIx> {
+        self.slots.iter().map(|(client, _)| client)
+    }
+
     /// Forgets all that the client refused.
     pub(crate) fn begin_life(&mut self, client: ClientIx) {
         self.lives = self.lives.wrapping_add(1);
         self.slots[client].life = self.lives;
         self.renewed.set(client.0);
+    }
+
+    /// Takes those that were renewed, and writes them down for the agents.
+    pub(crate) fn take_renewed(&mut self) -> Bits {
+        let renewed = std::mem::take(&mut self.renewed);
+        self.renewals.extend(renewed.ones().map(ClientIx));
+        let over = self.renewals.len().saturating_sub(RENEWALS_MAX);
+        self.renewals.drain(..over);
+        self.renewals_before += over as u64;
+        renewed
+    }
+
+    /// How many renewals there were in all.
+    pub(crate) fn renewals(&self) -> u64 {
+        self.renewals_before + self.renewals.len() as u64
+    }
+
+    /// The renewals after the first `seen`; none if they are no longer known.
+    pub(crate) fn renewals_after(&self, seen: u64) -> Option<impl Iterator<Item = ClientIx>> {
+        let position = usize::try_from(seen.checked_sub(self.renewals_before)?).ok()?;
+        Some(self.renewals.range(position.min(self.renewals.len())..).copied())
     }
 
     fn framework_or_new(&mut self, id: &FrameworkId) -> FrameworkIx {
@@ -99,6 +138,7 @@ impl Allocator {
             return client;
         }
         self.clients.lives = self.clients.lives.wrapping_add(1);
+        let quota = self.quotas.of_role(role);
         let client = self.clients.slots.insert(Client {
             framework: slot,
             role: role.clone(),
@@ -106,10 +146,16 @@ impl Allocator {
             life: self.clients.lives,
             wanting: false,
             holds_on: 0,
+            quota,
+            unserved_since: self.round,
         });
-        let weights = &self.weights;
-        let weight_of = |path: &str| weights.get(path).copied().unwrap_or(WEIGHT_ONE);
-        self.clients.slots[client].leaf = self.tree.add_client(role, framework, client, weight_of);
+        if let Some(quota) = quota {
+            self.quotas.add_client(quota, client);
+        }
+        let own = self.framework_standing(framework);
+        let (standings, default) = (&self.standings, Standing::default());
+        let standing_of = |path: &str| standings.get(path).copied().unwrap_or(default);
+        self.clients.slots[client].leaf = self.tree.add_client(role, framework, client, own, standing_of);
         self.clients.frameworks[slot].clients.push(client);
         self.clients.renewed.set(client.0);
         client
@@ -126,8 +172,12 @@ impl Allocator {
             self.client_or_new(&view.id, role);
         }
         let looks_alike = old.as_ref().is_some_and(|old| {
-            (old.capabilities, &old.min_allocatable) == (view.capabilities, &view.min_allocatable)
+            (old.capabilities, &old.min_allocatable, &old.constraints)
+                == (view.capabilities, &view.min_allocatable, &view.constraints)
         });
+        if view.active && old.as_ref().is_none_or(|old| !old.active) {
+            self.inverse.note_all();
+        }
         for client in self.clients.frameworks[slot].clients.clone() {
             self.update_client(client, old.as_ref(), Some(&view));
             if !looks_alike {
@@ -171,6 +221,7 @@ impl Allocator {
         let entry = &mut self.clients.slots[client];
         if entry.wanting != wanting {
             entry.wanting = wanting;
+            entry.unserved_since = self.round;
             self.tree.set_wanting(entry.leaf, wanting);
             self.clients.wanting.put(client.0, wanting);
             if wanting {
@@ -182,13 +233,18 @@ impl Allocator {
     /// Forgets a client that its framework left and that holds nothing.
     pub(crate) fn release_if_idle(&mut self, client: ClientIx) {
         let entry = &self.clients.slots[client];
+        if entry.holds_on > 0 {
+            return;
+        }
         let (slot, role) = (entry.framework, &entry.role);
-        let subscribed =
-            self.clients.frameworks[slot].view.as_ref().is_some_and(|view| view.roles.contains(role));
-        if subscribed || entry.holds_on > 0 {
+        let view = self.clients.frameworks[slot].view.as_ref();
+        if view.is_some_and(|view| view.roles.contains(role)) {
             return;
         }
         self.tree.remove_client(entry.leaf);
+        if let Some(quota) = entry.quota {
+            self.quotas.remove_client(quota, client);
+        }
         self.clients.slots.remove(client);
         self.clients.renewed.clear(client.0);
         self.clients.frameworks[slot].clients.retain(|kept| *kept != client);
@@ -202,6 +258,7 @@ impl Allocator {
         if entry.view.is_none() && entry.clients.is_empty() {
             self.clients.by_id.remove(&entry.id);
             self.clients.frameworks.remove(slot);
+            self.forget_asked(slot);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mesarch_types::{FILTERS_MAX, Millis, Quantities, Scalar};
 
-use crate::{Drf, Policy};
+use crate::Policies;
 
 /// The allocator's options.
 #[derive(Clone, Debug)]
@@ -19,14 +19,14 @@ pub struct Config {
     pub offers_per_second_max: u32,
     /// Whether agents with gpus are kept for frameworks that know gpus.
     pub filter_gpus: bool,
-    /// The masters' own region; agents of another one are for region-aware frameworks.
+    /// The masters' own region; agents of another one are for region-aware frameworks. None: no agent is remote.
     pub region: Option<Arc<str>>,
     /// Most refusals remembered; the one that ends soonest gives way.
     pub filters_max: usize,
-    /// Orders roles among their siblings.
-    pub role_policy: Arc<dyn Policy>,
-    /// Orders the frameworks of a role.
-    pub framework_policy: Arc<dyn Policy>,
+    /// Who comes first.
+    pub policies: Policies,
+    /// Where the draws of policies begin that draw. Two leaders of one cluster may have different ones.
+    pub seed: u64,
 }
 
 impl Default for Config {
@@ -40,8 +40,8 @@ impl Default for Config {
             filter_gpus: true,
             region: None,
             filters_max: FILTERS_MAX,
-            role_policy: Arc::new(Drf),
-            framework_policy: Arc::new(Drf),
+            policies: Policies::default(),
+            seed: 0,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mesarch_types::{Millis, RefuseFilter, Resources};
 
 use crate::{
-    agent::Agent,
+    agent::{Agent, Declined},
     allocator::Allocator,
     client::Clients,
     index::{AgentIx, ClientIx},
@@ -117,26 +117,33 @@ pub(crate) fn blocked_until(
 /// Whether `client` declined all of `chunk` since the last tick.
 pub(crate) fn just_declined(agent: &Agent, clients: &Clients, client: ClientIx, chunk: &Resources) -> bool {
     let life = clients.get(client).life;
-    let mut own = agent.declined.iter().filter(|(who, when, _)| (*who, *when) == (client, life));
-    own.any(|(_, _, declined)| declined.contains(chunk))
+    let mut own = agent.declined.iter().filter(|declined| (declined.client, declined.life) == (client, life));
+    own.any(|declined| declined.resources.contains(chunk))
 }
 
 impl Agent {
     /// Notes that a client declined; with what it declined before since the last tick.
-    pub(crate) fn note_declined(&mut self, client: ClientIx, life: u32, resources: &Resources) {
-        match self.declined.iter_mut().find(|(who, when, _)| (*who, *when) == (client, life)) {
-            Some((_, _, declined)) => *declined += resources,
-            None => self.declined.push((client, life, resources.clone())),
+    pub(crate) fn note_declined(
+        &mut self,
+        client: ClientIx,
+        life: u32,
+        resources: &Resources,
+        interval: u64,
+    ) {
+        self.begin_interval(interval);
+        match self.declined.iter_mut().find(|declined| (declined.client, declined.life) == (client, life)) {
+            Some(declined) => declined.resources += resources,
+            None => self.declined.push(Declined { client, life, resources: resources.clone() }),
         }
     }
 
     /// Notes that a client took what it may have declined before: only what still lies there counts as declined.
     pub(crate) fn note_taken(&mut self, client: ClientIx, resources: &Resources) {
-        for (_, _, declined) in self.declined.iter_mut().filter(|(who, ..)| *who == client) {
-            *declined = declined.saturating_sub(resources);
+        for declined in self.declined.iter_mut().filter(|declined| declined.client == client) {
+            declined.resources = declined.resources.saturating_sub(resources);
             self.blocked.clear(client.0);
         }
-        self.declined.retain(|(_, _, declined)| !declined.is_empty());
+        self.declined.retain(|declined| !declined.resources.is_empty());
     }
 }
 
@@ -146,6 +153,7 @@ impl Allocator {
         self.look_again_for_renewed();
         let life = self.clients.get(client).life;
         let agent = &mut self.agents.slots[slot];
+        agent.learn_renewals(&self.clients);
         let free = agent.free(&mut self.kinds, &self.config.min_allocatable).resources;
         if !free.is_empty() && refusal.refused.contains(&free) {
             // Known now and cheap: a new leader that is told of a million refusals need not find out in its first run.

@@ -41,6 +41,10 @@ slot!(
     ClientIx
 );
 slot!(
+    /// The slot of a role's quota.
+    QuotaIx
+);
+slot!(
     /// A node of the tree of roles.
     NodeIx
 );
@@ -109,6 +113,10 @@ impl<S: Slot, T> Slab<S, T> {
 
     pub(crate) fn get(&self, slot: S) -> Option<&T> {
         self.slots.get(slot.number() as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: S) -> Option<&mut T> {
+        self.slots.get_mut(slot.number() as usize)?.as_mut()
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use mesarch_types::{Quantities, Resource, Resources};
+use mesarch_types::{Quantities, Resource, Resources, Scalar};
 
 use crate::{eligible::is_enough, share::Usage};
 
@@ -21,6 +21,8 @@ pub(crate) struct Facts {
     /// Unreserved, neither revocable nor shared: anyone can be offered all of it.
     pub(crate) plain: bool,
     pub(crate) all_revocable: bool,
+    /// Something of it is shared.
+    pub(crate) shares: bool,
     /// Holds one of the cluster's smallest offers.
     pub(crate) enough: bool,
     /// Without shared resources.
@@ -34,15 +36,11 @@ impl Stock {
         let facts = Facts {
             plain: resources.iter_counted().all(|(resource, _)| is_plain(resource)),
             all_revocable: resources.iter_counted().all(|(resource, _)| resource.revocable),
+            shares: resources.iter_counted().any(|(resource, _)| resource.shared),
             enough: is_enough(&resources, least),
             amounts,
         };
         Self { resources, facts: Arc::new(facts) }
-    }
-
-    /// Without amounts: for questions, not for booking.
-    pub(crate) fn to_look_at(resources: Resources, least: &[Quantities]) -> Self {
-        Self::new(resources, least, Vec::new())
     }
 }
 
@@ -54,11 +52,22 @@ pub(crate) struct Kinds {
     excluded: Vec<bool>,
     totals: Vec<i64>,
     excluded_names: BTreeSet<Arc<str>>,
+    /// The last different stocks that agents had.
+    recent: Vec<Stock>,
 }
+
+/// How many different kinds of machines are recognised.
+const RECENT_MAX: usize = 16;
 
 impl Kinds {
     pub(crate) fn new(excluded_names: BTreeSet<Arc<str>>) -> Self {
-        Self { names: Vec::new(), excluded: Vec::new(), totals: Vec::new(), excluded_names }
+        Self {
+            names: Vec::new(),
+            excluded: Vec::new(),
+            totals: Vec::new(),
+            excluded_names,
+            recent: Vec::new(),
+        }
     }
 
     /// The number of a kind, a new one if need be. There are few kinds: looking through them beats a map.
@@ -85,6 +94,40 @@ impl Kinds {
                 out.push((self.number(&resource.name), amount.0.wrapping_mul(copies)));
             }
         }
+    }
+
+    /// The same as a list of their own.
+    pub(crate) fn amounts_of(
+        &mut self,
+        resources: &Resources,
+        keep: impl Fn(&Resource) -> bool,
+    ) -> Vec<Amount> {
+        let mut amounts = Vec::new();
+        self.amounts(resources, &mut amounts, keep);
+        amounts
+    }
+
+    /// The name of a kind that was given a number.
+    pub(crate) fn name(&self, number: usize) -> &Arc<str> {
+        &self.names[number]
+    }
+
+    /// Amounts by number of kind as amounts by name, without zeros.
+    pub(crate) fn quantities(&self, amounts: &[i64]) -> Quantities {
+        let named = self.names.iter().zip(amounts).filter(|(_, amount)| **amount != 0);
+        named.map(|(name, amount)| (name.clone(), Scalar(*amount))).collect()
+    }
+
+    /// The same for what is likely to be found again, such as all of an agent: equal ones are one.
+    pub(crate) fn shared_stock(&mut self, resources: Resources, least: &[Quantities]) -> Stock {
+        if let Some(place) = self.recent.iter().position(|recent| recent.resources == resources) {
+            self.recent.swap(0, place);
+            return self.recent[0].clone();
+        }
+        let stock = self.stock(resources, least);
+        self.recent.truncate(RECENT_MAX - 1);
+        self.recent.insert(0, stock.clone());
+        stock
     }
 
     /// Finds out about `resources`, with the cluster's smallest offers as `least`.

@@ -1,14 +1,15 @@
-//! One run: from what is free to a list of offers.
+//! One run: from what is free to a list of offers. First what is guaranteed, then everything.
 
 use mesarch_types::{AgentId, FrameworkId, Millis, Resources, Role};
 
 use crate::{
     allocator::Allocator,
     bits::Bits,
-    eligible::Case,
-    index::{AgentIx, ClientIx, NodeIx, Slot},
-    kinds::{Amount, Facts, Stock},
-    tree::Ranker,
+    draw::mix,
+    index::{AgentIx, ClientIx, NodeIx, QuotaIx},
+    kinds::{Amount, Stock},
+    quota::counts,
+    tree::{Ranker, Turn},
 };
 
 /// An offer to be proposed. `apply` refuses it if a version or the free resources changed.
@@ -28,20 +29,61 @@ pub struct Plan {
     pub agent_version: u64,
 }
 
-/// Up to so many candidates are sorted; among more, the tree is walked from the front.
-const SORTED_MAX: u32 = 16;
+/// A run that may plan few offers looks at so many agents for each, and at least at so many in all.
+const LOOKS_PER_OFFER: usize = 4;
+const LOOKS_MIN: usize = 1024;
 
 /// What a run keeps beside its result.
 #[derive(Debug, Default)]
-struct Run {
-    now: Millis,
-    offers_max: usize,
-    plans: Vec<Plan>,
-    /// What is booked for the time of the run, so that shares move with each offer: leaf and end of its `amounts`.
-    booked: Vec<(NodeIx, usize)>,
-    amounts: Vec<Amount>,
-    candidates: Bits,
-    newly_blocked: Vec<ClientIx>,
+pub(crate) struct Run {
+    pub(crate) now: Millis,
+    pub(crate) offers_max: usize,
+    pub(crate) plans: Vec<Plan>,
+    /// What is booked for the time of the run, so that shares and rooms move with each offer.
+    pub(crate) booked: Vec<Booking>,
+    pub(crate) amounts: Vec<Amount>,
+    pub(crate) candidates: Bits,
+    pub(crate) newly_blocked: Vec<ClientIx>,
+    /// Clients whose limits leave no room for one of the smallest offers.
+    pub(crate) exhausted: Bits,
+    /// Guarantees leave no room for one of the smallest offers to anybody.
+    pub(crate) no_headroom: bool,
+    pub(crate) draw: u64,
+}
+
+/// A piece of the run's `amounts`, up to `end`, booked to a leaf and, from `countable` on, to a quota.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Booking {
+    leaf: NodeIx,
+    quota: Option<QuotaIx>,
+    countable: usize,
+    end: usize,
+}
+
+/// What is left of an agent in a run.
+#[derive(Debug)]
+pub(crate) struct Slate {
+    pub(crate) slot: AgentIx,
+    pub(crate) stock: Stock,
+    /// The stock is all that is free.
+    pub(crate) whole: bool,
+    /// Who was given something of it, and where that stands in the plan.
+    pub(crate) given: Vec<(ClientIx, usize)>,
+}
+
+impl Run {
+    /// To look only: what the next plan would be about.
+    pub(crate) fn to_look(now: Millis, draw: u64) -> Self {
+        Self { now, draw, ..Self::default() }
+    }
+
+    /// About an offer for each of so many agents is to come.
+    fn expect(&mut self, agents: usize) {
+        let offers = agents.min(self.offers_max);
+        self.plans.reserve(offers);
+        self.booked.reserve(offers);
+        self.amounts.reserve(4 * offers);
+    }
 }
 
 impl Allocator {
@@ -50,15 +92,16 @@ impl Allocator {
         self.turn(now);
         self.look_again_for_renewed();
         let offers_max = offers_max.min(self.pace.room(now));
-        let mut run = Run { now, offers_max, ..Run::default() };
-        if offers_max > 0 {
+        let mut run =
+            Run { now, offers_max, draw: mix(self.config.seed ^ mix(self.sequence)), ..Run::default() };
+        if offers_max > 0 && !self.agents.dirty.is_empty() {
+            self.sequence += 1;
             self.refresh_order();
-            for slot in self.dirty_in_order() {
-                if run.plans.len() >= run.offers_max {
-                    break;
-                }
-                self.agents.dirty.clear(slot.0);
-                self.plan_agent(slot, &mut run);
+            self.find_exhausted(&mut run);
+            if self.quotas.is_hungry() {
+                self.run_both_stages(&mut run);
+            } else {
+                self.run_one_stage(&mut run);
             }
             self.undo_bookings(&run);
         }
@@ -66,16 +109,72 @@ impl Allocator {
         run.plans
     }
 
-    /// Clients that are new, revived or changed: no agent may believe any more that there is nothing for them.
+    /// No guarantee is open: each agent once.
+    fn run_one_stage(&mut self, run: &mut Run) {
+        let order = self.dirty_in_order(run);
+        run.expect(order.len());
+        for slot in order {
+            if run.plans.len() >= run.offers_max {
+                return;
+            }
+            self.agents.dirty.clear(slot.0);
+            if let Some(mut slate) = self.slate(slot) {
+                self.serve_all(&mut slate, run);
+            }
+        }
+    }
+
+    /// Guarantees on all agents before anything else on any.
+    fn run_both_stages(&mut self, run: &mut Run) {
+        let order = self.dirty_in_order(run);
+        let mut slates = Vec::with_capacity(order.len());
+        for slot in order {
+            if run.plans.len() >= run.offers_max {
+                return;
+            }
+            match self.slate(slot) {
+                None => self.agents.dirty.clear(slot.0),
+                Some(mut slate) => {
+                    self.serve_guarantees(&mut slate, run);
+                    slates.push(slate);
+                }
+            }
+        }
+        for mut slate in slates {
+            if run.plans.len() >= run.offers_max {
+                return;
+            }
+            self.agents.dirty.clear(slate.slot.0);
+            self.serve_all(&mut slate, run);
+        }
+    }
+
+    /// What can be given of an agent; none if it must not be given, or nothing is free.
+    fn slate(&mut self, slot: AgentIx) -> Option<Slate> {
+        self.agents.held_back.clear(slot.0);
+        if !self.is_offerable(slot) {
+            return None;
+        }
+        let interval = self.agents.interval;
+        let agent = &mut self.agents.slots[slot];
+        agent.begin_interval(interval);
+        agent.learn_renewals(&self.clients);
+        let stock = agent.free(&mut self.kinds, &self.config.min_allocatable);
+        agent.check_blocked(&stock.resources);
+        if stock.resources.is_empty() {
+            self.agents.idle.clear(slot.0);
+            return None;
+        }
+        Some(Slate { slot, stock, whole: true, given: Vec::new() })
+    }
+
+    /// Clients that are new, revived or changed: no agent may believe any more that there is nothing for them. Each learns
+    /// it when it is looked at; those with something free are, by the next plan.
     pub(crate) fn look_again_for_renewed(&mut self) {
-        let renewed = std::mem::take(&mut self.clients.renewed);
-        if renewed.is_empty() {
+        if self.clients.renewed.is_empty() {
             return;
         }
-        for (_, agent) in self.agents.slots.iter_mut() {
-            agent.blocked.subtract(&renewed);
-        }
-        let mut wanted = renewed;
+        let mut wanted = self.clients.take_renewed();
         wanted.intersect(&self.clients.wanting);
         if !wanted.is_empty() {
             let (idle, dirty) = (&self.agents.idle, &mut self.agents.dirty);
@@ -83,118 +182,83 @@ impl Allocator {
         }
     }
 
-    fn refresh_order(&mut self) {
-        let ranker = Ranker {
-            roles: &*self.config.role_policy,
-            frameworks: &*self.config.framework_policy,
-            kinds: &self.kinds,
-        };
-        self.tree.refresh(&ranker);
+    pub(crate) fn refresh_order(&mut self) {
+        self.tree.refresh(&Ranker { policies: &self.config.policies, kinds: &self.kinds });
     }
 
-    /// The agents to look at, in an order that only the round and their ids decide.
-    fn dirty_in_order(&self) -> Vec<AgentIx> {
+    /// Ranks as they are for one agent.
+    pub(crate) fn turn_of(&self, slot: AgentIx, draw: u64) -> Turn<'_> {
+        Turn {
+            ranker: Ranker { policies: &self.config.policies, kinds: &self.kinds },
+            agent: self.agents.slots[slot].view.as_deref(),
+            draw: mix(draw ^ self.agents.salts[slot.0 as usize]),
+        }
+    }
+
+    /// The agents to look at, in an order that only the round and their ids decide. Of many more than there may be offers
+    /// only the first: the others stay dirty, and need not be sorted for each of many small plans.
+    fn dirty_in_order(&self, run: &Run) -> Vec<AgentIx> {
         let key = |number: u32| (mix(self.agents.salts[number as usize] ^ self.round), AgentIx(number));
         let mut keyed: Vec<(u64, AgentIx)> = self.agents.dirty.ones().map(key).collect();
-        keyed.sort_unstable_by(|left, right| {
+        let compare = |left: &(u64, AgentIx), right: &(u64, AgentIx)| {
             let by_id = || self.agents.slots[left.1].id.cmp(&self.agents.slots[right.1].id);
             left.0.cmp(&right.0).then_with(by_id)
-        });
+        };
+        let first = run.offers_max.saturating_mul(LOOKS_PER_OFFER).max(LOOKS_MIN);
+        if first < keyed.len() {
+            keyed.select_nth_unstable_by(first, compare);
+            keyed.truncate(first);
+        }
+        keyed.sort_unstable_by(compare);
         keyed.into_iter().map(|(_, slot)| slot).collect()
     }
 
-    fn plan_agent(&mut self, slot: AgentIx, run: &mut Run) {
-        let agent = &mut self.agents.slots[slot];
-        if !agent.is_active() {
-            return;
-        }
-        let mut stock = agent.free(&mut self.kinds, &self.config.min_allocatable);
-        agent.check_blocked(&stock.resources);
-        if stock.resources.is_empty() {
-            self.agents.idle.clear(slot.0);
-        }
-        let mut whole = true;
-        while !stock.resources.is_empty() {
-            if run.plans.len() >= run.offers_max {
-                self.agents.dirty.set(slot.0);
-                return;
-            }
-            let Some((client, chunk)) = self.pick(slot, &stock, whole, run) else {
+    /// First stage, one agent: roles whose guarantees are not fulfilled, each with all below it.
+    fn serve_guarantees(&mut self, slate: &mut Slate, run: &mut Run) {
+        while run.plans.len() < run.offers_max && self.quotas.is_hungry() && !slate.stock.resources.is_empty()
+        {
+            let Some((client, chunk)) = self.pick_guaranteed(slate, run) else {
                 return;
             };
-            self.book_for_run(client, &chunk, &stock, run);
-            let rest = stock.resources.saturating_sub(&chunk);
-            run.plans.extend(self.plan_of(client, slot, chunk));
-            if rest.is_empty() {
+            self.give(slate, client, chunk.resources, run);
+        }
+    }
+
+    /// Second stage, one agent: all roles, as far as limits and open guarantees allow.
+    fn serve_all(&mut self, slate: &mut Slate, run: &mut Run) {
+        while !slate.stock.resources.is_empty() {
+            if run.plans.len() >= run.offers_max {
+                self.agents.dirty.set(slate.slot.0);
                 return;
             }
-            stock = self.kinds.stock(rest, &self.config.min_allocatable);
-            whole = false;
-        }
-    }
-
-    /// The first client in order for whom there is something, and what. With `whole`, the stock is all that is free, and
-    /// for whom there is nothing now is not asked again until something changes.
-    fn pick(
-        &mut self,
-        slot: AgentIx,
-        stock: &Stock,
-        whole: bool,
-        run: &mut Run,
-    ) -> Option<(ClientIx, Resources)> {
-        self.find_candidates(slot, &stock.facts, &mut run.candidates);
-        let agent = &self.agents.slots[slot];
-        let case = Case { config: &self.config, clients: &self.clients, agent, now: run.now };
-        let (candidates, newly_blocked) = (&run.candidates, &mut run.newly_blocked);
-        let mut serve = |client: ClientIx| {
-            if !candidates.has(client.0) {
-                return None;
+            let Some((client, chunk)) = self.pick(slate, run) else {
+                return;
+            };
+            if chunk.withheld {
+                self.agents.held_back.set(slate.slot.0);
             }
-            let chunk = case.chunk(client, stock).map_err(|_| newly_blocked.push(client)).ok()?;
-            Some((client, chunk))
-        };
-        let count = candidates.count();
-        let picked = if count <= SORTED_MAX {
-            self.sorted(candidates).into_iter().find_map(&mut serve)
-        } else {
-            self.starts(stock).into_iter().find_map(|node| self.tree.first(node, &mut serve))
-        };
-        if whole && !run.newly_blocked.is_empty() {
-            self.agents.slots[slot].block(run.newly_blocked.iter().copied(), &stock.resources);
-        }
-        run.newly_blocked.clear();
-        picked
-    }
-
-    /// All clients that may be served, by what is known without looking at each.
-    fn find_candidates(&self, slot: AgentIx, facts: &Facts, out: &mut Bits) {
-        out.assign_difference(&self.clients.wanting, &self.agents.slots[slot].blocked);
-        if facts.all_revocable {
-            out.intersect(&self.clients.take_revocable);
-        }
-        if !facts.enough {
-            out.intersect(&self.clients.own_least);
+            self.give(slate, client, chunk.resources, run);
         }
     }
 
-    fn sorted(&self, candidates: &Bits) -> Vec<ClientIx> {
-        let mut sorted: Vec<ClientIx> = candidates.ones().map(ClientIx::new).collect();
-        let leaf = |client: &ClientIx| self.clients.get(*client).leaf;
-        sorted.sort_unstable_by(|left, right| self.tree.compare(leaf(left), leaf(right)));
-        sorted
-    }
-
-    /// Where to look in the tree: everywhere if something is unreserved, else below the roles it is reserved to.
-    fn starts(&self, stock: &Stock) -> Vec<NodeIx> {
-        let mut roles = Vec::new();
-        for (resource, _) in stock.resources.iter_counted() {
-            match resource.reserved_role() {
-                None => return vec![self.tree.root()],
-                Some(role) if !roles.contains(&role) => roles.push(role),
-                Some(_) => {}
+    /// Plans an offer and takes it off the slate; two pieces for one client become one offer.
+    fn give(&mut self, slate: &mut Slate, client: ClientIx, chunk: Resources, run: &mut Run) {
+        self.book_for_run(client, &chunk, &slate.stock, run);
+        let rest = slate.stock.resources.saturating_sub(&chunk);
+        match slate.given.iter().find(|(who, _)| *who == client) {
+            Some((_, place)) => run.plans[*place].resources += &chunk,
+            None => {
+                if !rest.is_empty() {
+                    slate.given.push((client, run.plans.len()));
+                }
+                run.plans.extend(self.plan_of(client, slate.slot, chunk));
             }
         }
-        roles.into_iter().filter_map(|role| self.tree.role_node(role)).collect()
+        slate.whole = false;
+        match rest.is_empty() {
+            true => slate.stock.resources = rest,
+            false => slate.stock = self.kinds.stock(rest, &self.config.min_allocatable),
+        }
     }
 
     /// Books for the time of the run. Shared resources are left out: that they count once is for the real books.
@@ -205,22 +269,34 @@ impl Allocator {
         } else {
             self.kinds.amounts(chunk, &mut run.amounts, |resource| !resource.shared);
         }
-        let leaf = self.clients.get(client).leaf;
+        let (leaf, quota) = (self.clients.get(client).leaf, self.clients.get(client).quota);
         self.tree.add_held(leaf, &run.amounts[begin..]);
-        run.booked.push((leaf, run.amounts.len()));
+        let countable = run.amounts.len();
+        if !self.quotas.is_empty() {
+            self.kinds.amounts(chunk, &mut run.amounts, counts);
+            for (kind, amount) in &run.amounts[countable..] {
+                self.quotas.give(quota, *kind, *amount);
+            }
+            self.find_no_headroom(run);
+            quota.into_iter().for_each(|quota| self.note_if_exhausted(quota, run));
+        }
+        run.booked.push(Booking { leaf, quota, countable, end: run.amounts.len() });
         self.refresh_order();
     }
 
     fn undo_bookings(&mut self, run: &Run) {
         let mut begin = 0;
-        for (leaf, end) in &run.booked {
-            self.tree.undo_held(*leaf, &run.amounts[begin..*end]);
+        for Booking { leaf, quota, countable, end } in &run.booked {
+            self.tree.undo_held(*leaf, &run.amounts[begin..*countable]);
+            for (kind, amount) in &run.amounts[*countable..*end] {
+                self.quotas.give(*quota, *kind, amount.wrapping_neg());
+            }
             begin = *end;
         }
     }
 
     fn plan_of(&self, client: ClientIx, slot: AgentIx, resources: Resources) -> Option<Plan> {
-        let agent = self.agents.slots[slot].view.as_ref()?;
+        let agent = &self.agents.slots[slot];
         let framework = self.clients.view_of(client)?;
         Some(Plan {
             framework: framework.id.clone(),
@@ -231,11 +307,4 @@ impl Allocator {
             agent_version: agent.version,
         })
     }
-}
-
-/// The finalizer of SplitMix64.
-fn mix(seed: u64) -> u64 {
-    let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    seed ^ (seed >> 31)
 }

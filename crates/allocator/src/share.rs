@@ -22,6 +22,14 @@ impl Share {
         }
     }
 
+    /// A waiting time drawn with a rate of `weight_thousandths`: among several, each is the shortest as often as its
+    /// weight is part of all weights. `draw` are 64 even bits.
+    pub fn drawn(draw: u64, weight_thousandths: u64) -> Self {
+        // 52 bits and a half are exact as a double; the half keeps zero and one out.
+        let part = ((draw >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
+        Self(-part.ln() * WEIGHT_ONE as f64 / weight_thousandths.max(1) as f64)
+    }
+
     /// As a number, for display and metrics.
     pub fn as_f64(self) -> f64 {
         self.0
@@ -73,6 +81,16 @@ impl Usage<'_> {
     }
 }
 
+/// Whether two numbers differ by no more than `tolerance`.
+pub(crate) fn is_near(left: f64, right: f64, tolerance: f64) -> bool {
+    (left - right).abs() <= tolerance
+}
+
+/// What part `part` is of `whole`; zero of nothing.
+pub(crate) fn fraction(part: i64, whole: i64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +111,17 @@ mod tests {
     #[test]
     fn equal_parts_of_different_kinds_are_equal() {
         assert_eq!(share(&[3], &[9], &[false]), share(&[6144], &[18432], &[false]));
+    }
+
+    #[test]
+    fn the_shortest_waiting_time_follows_the_weights() {
+        let rounds = 20_000u64;
+        let wins = (0..rounds).filter(|round| {
+            let draw = |who: u64| crate::draw::mix(crate::draw::mix(*round) ^ who);
+            Share::drawn(draw(1), 3000) < Share::drawn(draw(2), 1000)
+        });
+        assert!(is_near(fraction(wins.count() as i64, rounds as i64), 0.75, 0.02));
+        assert!(Share::drawn(0, 1000).as_f64().is_finite() && Share::drawn(u64::MAX, 1000) > Share::NONE);
     }
 
     #[test]

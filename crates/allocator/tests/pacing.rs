@@ -2,7 +2,7 @@
 
 mod world;
 
-use mesarch_allocator::{Allocator, Config, GiveBack, Why};
+use mesarch_allocator::{Allocator, Config, GiveBack};
 use mesarch_types::{
     AgentId, Attribute, AttributeValue, FrameworkCapabilities, FrameworkId, Millis, RefuseFilter, Role,
 };
@@ -295,37 +295,6 @@ fn a_pair_keeps_few_refusals_and_only_those_that_say_something() {
 }
 
 #[test]
-fn reasons() {
-    let mut world = offered();
-    let role = Role::from("web");
-    let explain = |world: &World, framework: &str, agent: &str| {
-        world.allocator.explain(&FrameworkId::from(framework), &AgentId::from(agent), world.now)
-    };
-    assert_eq!(explain(&world, "nobody", "n1"), [Why::FrameworkUnknown]);
-    assert_eq!(explain(&world, "f", "nowhere"), [Why::AgentUnknown]);
-    assert_eq!(explain(&world, "f", "n1"), [Why::NothingFree]);
-    world.decline("f", "n1", 0);
-    assert_eq!(explain(&world, "f", "n1"), [Why::JustDeclined { role: role.clone(), until: Millis(1000) }]);
-    world.add_agent("gpu", "cpus:1;gpus:1");
-    assert_eq!(explain(&world, "f", "gpu"), [Why::NeedsGpuCapability { role: role.clone() }]);
-    world.add_agent("tiny", "disk:1");
-    assert_eq!(explain(&world, "f", "tiny"), [Why::TooSmall { role: role.clone() }]);
-    world.add_agent("theirs", "cpus(them):1");
-    assert_eq!(explain(&world, "f", "theirs"), [Why::NothingForRole { role: role.clone() }]);
-    world.update_agent("tiny", |view| view.active = false);
-    assert_eq!(explain(&world, "f", "tiny"), [Why::AgentInactive]);
-    world.advance(1000);
-    world.decline("f", "n1", 60_000);
-    assert_eq!(explain(&world, "f", "n1"), [Why::Refused { role: role.clone(), until: Millis(61_000) }]);
-    world.allocator.set_framework(framework("g", &["web"]));
-    assert_eq!(explain(&world, "g", "n1"), [Why::WaitsForTick { role: role.clone(), until: Millis(2000) }]);
-    world.suppress("f");
-    assert_eq!(explain(&world, "f", "n1"), [Why::Suppressed { role }]);
-    world.update_framework("f", |view| view.active = false);
-    assert_eq!(explain(&world, "f", "n1"), [Why::FrameworkInactive]);
-}
-
-#[test]
 fn unknown_names_change_nothing() {
     let mut world = offered();
     let before = world.allocator.stats();
@@ -341,4 +310,27 @@ fn unknown_names_change_nothing() {
     world.allocator.remove_agent(&n2);
     world.allocator.remove_framework(&g);
     assert_eq!(world.allocator.stats(), before);
+}
+
+#[test]
+fn an_agent_that_was_not_looked_at_for_long_has_not_missed_who_changed() {
+    for revivals in [0, 1, 5000] {
+        let mut world = World::default();
+        world.add_framework("f", &["web"]);
+        world.add_framework("other", &["web"]);
+        world.add_agent("gpu", "cpus:1;gpus:1");
+        world.expect(&[]);
+        let gpus = |view: &mut mesarch_types::FrameworkView| view.capabilities = FrameworkCapabilities::all();
+        world.used("busy", "web", "gpu", "cpus:1;gpus:1");
+        world.update_framework("f", gpus);
+        world.plan();
+        for _ in 0..revivals {
+            world.allocator.revive(&FrameworkId::from("other"), &[]);
+            world.plan();
+        }
+        world.expect(&[]);
+        world.freed("busy", "web", "gpu", "cpus:1;gpus:1");
+        world.plan();
+        world.expect(&[("f", "web", "gpu", "cpus:1;gpus:1")]);
+    }
 }

@@ -6,7 +6,7 @@ use mesarch_state::{
     Change, Holding, LongFilter, Released, State,
     model::{Agent, Holder},
 };
-use mesarch_types::{AgentId, Epoch, FrameworkId, Millis, RefuseFilter, Role};
+use mesarch_types::{AgentId, Epoch, FrameworkId, Millis, RefuseFilter, Role, Weight};
 
 use crate::config::Config;
 
@@ -79,7 +79,10 @@ impl Index {
 impl Index {
     fn set_weights(&mut self, state: &State) {
         for (role, weight) in state.weights() {
-            self.allocator.set_weight(role, weight);
+            // The edge refuses zero and what is beyond the bound.
+            if let Ok(weight) = Weight::from_thousandths(weight) {
+                self.allocator.set_weight(role, weight);
+            }
         }
         self.policy = state.policy_version();
     }

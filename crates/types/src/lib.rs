@@ -13,9 +13,11 @@
 
 pub mod attribute;
 pub mod capability;
+pub mod constraint;
 pub mod digest;
 pub mod filter;
 pub mod id;
+pub mod quota;
 pub mod resource;
 pub mod role;
 pub mod task;
@@ -24,13 +26,18 @@ pub mod view;
 
 pub use attribute::{Attribute, AttributeTextError, AttributeValue, parse_attributes};
 pub use capability::{AgentCapabilities, AgentCapability, FrameworkCapabilities, FrameworkCapability};
+pub use constraint::{
+    Constraint, Constraints, ConstraintsError, PatternError, Predicate, Selector, TextPattern,
+};
 pub use filter::{FILTERS_MAX, REFUSE_DEFAULT, REFUSE_MAX, RefuseFilter, refuse_duration};
 pub use id::*;
+pub use quota::{Priority, PriorityError, Quota, QuotaError, QuotaField, Weight, WeightError};
 pub use resource::{
-    Disk, DiskSource, Quantities, Range, Ranges, Reservation, ReservationKind, Resource, ResourceError,
-    ResourceTextError, Resources, Scalar, ScalarTextError, Set, Value, ValueKind, parse_resources,
+    Conversion, ConversionError, Disk, DiskSource, Quantities, Range, Ranges, Reservation, ReservationKind,
+    Resource, ResourceError, ResourceTextError, Resources, Scalar, ScalarTextError, Set, Value, ValueKind,
+    parse_resources,
 };
 pub use role::InvalidRole;
 pub use task::{Reason, Source, TaskState};
 pub use time::{At, Millis, WallMillis};
-pub use view::{AgentView, FrameworkView, can_handle, is_allocatable};
+pub use view::{AgentView, FrameworkView, Unavailability, can_handle, is_allocatable};

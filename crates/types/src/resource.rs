@@ -4,6 +4,7 @@
 //! [`Quantities`] forgets reservations, disks and the rest and keeps amounts by name, for shares and quota.
 
 mod arithmetic;
+mod operation;
 mod quantities;
 mod ranges;
 mod resources;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 
 use crate::Role;
 
+pub use operation::{Conversion, ConversionError};
 pub use quantities::Quantities;
 pub use ranges::{Range, Ranges};
 pub use resources::Resources;
@@ -71,7 +73,8 @@ pub enum DiskSource {
 /// What makes a disk resource more than an amount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Disk {
-    /// The v1 `Resource.DiskInfo` message, canonical bytes. Compared, never read.
+    /// The v1 `Resource.DiskInfo` message, canonical bytes. Compared; the only thing ever read of it is
+    /// where its `source` begins and ends, when a volume on it is destroyed.
     pub info: Bytes,
     /// The id of the persistent volume, if it is one.
     pub persistence_id: Option<Arc<str>>,
@@ -163,6 +166,12 @@ impl Resource {
     /// Whether a framework of `role` may be offered it: unreserved, or reserved to `role` or an ancestor of it.
     pub fn is_allocatable_to(&self, role: &Role) -> bool {
         self.reserved_role().is_none_or(|reserved| reserved == role || reserved.is_ancestor_of(role))
+    }
+
+    /// Whether giving it to a framework counts against its role's quota: an unreserved, non-revocable amount. (What is
+    /// reserved counts from the reservation on, held or not.)
+    pub fn counts_in_quota(&self) -> bool {
+        matches!(self.value, Value::Scalar(_)) && self.reservations.is_empty() && !self.revocable
     }
 
     /// Whether it is a persistent volume.

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    AgentCapabilities, AgentId, Attribute, FrameworkCapabilities, FrameworkCapability, FrameworkId, Role,
+    AgentCapabilities, AgentId, Attribute, Constraints, FrameworkCapabilities, FrameworkCapability,
+    FrameworkId, Role,
     resource::{Quantities, Resource, Resources},
 };
 
@@ -32,8 +33,19 @@ pub struct AgentView {
     pub region: Option<Arc<str>>,
     /// Its zone.
     pub zone: Option<Arc<str>>,
+    /// When it will be down, if maintenance is planned.
+    pub unavailability: Option<Unavailability>,
     /// Grows with every change of attributes, capabilities, activation or total; a plan names the version it saw.
     pub version: u64,
+}
+
+/// A planned outage. Display and comparison only: no decision reads the clock for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unavailability {
+    /// Nanoseconds since 1970-01-01T00:00:00Z, as the operator said.
+    pub start_ns: i64,
+    /// How long in nanoseconds; none: without end.
+    pub duration_ns: Option<i64>,
 }
 
 /// A framework, as far as offers depend on it.
@@ -51,6 +63,8 @@ pub struct FrameworkView {
     pub active: bool,
     /// Its own smallest offers by role; a role that is not named takes the cluster's, an empty list takes anything.
     pub min_allocatable: BTreeMap<Role, Vec<Quantities>>,
+    /// Which agents it wants to be offered, by role; a role that is not named takes any.
+    pub constraints: BTreeMap<Role, Constraints>,
     /// Grows with every change of the above; a plan names the version it saw.
     pub version: u64,
 }

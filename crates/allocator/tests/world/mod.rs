@@ -9,6 +9,13 @@ use mesarch_types::{
     FrameworkView, Millis, RefuseFilter, Resources, Role, parse_resources, refuse_duration,
 };
 
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+#[expect(clippy::disallowed_methods, reason = "tests may look at their environment")]
+pub(crate) fn cases(default: u32) -> proptest::prelude::ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    proptest::prelude::ProptestConfig::with_cases(asked.unwrap_or(default))
+}
+
 /// More than any test plans at once.
 pub(crate) const MANY: usize = 1_000_000;
 
@@ -26,6 +33,7 @@ pub(crate) fn agent(id: &str, total: Resources) -> AgentView {
         active: true,
         region: None,
         zone: None,
+        unavailability: None,
         version: 1,
     }
 }
@@ -40,6 +48,7 @@ pub(crate) fn framework(id: &str, roles: &[&str]) -> FrameworkView {
             .with(FrameworkCapability::ReservationRefinement),
         active: true,
         min_allocatable: BTreeMap::new(),
+        constraints: BTreeMap::new(),
         version: 1,
     }
 }

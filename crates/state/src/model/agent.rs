@@ -101,6 +101,7 @@ impl Agent {
             active: self.is_active(),
             region: None,
             zone: None,
+            unavailability: None,
             version: self.version.0,
         }
     }

@@ -121,6 +121,7 @@ impl Framework {
             capabilities: self.spec.capabilities,
             active: self.is_active(),
             min_allocatable: BTreeMap::new(),
+            constraints: BTreeMap::new(),
             version: self.version.0,
         }
     }

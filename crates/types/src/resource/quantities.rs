@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{ResourceTextError, Resources, Scalar, parse_resources};
+use super::{ResourceTextError, Resources, Scalar, text::parse_list};
 use crate::Role;
 
 /// Amounts by name, sorted by name. Zero amounts may be there: for a limit, "none" differs from "not named".
@@ -121,13 +121,17 @@ impl From<&Resources> for Quantities {
 impl FromStr for Quantities {
     type Err = ResourceTextError;
 
-    /// Reads `cpus:2;mem:1024`: scalars only, without roles or conditions.
+    /// Reads `cpus:2;mem:1024`: scalars only, without roles or conditions. Zeros stay named.
     fn from_str(text: &str) -> Result<Self, ResourceTextError> {
-        let resources = parse_resources(text, &Role::any())?;
-        match resources.iter().find(|resource| !is_plain_scalar(resource)) {
-            Some(other) => Err(ResourceTextError::NotAQuantity { piece: other.to_string() }),
-            None => Ok(resources.quantities()),
+        let list = parse_list(text, &Role::any())?;
+        if let Some(other) = list.iter().find(|resource| !is_plain_scalar(resource)) {
+            return Err(ResourceTextError::NotAQuantity { piece: other.to_string() });
         }
+        let named = list.iter().filter_map(|one| Some((one.name.clone(), one.value.as_scalar()?)));
+        let quantities = named.collect();
+        // Names, signs and sums are judged as those of any resources.
+        Resources::new(list)?;
+        Ok(quantities)
     }
 }
 
@@ -173,6 +177,13 @@ mod tests {
         assert!(!q("cpus:1").contains(&q("cpus:1;mem:1")));
         assert!(q("").contains(&Quantities::default()));
         assert!(Quantities::from_iter([(Arc::from("cpus"), Scalar::ZERO)]).is_empty());
+    }
+
+    #[test]
+    fn a_zero_in_a_text_stays_named_and_a_negative_amount_is_refused() {
+        assert_eq!(q("cpus:0;mem:1;mem:2").to_string(), "cpus:0;mem:3");
+        assert!("cpus:-1".parse::<Quantities>().is_err());
+        assert!("cpus:9223372036854775;cpus:9223372036854775".parse::<Quantities>().is_err());
     }
 
     #[test]

@@ -76,14 +76,13 @@ pub enum ResourceTextError {
 /// `name(role)` is a static and `name(role,principal)` a dynamic reservation (an empty principal is none); further
 /// groups refine; `{REV}` marks revocable. Spaces do not matter; line breaks separate like semicolons.
 pub fn parse_resources(text: &str, default_role: &Role) -> Result<Resources, ResourceTextError> {
-    let mut list = Vec::new();
-    for piece in text.split([';', '\n']) {
-        let piece = without_spaces(piece);
-        if !piece.is_empty() {
-            list.push(parse_resource(&piece, default_role)?);
-        }
-    }
-    Ok(Resources::new(list)?)
+    Ok(Resources::new(parse_list(text, default_role)?)?)
+}
+
+/// The pieces as they stand, zeros included.
+pub(super) fn parse_list(text: &str, default_role: &Role) -> Result<Vec<Resource>, ResourceTextError> {
+    let pieces = text.split([';', '\n']).map(without_spaces).filter(|piece| !piece.is_empty());
+    pieces.map(|piece| parse_resource(&piece, default_role)).collect()
 }
 
 pub(crate) fn without_spaces(text: &str) -> String {

@@ -1,0 +1,280 @@
+//! Reservations and volumes: operations that turn resources into others.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Disk, Quantities, ReservationKind, Resource, Resources};
+
+/// What an operation asks for. The same value drives the masters' state, the allocator's books and what-if players.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conversion {
+    /// Reserve: the innermost reservation of each resource is new and dynamic.
+    Reserve(Resources),
+    /// Take the innermost reservation, which is dynamic, off each resource.
+    Unreserve(Resources),
+    /// Make these persistent volumes out of reserved disk.
+    Create(Resources),
+    /// Make reserved disk out of these persistent volumes again.
+    Destroy(Resources),
+}
+
+/// Why an operation is not possible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields are the resources that the text names")]
+pub enum ConversionError {
+    /// An operation on nothing.
+    #[error("the operation names no resources")]
+    Nothing,
+    /// Not a dynamic reservation.
+    #[error("{resource} is not dynamically reserved")]
+    NotDynamic { resource: String },
+    /// Revocable resources can be gone at any time.
+    #[error("{resource} is revocable")]
+    Revocable { resource: String },
+    /// A volume stands in the way of its reservation.
+    #[error("{resource} is a persistent volume")]
+    IsVolume { resource: String },
+    /// Not a persistent volume.
+    #[error("{resource} is not a persistent volume on reserved disk")]
+    NotVolume { resource: String },
+    /// What would be converted is not there.
+    #[error("{missing} is not among {available}")]
+    NotThere { missing: Resources, available: Resources },
+    /// A volume of this id is there already.
+    #[error("a persistent volume {id} exists for the role")]
+    VolumeExists { id: Arc<str> },
+    /// The sum is out of range.
+    #[error("the result is out of range")]
+    Overflow,
+}
+
+impl Conversion {
+    /// What it takes away and what it puts there; neither is stamped with an allocation unless the operation is.
+    pub fn sides(&self) -> Result<(Resources, Resources), ConversionError> {
+        let (Self::Reserve(named) | Self::Unreserve(named) | Self::Create(named) | Self::Destroy(named)) =
+            self;
+        if named.is_empty() {
+            return Err(ConversionError::Nothing);
+        }
+        let other = match self {
+            Self::Reserve(_) | Self::Unreserve(_) => map(named, without_reservation)?,
+            Self::Create(_) | Self::Destroy(_) => map(named, without_volume)?,
+        };
+        Ok(match self {
+            Self::Reserve(_) | Self::Create(_) => (other, named.clone()),
+            Self::Unreserve(_) | Self::Destroy(_) => (named.clone(), other),
+        })
+    }
+}
+
+impl Resources {
+    /// These resources after an operation on some of them. Amounts by kind stay the same, and so does whatever the
+    /// operation does not name.
+    pub fn apply(&self, operation: &Conversion) -> Result<Self, ConversionError> {
+        let (consumed, made) = operation.sides()?;
+        if let Conversion::Create(volumes) = operation {
+            self.check_new(volumes)?;
+        }
+        let rest = self.checked_sub(&consumed).ok_or_else(|| ConversionError::NotThere {
+            missing: consumed.clone(),
+            available: self.clone(),
+        })?;
+        let result = rest.checked_add(&made).ok_or(ConversionError::Overflow)?;
+        debug_assert_eq!(amounts(&result), amounts(self));
+        Ok(result)
+    }
+
+    /// Ids of volumes are unique for each role on an agent.
+    fn check_new(&self, volumes: &Self) -> Result<(), ConversionError> {
+        let name = |volume: &Resource| {
+            let id = volume.disk.as_ref().and_then(|disk| disk.persistence_id.clone())?;
+            Some((volume.reserved_role().cloned(), id))
+        };
+        let mut names: Vec<_> = self.iter().filter_map(name).collect();
+        for new in volumes.iter().filter_map(name) {
+            if names.contains(&new) {
+                return Err(ConversionError::VolumeExists { id: new.1 });
+            }
+            names.push(new);
+        }
+        Ok(())
+    }
+}
+
+/// Totals in which the form of a disk does not count.
+fn amounts(resources: &Resources) -> Quantities {
+    resources.quantities()
+}
+
+fn map(
+    resources: &Resources,
+    change: impl Fn(&Resource) -> Result<Resource, ConversionError>,
+) -> Result<Resources, ConversionError> {
+    let changed: Result<Vec<Resource>, ConversionError> = resources.iter().map(change).collect();
+    Resources::new(changed?).map_err(|_| ConversionError::Overflow)
+}
+
+fn without_reservation(resource: &Resource) -> Result<Resource, ConversionError> {
+    let named = || resource.to_string();
+    if resource.revocable {
+        return Err(ConversionError::Revocable { resource: named() });
+    }
+    if resource.is_persistent() {
+        return Err(ConversionError::IsVolume { resource: named() });
+    }
+    let mut out = resource.clone();
+    match out.reservations.pop() {
+        Some(innermost) if innermost.kind == ReservationKind::Dynamic => Ok(out),
+        _ => Err(ConversionError::NotDynamic { resource: named() }),
+    }
+}
+
+fn without_volume(volume: &Resource) -> Result<Resource, ConversionError> {
+    let reserved = !volume.reservations.is_empty() && !volume.revocable;
+    match &volume.disk {
+        Some(disk) if disk.persistence_id.is_some() && reserved => {
+            Ok(Resource { disk: disk.without_volume().map(Arc::new), shared: false, ..volume.clone() })
+        }
+        _ => Err(ConversionError::NotVolume { resource: volume.to_string() }),
+    }
+}
+
+/// Field number of `DiskInfo.source`; persistence and volume are 1 and 2.
+const SOURCE_FIELD: u64 = 3;
+
+impl Disk {
+    /// The disk below a persistent volume; none if that is just an amount of the agent's own disk.
+    pub fn without_volume(&self) -> Option<Self> {
+        let info = keep_field(&self.info, SOURCE_FIELD);
+        let disk = Self { info, persistence_id: None, ..self.clone() };
+        (disk != Self::default()).then_some(disk)
+    }
+}
+
+/// Of a message's canonical bytes those of one length-delimited field; nothing if they are not canonical.
+fn keep_field(message: &Bytes, wanted: u64) -> Bytes {
+    let mut rest = &message[..];
+    let mut kept = Vec::new();
+    while !rest.is_empty() {
+        let start = rest;
+        let field = varint(&mut rest).zip(varint(&mut rest));
+        let Some((key, length)) = field.filter(|(key, _)| key & 7 == 2) else {
+            return Bytes::new();
+        };
+        let Some((_, after)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length))
+        else {
+            return Bytes::new();
+        };
+        rest = after;
+        if key >> 3 == wanted {
+            kept.extend_from_slice(&start[..start.len() - rest.len()]);
+        }
+    }
+    kept.into()
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Role, Scalar, resource::DiskSource, resource::parse_resources};
+
+    fn r(text: &str) -> Resources {
+        parse_resources(text, &Role::any()).expect("well-formed")
+    }
+
+    fn volume(id: &str, megabytes: i64) -> Resources {
+        let reserved = r(&format!("disk(eng,ops):{megabytes}"));
+        let disk = Disk {
+            info: b"\x0a\x04\x0a\x02v1".as_slice().into(),
+            persistence_id: Some(id.into()),
+            ..Disk::default()
+        };
+        let resource = reserved.iter().next().expect("one").clone();
+        Resources::new([Resource { disk: Some(Arc::new(disk)), ..resource }]).expect("good")
+    }
+
+    #[test]
+    fn reservations_come_and_go_by_one_level() {
+        let table = [
+            ("cpus:4;mem:8", "cpus(eng,ops):1", "cpus:3;mem:8;cpus(eng,ops):1"),
+            ("cpus(eng,ops):2", "cpus(eng,ops)(eng/web,ops):2", "cpus(eng,ops)(eng/web,ops):2"),
+            ("cpus(eng):2", "cpus(eng)(eng/web,):1", "cpus(eng):1;cpus(eng)(eng/web,):1"),
+            ("ports:[1-9]", "ports(eng,):[2-3]", "ports:[1-1, 4-9];ports(eng,):[2-3]"),
+        ];
+        for (before, reserved, after) in table {
+            let (before, reserved, after) = (r(before), r(reserved), r(after));
+            assert_eq!(before.apply(&Conversion::Reserve(reserved.clone())), Ok(after.clone()));
+            assert_eq!(after.apply(&Conversion::Unreserve(reserved)), Ok(before));
+        }
+    }
+
+    #[test]
+    fn volumes_are_made_of_reserved_disk_and_give_it_back() {
+        let before = r("disk(eng,ops):100;cpus:1");
+        let created = before.apply(&Conversion::Create(volume("v1", 30))).expect("possible");
+        assert_eq!(created.to_string(), "cpus:1;disk(eng,ops):70;disk(eng,ops)[v1]:30");
+        assert_eq!(created.apply(&Conversion::Destroy(volume("v1", 30))), Ok(before));
+        let again = created.apply(&Conversion::Create(volume("v1", 10)));
+        assert_eq!(again, Err(ConversionError::VolumeExists { id: "v1".into() }));
+    }
+
+    #[test]
+    fn a_volume_on_a_mount_leaves_the_mount() {
+        let source = b"\x1a\x04\x08\x02\x22\x00";
+        let info = [b"\x0a\x04\x0a\x02v1".as_slice(), source].concat();
+        let disk = Disk {
+            info: info.into(),
+            persistence_id: Some("v1".into()),
+            source: DiskSource::Mount,
+            source_id: None,
+        };
+        let below = disk.without_volume().expect("a mount");
+        assert_eq!((&below.info[..], below.persistence_id.is_some()), (&source[..], false));
+        assert_eq!(
+            Disk { info: b"\x0a\x04\x0a\x02v1".as_slice().into(), ..Disk::default() }.without_volume(),
+            None
+        );
+    }
+
+    #[test]
+    fn impossible_operations_are_refused_with_their_reason() {
+        let table = [
+            (Conversion::Reserve(r("")), "the operation names no resources"),
+            (Conversion::Reserve(r("cpus(eng):1")), "cpus(eng):1 is not dynamically reserved"),
+            (Conversion::Reserve(r("cpus:1")), "cpus:1 is not dynamically reserved"),
+            (Conversion::Reserve(r("cpus(eng,){REV}:1")), "cpus(eng,){REV}:1 is revocable"),
+            (Conversion::Reserve(r("cpus(eng,):9")), "cpus:9 is not among cpus:4"),
+            (Conversion::Unreserve(r("cpus(eng,):1")), "cpus(eng,):1 is not among cpus:4"),
+            (Conversion::Unreserve(volume("v1", 1)), "disk(eng,ops)[v1]:1 is a persistent volume"),
+            (
+                Conversion::Create(r("disk(eng,):1")),
+                "disk(eng,):1 is not a persistent volume on reserved disk",
+            ),
+            (Conversion::Destroy(volume("v1", 1)), "disk(eng,ops)[v1]:1 is not among cpus:4"),
+        ];
+        for (operation, expect) in table {
+            assert_eq!(r("cpus:4").apply(&operation).expect_err(expect).to_string(), expect);
+        }
+    }
+
+    #[test]
+    fn a_sum_beyond_the_range_is_refused() {
+        let most = Scalar::MAX;
+        let whole = Resources::new([Resource::new("cpus", most)]).expect("good");
+        assert!(whole.apply(&Conversion::Reserve(r("cpus(eng,):1"))).is_ok());
+    }
+}
