@@ -21,7 +21,8 @@ fn main() -> io::Result<()> {
     let mut state = State::new();
     let (mut log, mut digests) = (Vec::new(), String::new());
     let cluster = driver.state.cluster().expect("begun");
-    let begin = mesarch_state::command::BeginTerm { cluster, incarnation: 1, level: FEATURE_LEVEL_MAX };
+    let begin =
+        mesarch_state::command::BeginTerm { cluster, incarnation: 1, level: FEATURE_LEVEL_MAX, policy: None };
     let mut entries = vec![(driver.at, Command::BeginTerm(begin))];
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     while entries.len() < COMMANDS {

@@ -4,11 +4,13 @@ mod accept;
 mod adopt;
 mod agent;
 mod attach;
+mod convert;
 mod framework;
 mod inventory;
 mod lifecycle;
 mod offer;
 mod policy;
+mod quota;
 mod removal;
 mod task;
 mod term;
@@ -22,13 +24,16 @@ mod agent_test;
 #[cfg(test)]
 mod attach_test;
 #[cfg(test)]
+mod convert_test;
+#[cfg(test)]
 mod framework_test;
 #[cfg(test)]
 mod offer_test;
+#[cfg(test)]
+mod quota_test;
 #[cfg(test)]
 mod term_test;
 #[cfg(test)]
 mod update_test;
 
-pub(crate) use policy::WEIGHT_DEFAULT;
 pub(crate) use unreachable::forgetting_hash;

@@ -61,7 +61,7 @@ pub enum Change {
     ExecutorAdded(ExecutorKey),
     /// An executor is no more.
     ExecutorRemoved(ExecutorKey),
-    /// Weights changed.
+    /// Weights, quotas, priorities, the whitelist or the policy changed.
     Policy,
 }
 

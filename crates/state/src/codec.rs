@@ -7,14 +7,15 @@
 mod agent;
 mod framework;
 mod resource;
+mod sharing;
 mod task;
 
 use bytes::Bytes;
 use mesarch_proto::log;
-use mesarch_types::{ClusterId, Epoch, FrameworkId, OfferId, Role, UpdateUuid};
+use mesarch_types::{ClusterId, Epoch, FrameworkId, OfferId, UpdateUuid};
 use prost::Message;
 
-use crate::command::{BeginTerm, Command, EventsDelivered, OutboxPosition, RescindOffers, SetWeights};
+use crate::command::{BeginTerm, Command, EventsDelivered, OutboxPosition, RescindOffers};
 
 /// Why bytes are no command.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,11 @@ fn to_kind(command: &Command) -> log::command::Kind {
         Command::RequestShutdown(c) => Kind::RequestShutdown(c.to_log()),
         Command::ExecutorExited(c) => Kind::ExecutorExited(c.to_log()),
         Command::SetWeights(c) => Kind::SetWeights(c.to_log()),
+        Command::SetQuota(c) => Kind::SetQuota(c.to_log()),
+        Command::SetPriorities(c) => Kind::SetPriorities(c.to_log()),
+        Command::SetWhitelist(c) => Kind::SetWhitelist(c.to_log()),
+        Command::SetPolicy(c) => Kind::SetPolicy(c.to_log()),
+        Command::ConvertResources(c) => Kind::ConvertResources(c.to_log()),
     }
 }
 
@@ -97,6 +103,11 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
         Kind::RequestShutdown(c) => Command::RequestShutdown(Logged::from_log(c)?),
         Kind::ExecutorExited(c) => Command::ExecutorExited(Logged::from_log(c)?),
         Kind::SetWeights(c) => Command::SetWeights(Logged::from_log(c)?),
+        Kind::SetQuota(c) => Command::SetQuota(Logged::from_log(c)?),
+        Kind::SetPriorities(c) => Command::SetPriorities(Logged::from_log(c)?),
+        Kind::SetWhitelist(c) => Command::SetWhitelist(Logged::from_log(c)?),
+        Kind::SetPolicy(c) => Command::SetPolicy(Logged::from_log(c)?),
+        Kind::ConvertResources(c) => Command::ConvertResources(Logged::from_log(c)?),
     })
 }
 
@@ -152,12 +163,14 @@ impl Logged for BeginTerm {
 
     fn to_log(&self) -> log::BeginTerm {
         let cluster = Bytes::copy_from_slice(&self.cluster.0);
-        log::BeginTerm { cluster, incarnation: self.incarnation, level: self.level }
+        let policy = self.policy.as_deref().map(str::to_owned);
+        log::BeginTerm { cluster, incarnation: self.incarnation, level: self.level, policy }
     }
 
     fn from_log(message: log::BeginTerm) -> Result<Self, DecodeError> {
         let cluster = ClusterId(sixteen(&message.cluster, "cluster")?);
-        Ok(Self { cluster, incarnation: message.incarnation, level: message.level })
+        let policy = message.policy.map(Into::into);
+        Ok(Self { cluster, incarnation: message.incarnation, level: message.level, policy })
     }
 }
 
@@ -187,20 +200,5 @@ impl Logged for RescindOffers {
 
     fn from_log(message: log::RescindOffers) -> Result<Self, DecodeError> {
         Ok(Self { offers: ids(message.offers) })
-    }
-}
-
-impl Logged for SetWeights {
-    type Message = log::SetWeights;
-
-    fn to_log(&self) -> log::SetWeights {
-        let weights = self.weights.iter();
-        let weights = weights.map(|(role, weight)| log::Weight { role: role.to_string(), weight: *weight });
-        log::SetWeights { weights: weights.collect() }
-    }
-
-    fn from_log(message: log::SetWeights) -> Result<Self, DecodeError> {
-        let weights = message.weights.into_iter().map(|weight| (Role::from(weight.role), weight.weight));
-        Ok(Self { weights: weights.collect() })
     }
 }

@@ -4,6 +4,8 @@
 //! in the command, syntax already checked); `apply` judges only how it relates to the facts that are stored. A command
 //! that ends something names the beginning that it ends.
 
+mod sharing;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
@@ -13,6 +15,10 @@ use mesarch_types::{
     attribute::Attribute,
     capability::{AgentCapabilities, FrameworkCapabilities},
     resource::Resources,
+};
+
+pub use sharing::{
+    ConvertResources, OfferRules, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist,
 };
 
 /// One command of the log.
@@ -64,6 +70,16 @@ pub enum Command {
     ExecutorExited(ExecutorExited),
     /// An operator sets the weights of roles.
     SetWeights(SetWeights),
+    /// An operator sets the quotas of roles.
+    SetQuota(SetQuota),
+    /// An operator sets priorities of roles and frameworks.
+    SetPriorities(SetPriorities),
+    /// An operator says on which hosts agents may be offered.
+    SetWhitelist(SetWhitelist),
+    /// An operator chooses the policy.
+    SetPolicy(SetPolicy),
+    /// An operator reserves resources of an agent, makes volumes of them, or takes that back.
+    ConvertResources(ConvertResources),
 }
 
 /// See [`Command::BeginTerm`]. The first one of a cluster fixes `cluster`; a later one that differs is refused.
@@ -75,6 +91,8 @@ pub struct BeginTerm {
     pub incarnation: u64,
     /// The feature level that a new cluster starts with; ignored once there is one.
     pub level: u32,
+    /// The policy that a new cluster starts with; ignored once there is one. None: the default.
+    pub policy: Option<Arc<str>>,
 }
 
 /// See [`Command::EventsDelivered`].
@@ -216,6 +234,8 @@ pub struct FrameworkSpec {
     pub checkpoint: bool,
     /// How long it may be away before it is removed.
     pub failover_timeout: Millis,
+    /// What it says about its offers.
+    pub rules: Arc<OfferRules>,
 }
 
 /// See [`Command::Subscribe`].
@@ -486,11 +506,4 @@ pub struct ExecutorExited {
     pub newest: Option<LaunchId>,
     /// Wait status of its process; −1 if unknown.
     pub status: i32,
-}
-
-/// See [`Command::SetWeights`]. Roles that are not named keep theirs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SetWeights {
-    /// Thousandths, above zero.
-    pub weights: Vec<(Role, u64)>,
 }

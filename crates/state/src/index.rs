@@ -29,6 +29,7 @@ impl State {
                 Arc::make_mut(agent).ledger = books;
             }
         }
+        self.recount();
     }
 
     fn clear_indexes(&mut self) {

@@ -27,6 +27,7 @@ pub fn check(state: &State) -> Result<(), Violation> {
     state.frameworks().try_for_each(check_framework)?;
     state.tasks().try_for_each(|task| check_task(state, task))?;
     check_offers(state)?;
+    check_sharing(state)?;
     state.unreachable_agents().try_for_each(|away| {
         let id = &away.agent.id;
         let apart = state.agent(id).is_none() && away.tasks.keys().all(|key| !state.tasks.contains_key(key));
@@ -43,6 +44,7 @@ fn check_indexes(state: &State) -> Result<(), Violation> {
     made.reindex();
     same(&state.agents, &made.agents, "an agent's lists, hash and books follow from the tables")?;
     same(&state.frameworks, &made.frameworks, "a framework's lists follow from the tables")?;
+    same(&state.sharing.consumed, &made.sharing.consumed, "consumption follows from agents and books")?;
     same(&state.executors, &made.executors, "an executor's tasks follow from the table")?;
     same(&state.nonces, &made.nonces, "nonces follow from the agents")?;
     let orders =
@@ -67,8 +69,7 @@ fn check_agent(agent: &Agent) -> Result<(), Violation> {
     let ledger = &agent.ledger;
     let books = || ledger.used().values().chain(ledger.offered().values());
     let held = books().try_fold(Resources::default(), |sum, held| sum.checked_add(held));
-    let conserved =
-        held.and_then(|held| held.checked_add(ledger.available())) == Some(agent.spec.total.clone());
+    let conserved = held.and_then(|held| held.checked_add(ledger.available())) == Some(agent.total());
     require(conserved || ledger.is_overcommitted(), "total = used + offered + available", &agent.id)?;
     let withdrawn = agent.offers.is_empty() || !ledger.is_overcommitted();
     require(withdrawn, "nothing is offered of an overcommitted agent", &agent.id)?;
@@ -111,6 +112,22 @@ fn check_offers(state: &State) -> Result<(), Violation> {
             &offer.id,
         )
     })
+}
+
+fn check_sharing(state: &State) -> Result<(), Violation> {
+    let sharing = &state.sharing;
+    for (role, quota) in &sharing.quotas {
+        let own = quota.role() == role && !quota.is_none();
+        require(own, "a quota says something, about its role", role)?;
+    }
+    let known = sharing.framework_priorities.keys().find(|id| state.framework(id).is_none());
+    require(known.is_none(), "a framework with a priority is in the table", known)?;
+    state.agents().filter_map(|agent| Some((agent, agent.converted.as_ref()?))).try_for_each(
+        |(agent, converted)| {
+            let amounts = converted.taken.quantities() == converted.made.quantities();
+            require(amounts, "operators change what resources are, not how much there is", &agent.id)
+        },
+    )
 }
 
 fn require(holds: bool, rule: &'static str, subject: impl Debug) -> Result<(), Violation> {

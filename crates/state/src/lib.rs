@@ -22,6 +22,7 @@ mod index;
 mod invariants;
 mod machine;
 mod open_work;
+mod sharing;
 mod step;
 mod view;
 
@@ -41,8 +42,9 @@ pub use command::Command;
 pub use effect::Effect;
 pub use filters::LongFilter;
 pub use invariants::{Violation, check};
-pub use machine::{Applied, FEATURE_LEVEL_MAX, State};
+pub use machine::{Applied, FEATURE_LEVEL_MAX, LEVEL_SHARING, State};
 pub use open_work::{open_work, open_work_of_agent, open_work_of_framework};
 pub use outcome::Outcome;
+pub use sharing::POLICY_DEFAULT;
 pub use snapshot::RestoreError;
 pub use view::Counts;

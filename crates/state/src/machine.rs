@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use mesarch_types::{AgentId, At, ClusterId, Epoch, FrameworkId, Millis, OfferId, Role, WallMillis};
+use mesarch_types::{AgentId, At, ClusterId, Epoch, FrameworkId, Millis, OfferId, WallMillis};
 
 use crate::{
     change::Change,
@@ -12,6 +12,7 @@ use crate::{
     filters::Filters,
     model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskKey, UnreachableAgent},
     outcome::{Outcome, Refusal},
+    sharing::Sharing,
     step::Step,
 };
 
@@ -27,6 +28,10 @@ pub const FEATURE_LEVEL_MAX: u32 = 2;
 /// one that is to end gets no more tasks, and the framework hears of one that an inventory does not list. An agent whose
 /// link ended together with something that may run on there comes back with its inventory.
 pub(crate) const LEVEL_TRUE_LIVES: u32 = 2;
+
+/// From this level on the log may hold quotas, priorities, whitelists, policies, operators' reservations and
+/// frameworks' rules about their offers. Older versions stop at such a command, so none is proposed below it.
+pub const LEVEL_SHARING: u32 = 2;
 
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///
@@ -47,10 +52,10 @@ pub struct State {
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
     pub(crate) executors: OrdMap<ExecutorKey, Arc<Executor>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
-    /// Thousandths; roles that are not named have 1000.
-    pub(crate) weights: OrdMap<Role, u64>,
     /// Refusals of more than ten seconds.
     pub(crate) filters: Filters,
+    /// What operators decided about sharing.
+    pub(crate) sharing: Sharing,
 }
 
 /// The facts that there is one of.
@@ -67,7 +72,7 @@ pub(crate) struct Meta {
     pub(crate) term_began: Millis,
     pub(crate) now: Millis,
     pub(crate) wall: WallMillis,
-    /// The last change of weights.
+    /// The last change of weights, quota, priorities, whitelist or policy.
     pub(crate) policy_version: Epoch,
     pub(crate) next_framework: u64,
     pub(crate) next_agent: u64,
@@ -137,6 +142,11 @@ impl Step<'_> {
             Command::RequestShutdown(c) => self.request_shutdown(c),
             Command::ExecutorExited(c) => self.executor_exited(c),
             Command::SetWeights(c) => Ok(self.set_weights(c)),
+            Command::SetQuota(c) => self.set_quota(c),
+            Command::SetPriorities(c) => self.set_priorities(c),
+            Command::SetWhitelist(c) => Ok(self.set_whitelist(c)),
+            Command::SetPolicy(c) => Ok(self.set_policy(c)),
+            Command::ConvertResources(c) => Ok(self.convert_resources(&c)),
         }
     }
 }

@@ -8,7 +8,7 @@ mod framework;
 pub(crate) mod ledger;
 mod task;
 
-pub use agent::{Agent, Attachment, ForgettingKey, UnreachableAgent};
+pub use agent::{Agent, Attachment, Converted, ForgettingKey, UnreachableAgent};
 pub use framework::{
     COMPLETED_TASKS_MAX, Connection, Framework, OUTBOX_MAX, OutboxItem, RemovedFramework, TaskNews,
 };

@@ -1,6 +1,8 @@
 //! What the proposer of a command is told. A refusal is an outcome: all replicas agree on it.
 
-use mesarch_types::{AgentId, Epoch, FrameworkId, LaunchId, OfferId, TaskId};
+use mesarch_types::{
+    AgentId, ConversionError, Epoch, FrameworkId, LaunchId, OfferId, QuotaError, Role, TaskId,
+};
 
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +33,27 @@ pub enum Outcome {
     Recorded(Vec<Result<(), UpdateRefusal>>),
     /// One result per acknowledgement, in order.
     Acknowledged(Vec<Result<(), AckRefusal>>),
+    /// An operator's change is made.
+    Changed {
+        /// Offers that were withdrawn for it.
+        rescinded: u32,
+    },
+    /// An operator's change is not possible as things are; nothing was changed.
+    Denied(Denial),
     /// Nothing was changed.
     Refused(Refusal),
+}
+
+/// Why an operator's change is not possible. Names the field and the bound.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text says it, and the fields are what it names")]
+pub enum Denial {
+    #[error("quota of {role}: {error}")]
+    Quota { role: Role, error: QuotaError },
+    #[error("agent: there is no {0}")]
+    UnknownAgent(AgentId),
+    #[error("resources: {0}")]
+    Conversion(ConversionError),
 }
 
 /// What became of one task of an ACCEPT.
@@ -74,6 +95,8 @@ pub enum OfferRefusal {
     PolicyChanged,
     #[error("the agent does not have that much left")]
     Resources,
+    #[error("the role's quota limit leaves no room for it")]
+    Quota,
 }
 
 /// Why one status update was not recorded.

@@ -5,6 +5,7 @@
 //! follows from them is made anew. Equal states have equal bytes.
 
 mod entities;
+mod sharing;
 mod values;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use mesarch_types::{AgentId, FrameworkId, Role, filter::RefuseFilter};
+use mesarch_types::{AgentId, FrameworkId, Role, Weight, filter::RefuseFilter};
 
 use crate::{
     filters::FilterKey,
@@ -68,6 +69,13 @@ mod kind {
     pub(super) const FILTER: u8 = 10;
     /// An agent that owes its inventory. A record of its own: states of level 1 have none, and keep their bytes.
     pub(super) const OWES_INVENTORY: u8 = 11;
+    pub(super) const POLICY: u8 = 40;
+    pub(super) const QUOTA: u8 = 41;
+    pub(super) const ROLE_PRIORITY: u8 = 42;
+    pub(super) const FRAMEWORK_PRIORITY: u8 = 43;
+    pub(super) const WHITELIST: u8 = 44;
+    pub(super) const OFFER_RULES: u8 = 45;
+    pub(super) const CONVERTED: u8 = 46;
     pub(super) const END: u8 = 255;
 }
 
@@ -89,6 +97,7 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
     records.put_all(kind::EXECUTOR, state.executors.values())?;
     records.put_all(kind::OFFER, state.offers.values())?;
     state
+        .sharing
         .weights
         .iter()
         .try_for_each(|(role, weight)| records.put(kind::WEIGHT, &(role.clone(), *weight)))?;
@@ -96,6 +105,7 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
     filters.try_for_each(|(key, filter)| records.put(kind::FILTER, &(key.clone(), filter.clone())))?;
     let owing = state.agents.values().filter(|agent| agent.owes_inventory);
     records.put_all(kind::OWES_INVENTORY, owing.map(|agent| &agent.id))?;
+    records.put_sharing(state)?;
     let count = records.count;
     records.put(kind::END, &count)
 }
@@ -200,8 +210,8 @@ impl State {
                 self.offers.insert(offer.id.clone(), offer);
             }
             kind::WEIGHT => {
-                let (role, weight) = <(Role, u64)>::take(&mut input)?;
-                self.weights.insert(role, weight);
+                let (role, weight) = <(Role, Weight)>::take(&mut input)?;
+                self.sharing.weights.insert(role, weight);
             }
             kind::FILTER => {
                 let (key, filter) = <(FilterKey, RefuseFilter)>::take(&mut input)?;
@@ -213,7 +223,7 @@ impl State {
             }
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}
-            _ => return Err(Malformed),
+            other => self.restore_sharing(other, &mut input)?,
         }
         if input.is_empty() { Ok(*kind == kind::END) } else { Err(Malformed) }
     }

@@ -13,6 +13,7 @@ use crate::{
     effect::Effect,
     machine::State,
     model::{Agent, Executor, Framework, Holder, Ledger, Offer, OutboxItem, Task, TaskKey, ledger::Side},
+    sharing::Count,
 };
 
 /// One command being applied.
@@ -92,8 +93,9 @@ impl<'a> Step<'a> {
         let Some(known) = self.agent_mut(agent) else {
             return;
         };
-        if !known.ledger.hold(side, holder.clone(), resources) {
-            self.draw_up_books(agent);
+        match known.ledger.hold(side, holder.clone(), resources) {
+            true => self.count_held(&holder.1, resources, Count::In),
+            false => self.draw_up_books(agent),
         }
     }
 
@@ -115,8 +117,9 @@ impl<'a> Step<'a> {
         let Some(known) = self.agent_mut(agent) else {
             return;
         };
-        if !known.ledger.release(side, holder, resources) {
-            self.draw_up_books(agent);
+        match known.ledger.release(side, holder, resources) {
+            true => self.count_held(&holder.1, resources, Count::Out),
+            false => self.draw_up_books(agent),
         }
     }
 
@@ -134,12 +137,19 @@ impl<'a> Step<'a> {
 
     /// Draws an agent's books up from all that is held of it.
     pub(crate) fn draw_up_books(&mut self, agent: &AgentId) {
+        self.count_agent(agent, Count::Out);
+        self.draw_up_uncounted_books(agent);
+    }
+
+    /// The same after [`Step::count_agent`] took out what the agent counted for before.
+    pub(crate) fn draw_up_uncounted_books(&mut self, agent: &AgentId) {
         let Some(ledger) = self.state.books(agent) else {
             return;
         };
         if let Some(known) = self.agent_mut(agent) {
             known.ledger = ledger;
         }
+        self.count_agent(agent, Count::In);
     }
 
     // Offers.
@@ -290,7 +300,7 @@ impl State {
             let holder = (offer.framework.clone(), offer.role.clone());
             Some((Side::Offered, holder, offer.resources.without_allocation()))
         });
-        Some(Ledger::draw_up(&known.spec.total, executors.chain(tasks).chain(offers)))
+        Some(Ledger::draw_up(&known.total(), executors.chain(tasks).chain(offers)))
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn framework_spec() -> FrameworkSpec {
         capabilities: FrameworkCapabilities::NONE.with(FrameworkCapability::PartitionAware),
         checkpoint: true,
         failover_timeout: Millis::from_secs(60),
+        rules: Arc::default(),
     }
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn subscribe() -> Subscribe {
 }
 
 pub(crate) fn begin_term() -> BeginTerm {
-    BeginTerm { cluster: cluster(), incarnation: 1, level: FEATURE_LEVEL_MAX }
+    BeginTerm { cluster: cluster(), incarnation: 1, level: FEATURE_LEVEL_MAX, policy: None }
 }
 
 pub(crate) fn task(id: &str, cpus_mem: &str) -> TaskSpec {

@@ -1,10 +1,10 @@
 //! Read-only questions to the state, for adapters, planner and streams.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mesarch_types::{
-    AgentId, ClusterId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, Millis, OfferId, Role, TaskId,
-    TaskState, WallMillis, digest::SetHash,
+    AgentId, ClusterId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, Millis, OfferId, Priority,
+    Quantities, Quota, Role, TaskId, TaskState, WallMillis, Weight, digest::SetHash,
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     machine::State,
     model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskKey, UnreachableAgent},
     outcome::Refusal,
+    sharing::{Books, POLICY_DEFAULT},
     snapshot,
 };
 
@@ -74,7 +75,7 @@ impl State {
         self.meta.term_began
     }
 
-    /// Place in the log of the last change of weights.
+    /// Place in the log of the last change of weights, quota, priorities, whitelist or policy.
     pub fn policy_version(&self) -> Epoch {
         self.meta.policy_version
     }
@@ -201,14 +202,55 @@ impl State {
         Some((TaskState::Unreachable, agent.clone(), since))
     }
 
-    /// The weight of a role in thousandths; 1000 if none was set.
-    pub fn weight(&self, role: &Role) -> u64 {
-        self.weights.get(role).copied().unwrap_or(crate::apply::WEIGHT_DEFAULT)
+    /// The weight of a role; one if none was set.
+    pub fn weight(&self, role: &Role) -> Weight {
+        self.sharing.weights.get(role).copied().unwrap_or_default()
     }
 
-    /// All weights that were set, by role, in thousandths.
-    pub fn weights(&self) -> impl Iterator<Item = (&Role, u64)> {
-        self.weights.iter().map(|(role, weight)| (role, *weight))
+    /// All weights that were set, by role.
+    pub fn weights(&self) -> impl Iterator<Item = (&Role, Weight)> {
+        self.sharing.weights.iter().map(|(role, weight)| (role, *weight))
+    }
+
+    /// The quota of a top-level role, if it has one.
+    pub fn quota(&self, role: &Role) -> Option<&Quota> {
+        self.sharing.quotas.get(role)
+    }
+
+    /// All quotas, by role.
+    pub fn quotas(&self) -> impl Iterator<Item = &Quota> {
+        self.sharing.quotas.values()
+    }
+
+    /// What each top-level role consumes, by what is reserved and in use; offers do not count. Costs a walk over all
+    /// agents.
+    pub fn consumption_in_use(&self) -> BTreeMap<Role, Quantities> {
+        self.consumption(Books::Used)
+    }
+
+    /// What a role with quota consumes, offers included; none for a role without.
+    pub fn consumed(&self, role: &Role) -> Option<&Quantities> {
+        self.sharing.consumed.get(role)
+    }
+
+    /// All priorities of roles other than zero.
+    pub fn role_priorities(&self) -> impl Iterator<Item = (&Role, Priority)> {
+        self.sharing.role_priorities.iter().map(|(role, priority)| (role, *priority))
+    }
+
+    /// All priorities of frameworks other than zero.
+    pub fn framework_priorities(&self) -> impl Iterator<Item = (&FrameworkId, Priority)> {
+        self.sharing.framework_priorities.iter().map(|(id, priority)| (id, *priority))
+    }
+
+    /// The hosts whose agents may be offered, in order; none: all.
+    pub fn whitelist(&self) -> Option<impl Iterator<Item = &Arc<str>>> {
+        self.sharing.whitelist.as_ref().map(imbl::OrdSet::iter)
+    }
+
+    /// The name of the policy in force.
+    pub fn policy(&self) -> &str {
+        self.sharing.policy.as_deref().unwrap_or(POLICY_DEFAULT)
     }
 
     /// The refusals of more than ten seconds that have not ended: a new leader's allocator starts with these.

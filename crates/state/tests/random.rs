@@ -5,8 +5,12 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use mesarch_state::{
-    Applied, Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, check, command::*, model::Holder,
-    open_work, outcome::LaunchResult, snapshot,
+    Applied, Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, check,
+    command::*,
+    model::Holder,
+    open_work,
+    outcome::{Denial, LaunchResult, OfferRefusal},
+    snapshot,
 };
 use mesarch_types::{AgentId, At, FrameworkId, OfferId, TaskId, resource::Resources};
 use proptest::{prelude::*, strategy::ValueTree};
@@ -33,7 +37,12 @@ fn effects_of_a_new_leader(driver: &Driver) -> Vec<Effect> {
     driver.at = At { index: driver.at.index + 1, position: 0, term: driver.at.term + 1, ..driver.at };
     let cluster = driver.state.cluster().expect("begun");
     let mut effects = driver
-        .apply(Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: FEATURE_LEVEL_MAX }))
+        .apply(Command::BeginTerm(BeginTerm {
+            cluster,
+            incarnation: 1,
+            level: FEATURE_LEVEL_MAX,
+            policy: None,
+        }))
         .effects;
     for agent in attached {
         driver.at.index += 1;
@@ -169,16 +178,22 @@ fn kind(command: &Command) -> &'static str {
         Command::RequestShutdown(_) => "RequestShutdown",
         Command::ExecutorExited(_) => "ExecutorExited",
         Command::SetWeights(_) => "SetWeights",
+        Command::SetQuota(_) => "SetQuota",
+        Command::SetPriorities(_) => "SetPriorities",
+        Command::SetWhitelist(_) => "SetWhitelist",
+        Command::SetPolicy(_) => "SetPolicy",
+        Command::ConvertResources(_) => "ConvertResources",
     }
 }
 
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 29] = [
     "AcceptOffers",
     "AcknowledgeUpdates",
     "AgentForgot",
     "AttachAgent",
     "AttachAgent with an inventory",
     "BeginTerm",
+    "ConvertResources",
     "DeclineOffers",
     "DetachAgent",
     "Disconnect",
@@ -193,7 +208,11 @@ const KINDS: [&str; 24] = [
     "RequestShutdown",
     "RescindOffers",
     "Revive",
+    "SetPolicy",
+    "SetPriorities",
+    "SetQuota",
     "SetWeights",
+    "SetWhitelist",
     "Subscribe",
     "Suppress",
     "Teardown",
@@ -221,6 +240,10 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
                 turns.push("a task becomes unreachable")
             }
             (Command::AcceptOffers(_), Change::TaskAdded(..)) => turns.push("a task is launched"),
+            (Command::SetQuota(_), Change::OfferRemoved { .. }) => turns.push("quota withdraws an offer"),
+            (Command::ConvertResources(_), Change::OfferRemoved { .. }) => {
+                turns.push("a reservation withdraws an offer");
+            }
             _ => {}
         }
     }
@@ -231,22 +254,35 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
             LaunchResult::Refused(_) => "a launch is refused",
         }));
     }
+    match &applied.outcome {
+        Outcome::Denied(Denial::Quota { .. }) => turns.push("a quota is denied"),
+        Outcome::Denied(Denial::Conversion(_)) => turns.push("a reservation is denied"),
+        Outcome::Issued(results) if results.contains(&Err(OfferRefusal::Quota)) => {
+            turns.push("an offer is over the limit");
+        }
+        _ => {}
+    }
     turns
 }
 
-const TURNS: [&str; 12] = [
+const TURNS: [&str; 17] = [
     "a framework is adopted",
     "a launch is refused",
     "a launch meets a live task",
     "a launch succeeds",
     "a missing executor is removed",
     "a missing task is concluded",
+    "a quota is denied",
+    "a reservation is denied",
+    "a reservation withdraws an offer",
     "a task becomes unreachable",
     "a task is adopted",
     "a task is launched",
     "an agent comes back",
     "an executor is adopted",
+    "an offer is over the limit",
     "detachment loses a task",
+    "quota withdraws an offer",
 ];
 
 /// Without this, a property could hold because the commands that break it never come.
@@ -289,6 +325,28 @@ proptest! {
         let again = effects_of_a_new_leader(&driver);
         for effect in open_work(&driver.state) {
             prop_assert!(again.contains(&effect), "{:?} is forgotten by a new leader", effect);
+        }
+    }
+
+    #[test]
+    fn no_offer_takes_a_role_over_its_limit(choices in choices(300)) {
+        let mut driver = Driver::new();
+        for choice in choices {
+            let command = driver.next(choice);
+            let Command::IssueOffers(c) = command.clone() else {
+                driver.apply(command);
+                continue;
+            };
+            let before = driver.state.clone();
+            driver.apply(command);
+            for quota in driver.state.quotas() {
+                let consumed = |state: &State| state.consumed(quota.role()).cloned().unwrap_or_default();
+                let (before, after) = (consumed(&before), consumed(&driver.state));
+                for (kind, limit) in quota.limits().iter() {
+                    let holds = after.get(kind) <= limit || after.get(kind) == before.get(kind);
+                    prop_assert!(holds, "{} of {} after {:?}", after, quota.role(), c);
+                }
+            }
         }
     }
 

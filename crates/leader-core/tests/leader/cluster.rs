@@ -67,6 +67,7 @@ impl Cluster {
             cluster: CLUSTER,
             incarnation: 1,
             level: FEATURE_LEVEL_MAX,
+            policy: None,
         }));
         let (leader, outputs) = Leader::begin(self.config.clone(), &self.state, self.index, self.now);
         self.leader = Some(leader);
@@ -229,6 +230,7 @@ pub(crate) fn subscription(name: &str, failover_secs: u64) -> Subscribe {
             capabilities: capabilities.into_iter().collect::<FrameworkCapabilities>(),
             checkpoint: true,
             failover_timeout: Millis::from_secs(failover_secs),
+            rules: Default::default(),
         },
         suppressed: [].into(),
         stream: StreamId::from(format!("stream-of-{name}")),

@@ -62,6 +62,7 @@ fn spec_of(info: Bytes) -> FrameworkSpec {
         capabilities,
         checkpoint: message.checkpoint.unwrap_or_default(),
         failover_timeout: millis(message.failover_timeout.unwrap_or_default()),
+        rules: Arc::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     model::{Agent, Attachment, Ledger, Task, TaskKey},
     open_work::open_work_of_agent,
     outcome::{Outcome, Refusal},
+    sharing::Count,
     step::Step,
 };
 
@@ -76,6 +77,7 @@ impl Step<'_> {
             id: id.clone(),
             nonce,
             ledger: Ledger::new(&spec.total),
+            converted: None,
             spec,
             version: epoch,
             link,
@@ -93,6 +95,7 @@ impl Step<'_> {
             owes_inventory: false,
         };
         self.state.agents.insert(id.clone(), Arc::new(agent));
+        self.count_agent(&id, Count::In);
         nonce.into_iter().for_each(|nonce| drop(self.state.nonces.insert(nonce, id.clone())));
     }
 
@@ -105,6 +108,7 @@ impl Step<'_> {
         let spec = c.spec.clone().filter(|spec| *spec != known.spec);
         if spec.is_some() {
             self.withdraw_offers_of_agent(&c.agent);
+            self.count_agent(&c.agent, Count::Out);
         }
         let redraw = spec.is_some();
         let Some(agent) = self.agent_mut(&c.agent) else {
@@ -120,7 +124,7 @@ impl Step<'_> {
         agent.incarnation = incarnation;
         agent.attachment = Attachment::Attached { since };
         if redraw {
-            self.draw_up_books(&c.agent);
+            self.draw_up_uncounted_books(&c.agent);
         }
         self.change(Change::Agent(c.agent.clone()));
     }

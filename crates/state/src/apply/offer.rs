@@ -70,7 +70,7 @@ impl Step<'_> {
         if wanted.is_empty() || !agent.available().contains(&wanted) {
             return Err(OfferRefusal::Resources);
         }
-        Ok(())
+        self.check_limit(&item.role, &wanted)
     }
 
     /// Gives offers back. Unknown ones, and those of others, are ignored.

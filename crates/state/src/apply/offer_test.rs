@@ -1,6 +1,6 @@
 //! Offers issued, declined, withdrawn.
 
-use mesarch_types::{Millis, OfferId, resource::Resources};
+use mesarch_types::{Millis, OfferId, Weight, resource::Resources};
 
 use crate::{
     Applied, Change, Command, Effect, Holding, Outcome, Released,
@@ -9,6 +9,10 @@ use crate::{
     outcome::OfferRefusal,
     testing::{TOTAL, World, refuse, resources, role, without_entities},
 };
+
+fn weight(thousandths: u64) -> Weight {
+    Weight::from_thousandths(thousandths).expect("in range")
+}
 
 fn issue(world: &mut World, items: Vec<OfferItem>) -> Vec<Result<OfferId, OfferRefusal>> {
     let policy = world.state.policy_version();
@@ -78,9 +82,9 @@ fn a_plan_on_an_older_policy_is_refused_as_a_whole() {
     let (agent, framework) = (world.agent(1), world.framework());
     let item = world.offer_item(&framework, &agent, "cpus:1");
     let policy = world.state.policy_version();
-    let applied = world.apply(Command::SetWeights(SetWeights { weights: vec![(role(), 2000)] }));
+    let applied = world.apply(Command::SetWeights(SetWeights { weights: vec![(role(), weight(2000))] }));
     assert_eq!((applied.outcome, applied.changes), (Outcome::Done, vec![Change::Policy]));
-    assert_eq!((world.state.weight(&role()), world.state.weight(&"x".into())), (2000, 1000));
+    assert_eq!((world.state.weight(&role()), world.state.weight(&"x".into())), (weight(2000), weight(1000)));
     let applied = world.apply(Command::IssueOffers(IssueOffers { policy, items: vec![item] }));
     assert_eq!(applied.outcome, Outcome::Issued(vec![Err(OfferRefusal::PolicyChanged)]));
 }

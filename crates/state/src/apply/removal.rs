@@ -48,6 +48,7 @@ impl Step<'_> {
         self.close_stream(id);
         self.withdraw_offers_of_framework(id);
         self.state.filters.clear(id, None);
+        self.state.sharing.framework_priorities.remove(id);
         let mut agents = self.end_tasks_of(id);
         agents.extend(self.end_executors_of(id));
         self.forget_unreachable_tasks_of(id);
@@ -134,6 +135,8 @@ impl Step<'_> {
         let record = Arc::make_mut(&mut framework);
         record.outbox = OrdMap::new();
         record.outbox_minor = OrdSet::new();
+        // Only offers ask for them.
+        record.spec.rules = Arc::default();
         record.connection = Connection::Disconnected { epoch, at };
         let removed = RemovedFramework { epoch, at, wall, record: Some(framework) };
         self.state.removed.insert(id.clone(), Arc::new(removed));

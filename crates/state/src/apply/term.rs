@@ -21,8 +21,12 @@ impl Step<'_> {
             Some(cluster) if cluster != c.cluster => return Err(Refusal::WrongCluster),
             Some(_) if c.incarnation < meta.incarnation => return Err(Refusal::StaleIncarnation),
             Some(_) => {}
-            None => meta.level = c.level,
+            None => {
+                meta.level = c.level;
+                self.state.sharing.policy = c.policy;
+            }
         }
+        let meta = &mut self.state.meta;
         meta.cluster = Some(c.cluster);
         meta.incarnation = c.incarnation;
         meta.term = at.term;

@@ -14,6 +14,7 @@ use crate::{
     command::{ExecutorKey, MarkUnreachable},
     model::{Agent, Attachment, Ledger, OutboxItem, Task, TaskKey, UnreachableAgent},
     outcome::Outcome,
+    sharing::Count,
     step::Step,
 };
 
@@ -44,6 +45,7 @@ impl Step<'_> {
         for key in executors {
             self.remove_executor(&key);
         }
+        self.count_agent(id, Count::Out);
         let Some(mut agent) = self.state.agents.remove(id) else {
             return;
         };
@@ -106,6 +108,7 @@ impl Step<'_> {
             for (_, task) in self.bring_back(&oldest) {
                 self.remember(task);
             }
+            self.count_agent(&oldest, Count::Out);
             if let Some(nonce) = self.state.agents.remove(&oldest).and_then(|agent| agent.nonce) {
                 self.state.nonces.remove(&nonce);
             }
@@ -122,9 +125,10 @@ impl Step<'_> {
         let (since, at) = (away.epoch, away.since);
         let record = Arc::make_mut(&mut agent);
         record.attachment = Attachment::Detached { since, at };
-        record.ledger = Ledger::new(&record.spec.total);
+        record.ledger = Ledger::new(&record.total());
         record.set_hash = forgetting_hash(record);
         self.state.agents.insert(id.clone(), agent);
+        self.count_agent(id, Count::In);
         for key in away.tasks.keys() {
             if let Some(framework) = self.framework_mut(&key.0) {
                 framework.unreachable.remove(&key.1);

@@ -10,6 +10,7 @@ use mesarch_types::{
 use super::{
     DecodeError, Logged, field, from_logs, ids,
     resource::{from_resources, to_resources},
+    sharing::{from_rules, to_alternatives, to_constraints},
     texts, to_logs,
 };
 use crate::command::{
@@ -30,6 +31,8 @@ impl Logged for FrameworkSpec {
             capabilities: self.capabilities.numbers().collect(),
             checkpoint: self.checkpoint,
             failover_timeout_ms: self.failover_timeout.0,
+            constraints: to_constraints(&self.rules.constraints),
+            min_allocatable: to_alternatives(&self.rules.min_allocatable),
         }
     }
 
@@ -43,6 +46,7 @@ impl Logged for FrameworkSpec {
             capabilities: FrameworkCapabilities::from_numbers(message.capabilities),
             checkpoint: message.checkpoint,
             failover_timeout: Millis(message.failover_timeout_ms),
+            rules: from_rules(message.constraints, message.min_allocatable)?,
         })
     }
 }

@@ -22,6 +22,8 @@ pub struct Agent {
     pub spec: AgentSpec,
     /// Place in the log of the last change that matters to a plan: spec or activation.
     pub version: Epoch,
+    /// What operators made of its resources; none: nothing. It applies as long as the agent brings what it rests on.
+    pub converted: Option<Arc<Converted>>,
     /// Its last link. Ends that name an older one are refused.
     pub link: Link,
     /// Whether it is there.
@@ -52,6 +54,28 @@ pub struct Agent {
     pub owes_inventory: bool,
 }
 
+/// What operators' reservations and volumes take from what an agent brings, and what they put in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Converted {
+    /// Of what the agent brings.
+    pub taken: Resources,
+    /// In its place.
+    pub made: Resources,
+}
+
+impl Converted {
+    /// What was made, if `base` became `total`; none if nothing was.
+    pub(crate) fn between(base: &Resources, total: &Resources) -> Option<Arc<Self>> {
+        let (taken, made) = (base.saturating_sub(total), total.saturating_sub(base));
+        (!taken.is_empty() || !made.is_empty()).then(|| Arc::new(Self { taken, made }))
+    }
+
+    /// The total over `base`; none if that does not have what is taken.
+    fn of(&self, base: &Resources) -> Option<Resources> {
+        base.checked_sub(&self.taken)?.checked_add(&self.made)
+    }
+}
+
 /// One life of one task.
 pub type ForgettingKey = (FrameworkId, TaskId, LaunchId);
 
@@ -75,6 +99,12 @@ pub enum Attachment {
 }
 
 impl Agent {
+    /// All that it has: what it brings, with what operators made of it.
+    pub fn total(&self) -> Resources {
+        let converted = self.converted.as_ref().and_then(|converted| converted.of(&self.spec.total));
+        converted.unwrap_or_else(|| self.spec.total.clone())
+    }
+
     /// Whether messages reach it now.
     pub fn is_attached(&self) -> bool {
         matches!(self.attachment, Attachment::Attached { .. })
@@ -96,7 +126,7 @@ impl Agent {
             id: self.id.clone(),
             hostname: self.spec.hostname.clone(),
             attributes: self.spec.attributes.clone(),
-            total: self.spec.total.clone(),
+            total: self.total(),
             capabilities: self.spec.capabilities,
             active: self.is_active(),
             region: None,

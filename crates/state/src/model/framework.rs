@@ -1,9 +1,6 @@
 //! Frameworks, present and past, and what they have yet to be told.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use imbl::{OrdMap, OrdSet, Vector};
 use mesarch_types::{
@@ -120,8 +117,8 @@ impl Framework {
             suppressed: self.suppressed.clone(),
             capabilities: self.spec.capabilities,
             active: self.is_active(),
-            min_allocatable: BTreeMap::new(),
-            constraints: BTreeMap::new(),
+            min_allocatable: self.spec.rules.min_allocatable.clone(),
+            constraints: self.spec.rules.constraints.clone(),
             version: self.version.0,
         }
     }

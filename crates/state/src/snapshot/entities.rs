@@ -23,7 +23,8 @@ use crate::{
     },
 };
 
-/// A struct by its fields; those after the bar follow from the rest of the state and start out as default.
+/// A struct by its fields; those after the bar follow from the rest of the state, or have records of their own that come
+/// later, and start out as default.
 macro_rules! stored_struct {
     ($($name:ident { $($field:ident),+ $(| $($made:ident),+)? })+) => {
         $(impl Stored for $name {
@@ -131,13 +132,13 @@ stored_struct! {
     Attribute { name, value }
     RefuseFilter { refused, until }
     AgentSpec { info, hostname, port, total, attributes, capabilities, version }
-    FrameworkSpec { info, name, user, principal, roles, capabilities, checkpoint, failover_timeout }
+    FrameworkSpec { info, name, user, principal, roles, capabilities, checkpoint, failover_timeout | rules }
     TaskSpec { id, info, resources, executor }
     ExecutorSpec { id, info, resources }
     ExecutorKey { framework, agent, executor }
     Agent {
         id, nonce, spec, version, link, attachment, incarnation, registered, reregistered, forgetting,
-        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory
+        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory, converted
     }
     UnreachableAgent { agent, epoch, since, wall, tasks }
     Framework {

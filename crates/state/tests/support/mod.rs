@@ -1,13 +1,14 @@
 //! Turns small random choices into commands that mostly make sense in the present state.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use mesarch_proto::mesos::v1::FrameworkInfo;
 use mesarch_state::{Applied, Command, FEATURE_LEVEL_MAX, State, command::*, model::Task};
 use mesarch_types::{
-    AgentId, At, ClusterId, Epoch, FrameworkId, LaunchId, Millis, OfferId, Role, Source, StreamId, TaskId,
-    TaskState, UpdateUuid, WallMillis,
+    AgentId, At, ClusterId, Constraint, Constraints, Conversion, Epoch, FrameworkId, LaunchId, Millis,
+    OfferId, Predicate, Priority, Quantities, Quota, Role, Selector, Source, StreamId, TaskId, TaskState,
+    TextPattern, UpdateUuid, WallMillis, Weight,
     capability::{AgentCapabilities, FrameworkCapabilities, FrameworkCapability},
     resource::{Resources, parse_resources},
 };
@@ -68,7 +69,7 @@ impl Driver {
         self.at.now = self.at.now.saturating_add(Millis(u64::from(c) * 10));
         self.at.wall = WallMillis(self.at.now.0 + 1_000_000);
         let few_agents = self.state.agents().count() < 4;
-        match kind % 48 {
+        match kind % 50 {
             0 if a < 64 => self.begin_term(),
             0..=3 if few_agents || b < 16 => self.register(a, b),
             0..=3 => self.attach(a, b, c),
@@ -90,8 +91,73 @@ impl Driver {
             22..=28 => self.issue(a, b, c),
             29..=35 => self.accept(a, b, c),
             36..=39 => self.acknowledge(a, b),
+            48 => self.share(a, b, c),
+            49 => self.convert(a, b, c),
             _ => self.record(a, b, c),
         }
+    }
+
+    /// What an operator may decide about sharing, often about roles that hold something.
+    fn share(&self, a: u8, b: u8, c: u8) -> Command {
+        let amounts = ["", "cpus:2", "cpus:4;mem:1024", "cpus:0", "cpus:12;mem:512", "ports:1"];
+        let amounts = |choice: u8| -> Quantities {
+            amounts[usize::from(choice) % amounts.len()].parse().expect("well-formed")
+        };
+        let role = Role::from(["eng", "ops"][usize::from(a % 2)]);
+        let priority = Priority::new(i64::from(b % 3) - 1).expect("in range");
+        match a % 6 {
+            0 | 1 => {
+                let quota = Quota::new(role.clone(), amounts(b), amounts(c));
+                let quota = quota.or_else(|_| Quota::new(role, Quantities::default(), amounts(c)));
+                let quotas = vec![quota.expect("limits alone are good")];
+                Command::SetQuota(SetQuota { quotas, force: a < 128 })
+            }
+            2 => {
+                let frameworks = vec![(self.framework(c), priority)];
+                Command::SetPriorities(SetPriorities { roles: vec![(role, priority)], frameworks })
+            }
+            3 => {
+                let hosts = (b < 64).then(|| ["host".into(), "other".into()].into());
+                Command::SetWhitelist(SetWhitelist { hosts })
+            }
+            4 => Command::SetPolicy(SetPolicy { name: ["drf", "priority"][usize::from(b % 2)].into() }),
+            _ => {
+                let weight = Weight::from_thousandths(u64::from(b) + 1).expect("in range");
+                Command::SetWeights(SetWeights { weights: vec![(role, weight)] })
+            }
+        }
+    }
+
+    /// An operator's reservation, or the end of one that is there.
+    fn convert(&self, a: u8, b: u8, c: u8) -> Command {
+        let agent = self.agent(a);
+        let total = self.state.agent(&agent).map(|agent| agent.total()).unwrap_or_default();
+        let dynamic = total.filter(|resource| resource.to_string().contains(",op)"));
+        let conversion = match (b % 4, pick(dynamic.iter(), c)) {
+            (0, Some(one)) => {
+                Conversion::Unreserve(Resources::new([one.clone()]).expect("one of the agent's"))
+            }
+            (1, _) => Conversion::Reserve(resources("mem(eng/web,op):512;ports(eng/web,op):[20-22]")),
+            (2, _) => Conversion::Reserve(resources("cpus(eng,op):9")),
+            _ => Conversion::Reserve(resources("cpus(eng,op):1")),
+        };
+        Command::ConvertResources(ConvertResources { agent, conversion })
+    }
+
+    /// What a framework may say about its offers.
+    fn rules(choice: u8) -> Arc<OfferRules> {
+        let mut rules = OfferRules::default();
+        if choice.is_multiple_of(5) {
+            let pattern = TextPattern::new("h.*").expect("well-formed");
+            let constraint =
+                Constraint { selector: Selector::Hostname, predicate: Predicate::TextMatches(pattern) };
+            let constraints = Constraints::new(vec![vec![constraint]]).expect("one");
+            rules.constraints.insert(Role::from(ROLES[0]), constraints);
+            rules
+                .min_allocatable
+                .insert(Role::from(ROLES[0]), vec!["cpus:0.5".parse().expect("well-formed")]);
+        }
+        Arc::new(rules)
     }
 
     fn begin_term(&mut self) -> Command {
@@ -99,7 +165,7 @@ impl Driver {
         self.at.position = 0;
         self.at.index += 1;
         let cluster = ClusterId([7; 16]);
-        Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: FEATURE_LEVEL_MAX })
+        Command::BeginTerm(BeginTerm { cluster, incarnation: 1, level: FEATURE_LEVEL_MAX, policy: None })
     }
 
     fn link(&mut self) -> Link {
@@ -239,6 +305,7 @@ impl Driver {
                 capabilities,
                 checkpoint: a.is_multiple_of(2),
                 failover_timeout: Millis(1000),
+                rules: Self::rules(a),
             },
             suppressed: BTreeSet::new(),
             stream: StreamId::from(format!("stream-{}", self.serial)),
@@ -436,7 +503,7 @@ impl Driver {
                 let newest = (!b.is_multiple_of(16)).then_some(LaunchId { index: taken, position: 0 });
                 Command::ExecutorExited(ExecutorExited { executor, newest, status: i32::from(b) })
             }
-            None => Command::SetWeights(SetWeights { weights: vec![(Role::from(ROLES[0]), u64::from(b))] }),
+            None => self.share(a, b, b),
         }
     }
 }
