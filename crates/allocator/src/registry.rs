@@ -70,6 +70,13 @@ impl Registry {
     }
 }
 
+/// Two registries are equal if they know the same names.
+impl PartialEq for Registry {
+    fn eq(&self, other: &Self) -> bool {
+        self.names().eq(other.names())
+    }
+}
+
 impl Default for Registry {
     fn default() -> Self {
         Self::builtin()

@@ -133,6 +133,7 @@ fn begin() -> Load {
         cluster: ClusterId([1; 16]),
         incarnation: 1,
         level: FEATURE_LEVEL_MAX,
+        policy: None,
     }));
     load.leader = Some(Leader::begin(Config::default(), &load.state, load.index, load.now).0);
     load
@@ -168,6 +169,7 @@ fn subscribe(load: &mut Load, nth: u64) {
         capabilities: FrameworkCapabilities::all(),
         checkpoint: true,
         failover_timeout: Millis::from_secs(60),
+        rules: Default::default(),
     };
     let stream = StreamId::from(format!("s{nth}"));
     let command = Subscribe { framework: None, spec, suppressed: [].into(), stream, resume: None };

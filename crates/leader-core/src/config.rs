@@ -1,6 +1,9 @@
 //! What an operator may set, checked once.
 
-use mesarch_types::Millis;
+use std::{collections::BTreeSet, sync::Arc};
+
+use mesarch_allocator::Registry;
+use mesarch_types::{Millis, Quantities};
 
 /// Times and bounds of one leader. Start from [`Config::default`] and pass the result through [`Config::validated`].
 #[derive(Clone, Debug, PartialEq)]
@@ -34,10 +37,21 @@ pub struct Config {
     pub inventory_timeout: Millis,
     /// How long an offer may be outstanding; none: for ever.
     pub offer_timeout: Option<Millis>,
+    /// The policies that this leader knows by name; which of them is in force the log says.
+    pub policies: Registry,
+    /// An offer holds at least one of these, unless its framework says otherwise; empty: anything.
+    pub min_allocatable: Vec<Quantities>,
+    /// Kinds of resources that do not count in shares.
+    pub excluded_names: BTreeSet<Arc<str>>,
+    /// Whether agents with gpus are kept for frameworks that know gpus.
+    pub filter_gpus: bool,
+    /// The masters' own region; agents of another one are for region-aware frameworks.
+    pub region: Option<Arc<str>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        let allocator = mesarch_allocator::Config::default();
         Self {
             allocation_interval: Millis(1000),
             offers_per_second_max: 10_000,
@@ -52,6 +66,11 @@ impl Default for Config {
             removal_guard_percent: 50,
             inventory_timeout: Millis::from_secs(30),
             offer_timeout: None,
+            policies: Registry::builtin(),
+            min_allocatable: allocator.min_allocatable,
+            excluded_names: allocator.excluded_names,
+            filter_gpus: allocator.filter_gpus,
+            region: allocator.region,
         }
     }
 }
@@ -89,10 +108,15 @@ impl Config {
     }
 
     /// What of it the allocator needs to know.
-    pub(crate) fn allocator(&self) -> mesarch_allocator::Config {
+    pub(crate) fn allocator(&self, seed: u64) -> mesarch_allocator::Config {
         mesarch_allocator::Config {
             allocation_interval: self.allocation_interval,
             offers_per_second_max: self.offers_per_second_max,
+            min_allocatable: self.min_allocatable.clone(),
+            excluded_names: self.excluded_names.clone(),
+            filter_gpus: self.filter_gpus,
+            region: self.region.clone(),
+            seed,
             ..mesarch_allocator::Config::default()
         }
     }

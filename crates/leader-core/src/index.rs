@@ -1,27 +1,45 @@
 //! The planner's index: the allocator, kept up to date by folding changes, and rebuilt from a state when a term
 //! begins. Both ways lead to the same (a test compares them), short refusals and turns taken apart.
 
-use mesarch_allocator::{Allocator, GiveBack, Stats};
+use std::collections::BTreeSet;
+
+use mesarch_allocator::{Allocator, GiveBack, Registry, Stats};
 use mesarch_state::{
     Change, Holding, LongFilter, Released, State,
     model::{Agent, Holder},
 };
-use mesarch_types::{AgentId, Epoch, FrameworkId, Millis, RefuseFilter, Role, Weight};
+use mesarch_types::{AgentId, Epoch, FrameworkId, Millis, Priority, Quantities, Quota, RefuseFilter, Role};
 
 use crate::config::Config;
 
-/// The allocator and the version of the policy that it has been told.
+/// The allocator, and what it has been told of operators' decisions.
 pub(crate) struct Index {
     pub(crate) allocator: Allocator,
+    /// The version of these decisions.
     pub(crate) policy: Epoch,
+    registry: Registry,
+    told: Told,
+}
+
+/// Whoever the allocator knows a decision about, so that its end can be told.
+#[derive(Default)]
+struct Told {
+    /// The name of the policy; before anything was told, none.
+    policy: Option<String>,
+    /// Whether the registry knows it.
+    is_known: bool,
+    quotas: BTreeSet<Role>,
+    roles: BTreeSet<Role>,
+    frameworks: BTreeSet<FrameworkId>,
 }
 
 impl Index {
     /// The index of `state`.
     pub(crate) fn rebuild(config: &Config, state: &State) -> Self {
-        let allocator = Allocator::new(config.allocator());
-        let mut index = Self { allocator, policy: Epoch::default() };
-        index.set_weights(state);
+        let allocator = Allocator::new(config.allocator(state.term()));
+        let registry = config.policies.clone();
+        let mut index = Self { allocator, policy: Epoch::default(), registry, told: Told::default() };
+        index.set_sharing(state);
         for framework in state.frameworks() {
             index.allocator.set_framework(framework.view());
         }
@@ -57,13 +75,18 @@ impl Index {
                     self.allocator.set_framework(framework.view());
                 }
             }
-            Change::FrameworkRemoved(id) => self.allocator.remove_framework(id),
+            Change::FrameworkRemoved(id) => {
+                self.allocator.remove_framework(id);
+                if self.told.frameworks.remove(id) {
+                    self.allocator.set_framework_priority(id, Priority::default());
+                }
+            }
             Change::Revived { framework, roles } => self.allocator.revive(framework, roles),
             Change::Taken(Holding { framework, role, agent, resources }) => {
                 self.allocator.take(framework, role, agent, resources);
             }
             Change::Released { holding, how } => self.release(holding, *how, now),
-            Change::Policy => self.set_weights(state),
+            Change::Policy => self.set_sharing(state),
             Change::TermBegan
             | Change::OfferAdded(_)
             | Change::OfferRemoved { .. }
@@ -77,14 +100,58 @@ impl Index {
 }
 
 impl Index {
-    fn set_weights(&mut self, state: &State) {
+    /// The name of the policy in force, if this leader does not know it. It goes by the default then.
+    pub(crate) fn unknown_policy(&self) -> Option<&str> {
+        self.told.policy.as_deref().filter(|_| !self.told.is_known)
+    }
+
+    fn set_sharing(&mut self, state: &State) {
         for (role, weight) in state.weights() {
-            // The edge refuses zero and what is beyond the bound.
-            if let Ok(weight) = Weight::from_thousandths(weight) {
-                self.allocator.set_weight(role, weight);
-            }
+            self.allocator.set_weight(role, weight);
         }
+        self.set_policy(state.policy());
+        self.set_quotas(state);
+        self.set_priorities(state);
+        let hosts = state.whitelist().map(|hosts| hosts.cloned().collect());
+        self.allocator.set_whitelist(hosts);
         self.policy = state.policy_version();
+    }
+
+    fn set_policy(&mut self, name: &str) {
+        if self.told.policy.as_deref() == Some(name) {
+            return;
+        }
+        let policies = self.registry.make(name);
+        self.told.policy = Some(name.to_owned());
+        self.told.is_known = policies.is_ok();
+        self.allocator.set_policies(policies.unwrap_or_default());
+    }
+
+    fn set_quotas(&mut self, state: &State) {
+        let present: BTreeSet<Role> = state.quotas().map(|quota| quota.role().clone()).collect();
+        for gone in self.told.quotas.difference(&present) {
+            let none = Quota::new(gone.clone(), Quantities::default(), Quantities::default());
+            none.into_iter().for_each(|none| self.allocator.set_quota(none));
+        }
+        state.quotas().for_each(|quota| self.allocator.set_quota(quota.clone()));
+        self.told.quotas = present;
+    }
+
+    fn set_priorities(&mut self, state: &State) {
+        let roles: BTreeSet<Role> = state.role_priorities().map(|(role, _)| role.clone()).collect();
+        for gone in self.told.roles.difference(&roles) {
+            self.allocator.set_role_priority(gone, Priority::default());
+        }
+        state.role_priorities().for_each(|(role, priority)| self.allocator.set_role_priority(role, priority));
+        let frameworks: BTreeSet<FrameworkId> =
+            state.framework_priorities().map(|(framework, _)| framework.clone()).collect();
+        for gone in self.told.frameworks.difference(&frameworks) {
+            self.allocator.set_framework_priority(gone, Priority::default());
+        }
+        for (framework, priority) in state.framework_priorities() {
+            self.allocator.set_framework_priority(framework, priority);
+        }
+        (self.told.roles, self.told.frameworks) = (roles, frameworks);
     }
 
     fn refuse(&mut self, filter: &LongFilter) {
@@ -125,6 +192,9 @@ pub enum IndexError {
     /// A framework's share differs.
     #[error("the index has another share for framework {0}")]
     Share(FrameworkId),
+    /// What a role with quota consumes differs.
+    #[error("the index counts another consumption of role {0}")]
+    Consumed(Role),
 }
 
 impl Index {
@@ -142,12 +212,21 @@ impl Index {
         for agent in state.agents() {
             check_agent(here, &rebuilt, agent)?;
         }
+        if let Some(quota) = state.quotas().find(|quota| consumption_differs(here, state, quota.role())) {
+            return Err(IndexError::Consumed(quota.role().clone()));
+        }
         let share_differs = |id: &FrameworkId| here.framework_share(id) != rebuilt.framework_share(id);
         match state.frameworks().map(|framework| &framework.id).find(|id| share_differs(id)) {
             Some(id) => Err(IndexError::Share(id.clone())),
             None => Ok(()),
         }
     }
+}
+
+/// What the plan is made by must be what `apply` checks it by.
+fn consumption_differs(here: &Allocator, state: &State, role: &Role) -> bool {
+    let (mine, committed) = (here.consumed(role).unwrap_or_default(), state.consumed(role));
+    committed.is_none_or(|committed| !committed.contains(&mine) || !mine.contains(committed))
 }
 
 fn check_agent(here: &Allocator, rebuilt: &Allocator, agent: &Agent) -> Result<(), IndexError> {

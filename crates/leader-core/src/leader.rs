@@ -1,6 +1,6 @@
 //! The leader: one input at a time to the part that it concerns, then whatever is due.
 
-use mesarch_allocator::Stats;
+use mesarch_allocator::{Stats, Why};
 use mesarch_state::{Change, Effect, Outcome, State, command::ExecutorKey, open_work_of_framework};
 use mesarch_types::{AgentId, FrameworkId, Millis};
 
@@ -103,6 +103,18 @@ impl Leader {
     /// What the allocator knows and waits for, for the metrics.
     pub fn allocator_stats(&self) -> Stats {
         self.parts.index.allocator.stats()
+    }
+
+    /// Why `framework` holds no offer of `agent` now, or of any agent if none is named. Costs in proportion to the agents
+    /// that are asked about.
+    pub fn explain(&mut self, framework: &FrameworkId, agent: Option<&AgentId>, now: Millis) -> Vec<Why> {
+        self.base.now = now.max(self.base.now);
+        self.parts.index.allocator.explain(framework, agent, self.base.now)
+    }
+
+    /// The name of the policy in force, if this leader does not know it: it plans by the default meanwhile.
+    pub fn unknown_policy(&self) -> Option<&str> {
+        self.parts.index.unknown_policy()
     }
 
     /// What was done in this term so far.

@@ -32,7 +32,7 @@ mod reports;
 mod timers;
 mod turn;
 
-pub use mesarch_allocator::Stats as AllocatorStats;
+pub use mesarch_allocator::{Registry, Stats as AllocatorStats, Why};
 
 pub use config::{Config, ConfigError};
 pub use counters::Counters;

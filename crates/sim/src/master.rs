@@ -194,8 +194,8 @@ impl World {
             self.restore();
         }
         self.master.term += 1;
-        let level = FEATURE_LEVEL_MAX;
-        self.apply(vec![Command::BeginTerm(BeginTerm { cluster: CLUSTER, incarnation: 1, level })]);
+        let begin = BeginTerm { cluster: CLUSTER, incarnation: 1, level: FEATURE_LEVEL_MAX, policy: None };
+        self.apply(vec![Command::BeginTerm(begin)]);
         let index = self.master.index;
         let (leader, outputs) = Leader::begin(self.config(), &self.master.state, index, self.now);
         self.master.leader = Some(leader);

@@ -256,5 +256,6 @@ fn spec(number: usize, checkpoint: bool) -> FrameworkSpec {
             .collect(),
         checkpoint,
         failover_timeout: Millis::from_secs(3600),
+        rules: Default::default(),
     }
 }

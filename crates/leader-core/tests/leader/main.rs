@@ -7,3 +7,4 @@ mod planning;
 mod players;
 mod properties;
 mod removal;
+mod sharing;

@@ -3,14 +3,17 @@
 use mesarch_leader_core::Config;
 use mesarch_state::{
     Command, Effect,
-    command::{FrameworkRoles, RequestKill, Teardown},
+    command::{
+        ConvertResources, FrameworkRoles, RequestKill, SetPolicy, SetPriorities, SetQuota, SetWhitelist,
+        Teardown,
+    },
     open_work,
 };
-use mesarch_types::{Millis, TaskState};
+use mesarch_types::{Conversion, Millis, Priority, Quota, Role, TaskState};
 use proptest::prelude::*;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, resources},
     players::{Agent, Framework, Players},
 };
 
@@ -30,6 +33,7 @@ enum Event {
     Revive(usize),
     Wants(usize, usize),
     Teardown(usize),
+    Share(u8, u8),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -50,6 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..3_usize).prop_map(Revive),
         2 => (0..3_usize, 0..4_usize).prop_map(|(framework, tasks)| Wants(framework, tasks)),
         1 => (0..3_usize).prop_map(Teardown),
+        2 => (0..8_u8, any::<u8>()).prop_map(|(what, choice)| Share(what, choice)),
     ]
 }
 
@@ -87,6 +92,7 @@ impl World {
             Event::Suppress(nth) => self.roles(nth, Command::Suppress),
             Event::Revive(nth) => self.roles(nth, Command::Revive),
             Event::Teardown(nth) => self.tear_down(nth),
+            Event::Share(what, choice) => self.share(what, choice),
         }
         self.players.deliver(&mut self.cluster);
     }
@@ -104,6 +110,45 @@ impl World {
         }
     }
 
+    /// An operator changes his mind.
+    fn share(&mut self, what: u8, choice: u8) {
+        let role = Role::from(["a", "b"][usize::from(choice % 2)]);
+        let amounts =
+            |choice: u8| ["", "cpus:1", "cpus:6;mem:2048", "mem:1024"][usize::from(choice % 4)].parse();
+        let priority = Priority::new(i64::from(choice % 3)).expect("in range");
+        let framework = self.players.frameworks[usize::from(choice % 3)].id.clone();
+        let agent = self.cluster.state.agents().nth(usize::from(choice % 4)).map(|agent| agent.id.clone());
+        self.cluster.command(match what {
+            0 | 1 => {
+                let (guarantees, limits) = (amounts(choice >> 2), amounts(choice >> 4));
+                let (guarantees, limits) = (guarantees.expect("good"), limits.expect("good"));
+                let Ok(quota) = Quota::new(role, guarantees, limits) else { return };
+                Command::SetQuota(SetQuota { quotas: vec![quota], force: what == 0 })
+            }
+            2 => {
+                let frameworks = framework.map(|framework| (framework, priority)).into_iter().collect();
+                Command::SetPriorities(SetPriorities { roles: vec![(role, priority)], frameworks })
+            }
+            3 => {
+                let name = ["drf", "priority", "random", "unheard-of"][usize::from(choice % 4)];
+                Command::SetPolicy(SetPolicy { name: name.into() })
+            }
+            4 => {
+                let hosts = (choice < 64).then(|| ["h1".into(), "h2".into()].into());
+                Command::SetWhitelist(SetWhitelist { hosts })
+            }
+            _ => {
+                let Some(agent) = agent else { return };
+                let resources = resources(["cpus(a,op):1", "mem(b/c,op):512"][usize::from(choice % 2)]);
+                let conversion = match what {
+                    5 => Conversion::Unreserve(resources),
+                    _ => Conversion::Reserve(resources),
+                };
+                Command::ConvertResources(ConvertResources { agent, conversion })
+            }
+        });
+    }
+
     /// A framework that was removed starts anew under another id.
     fn forget_removed(&mut self) {
         for framework in &mut self.players.frameworks {
@@ -116,6 +161,11 @@ impl World {
 
     /// Faults end; everybody comes back and does his part.
     fn heal(&mut self) {
+        let none = |role: &str| Quota::new(role.into(), Default::default(), Default::default());
+        let quotas = ["a", "b"].map(|role| none(role).expect("says nothing")).to_vec();
+        self.cluster.command(Command::SetQuota(SetQuota { quotas, force: true }));
+        self.cluster.command(Command::SetWhitelist(SetWhitelist { hosts: None }));
+        self.cluster.command(Command::SetPolicy(SetPolicy { name: "drf".into() }));
         self.cluster.lose = 0;
         for nth in 0..self.players.frameworks.len() {
             self.roles(nth, Command::Revive);
