@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mesarch_allocator::Registry;
 use mesarch_consensus::Handle;
 use mesarch_telemetry::Exporter;
 use mesarch_types::WallMillis;
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) view: watch::Receiver<LeaderView>,
     pub(crate) consensus: ConsensusHandle,
     pub(crate) exporter: Option<Exporter>,
+    /// The policies that operators may choose from.
+    pub(crate) policies: Registry,
     /// When this process started. For display.
     pub(crate) started: WallMillis,
     pub(crate) uptime: Instant,

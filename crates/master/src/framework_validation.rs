@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use mesarch_mesos_v1::convert::{InvalidRules, constraints_from_v1, min_allocatable_from_v1};
 use mesarch_proto::mesos::v1::{self, framework_info::capability::Type, scheduler::call::Subscribe};
+use mesarch_state::command::OfferRules;
 use mesarch_types::{InvalidRole, Role, valid_text_id};
 
 /// Longest duration that Mesos can hold, in seconds: 2^63 ns.
@@ -27,12 +29,21 @@ pub(crate) enum InvalidFramework {
     Suppressed(String),
     #[error("'FrameworkInfo.failover_timeout' of {0} seconds is no duration")]
     FailoverTimeout(String),
-    #[error("not implemented: {0}")]
-    NotImplemented(&'static str),
+    #[error("{0}")]
+    Rules(#[from] InvalidRules),
 }
 
-/// Checks what SUBSCRIBE says; the roles that the framework suppresses.
-pub(crate) fn validate(subscribe: &Subscribe) -> Result<BTreeSet<Role>, InvalidFramework> {
+/// What a valid SUBSCRIBE says beside the FrameworkInfo.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// Roles for which the framework wants no offers now.
+    pub(crate) suppressed: BTreeSet<Role>,
+    /// What it says about its offers.
+    pub(crate) rules: OfferRules,
+}
+
+/// Checks what SUBSCRIBE says.
+pub(crate) fn validate(subscribe: &Subscribe) -> Result<Wishes, InvalidFramework> {
     let info = &subscribe.framework_info;
     if info.id.as_ref().is_some_and(|id| !valid_text_id(&id.value)) {
         return Err(InvalidFramework::Id);
@@ -42,17 +53,12 @@ pub(crate) fn validate(subscribe: &Subscribe) -> Result<BTreeSet<Role>, InvalidF
     if !timeout.is_finite() || timeout.abs() > DURATION_SECONDS_MAX {
         return Err(InvalidFramework::FailoverTimeout(timeout.to_string()));
     }
-    if !info.offer_filters.is_empty() {
-        return Err(InvalidFramework::NotImplemented("FrameworkInfo.offer_filters"));
-    }
-    if subscribe
-        .offer_constraints
-        .as_ref()
-        .is_some_and(|constraints| !constraints.role_constraints.is_empty())
-    {
-        return Err(InvalidFramework::NotImplemented("offer_constraints"));
-    }
-    suppressed(&subscribe.suppressed_roles, &roles)
+    let constraints = subscribe.offer_constraints.as_ref().map(constraints_from_v1).transpose()?;
+    let rules = OfferRules {
+        constraints: constraints.unwrap_or_default(),
+        min_allocatable: min_allocatable_from_v1(&info.offer_filters)?,
+    };
+    Ok(Wishes { suppressed: suppressed(&subscribe.suppressed_roles, &roles)?, rules })
 }
 
 fn roles(info: &v1::FrameworkInfo) -> Result<BTreeSet<Role>, InvalidFramework> {
@@ -85,7 +91,7 @@ fn suppressed(list: &[String], roles: &BTreeSet<Role>) -> Result<BTreeSet<Role>,
 
 #[cfg(test)]
 mod tests {
-    use mesarch_proto::mesos::v1::{FrameworkId, FrameworkInfo};
+    use mesarch_proto::mesos::v1::{FrameworkId, FrameworkInfo, scheduler::OfferConstraints};
 
     use super::*;
 
@@ -119,9 +125,14 @@ mod tests {
         check(|s| s.framework_info.failover_timeout = Some(-1.0), Ok(()));
         check(|s| s.framework_info.id = Some(FrameworkId { value: "a/b".into() }), Err("id"));
         check(|s| s.framework_info.id = Some(FrameworkId { value: "my-own".into() }), Ok(()));
+        check(|s| drop(s.framework_info.offer_filters.insert("a".into(), Default::default())), Ok(()));
         check(
-            |s| drop(s.framework_info.offer_filters.insert("a".into(), Default::default())),
-            Err("not implemented"),
+            |s| {
+                let mut constraints = OfferConstraints::default();
+                constraints.role_constraints.insert("a".into(), Default::default());
+                s.offer_constraints = Some(constraints);
+            },
+            Err("offer_constraints[a].groups: must not be empty"),
         );
         check(|s| s.offer_constraints = Some(Default::default()), Ok(()));
         let old = |role: Option<&str>| FrameworkInfo { role: role.map(Into::into), ..Default::default() };

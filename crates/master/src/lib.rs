@@ -45,5 +45,6 @@ mod streams;
 mod task_validation;
 mod view;
 
-pub use options::{MasterAddress, Options, OptionsError};
+pub use mesarch_allocator::{Contender, Policies, Policy, Rank, Ranking, Registry};
+pub use options::{Domain, MasterAddress, Options, OptionsError};
 pub use start::{Deps, Master, Running, StartError, StopError};

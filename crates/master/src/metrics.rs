@@ -28,8 +28,16 @@ pub const ATTACHES: &str = "mesarch_agent_attach_total";
 pub const CONNECTIONS: &str = "mesarch_master_connections";
 /// Counter: connections on the client port that were refused because there was no place or no descriptor for them.
 pub const CONNECTIONS_REFUSED: &str = "mesarch_master_connections_refused_total";
+/// Gauge, at the leader: frameworks, counted by role, that want offers, hold nothing and were given nothing for ten
+/// allocation intervals. Under the policy `priority` these are those that starve.
+pub const STARVING: &str = "mesarch_allocator_starving";
+
+pub(crate) fn starving(clients: u32) {
+    metrics::gauge!(STARVING).set(f64::from(clients));
+}
 
 pub(crate) fn leading(yes: bool) {
+    starving(0);
     metrics::gauge!(LEADING).set(if yes { 1.0 } else { 0.0 });
 }
 

@@ -1,13 +1,15 @@
 //! What an operator may set, checked once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
+use mesarch_allocator::UnknownPolicy;
 use mesarch_leader_core::Config;
-use mesarch_types::Millis;
+use mesarch_state::POLICY_DEFAULT;
+use mesarch_types::{Millis, Quantities, ResourceTextError};
 use serde::{Deserialize, Serialize};
 
 /// Where one master is found, as other machines write it.
@@ -18,6 +20,16 @@ pub struct MasterAddress {
     pub raft: String,
     /// host:port for agents, frameworks and operators.
     pub client: String,
+}
+
+/// What fails together, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    /// Such as a city.
+    pub region: String,
+    /// A part of it, such as a building.
+    pub zone: String,
 }
 
 /// Settings of one master. Start from [`Options::default`]; [`Master::start`](crate::Master::start) checks them.
@@ -65,6 +77,18 @@ pub struct Options {
     pub offers_per_second_max: u32,
     /// How long an offer may be outstanding, in ms; none: for ever.
     pub offer_timeout_ms: Option<u64>,
+    /// The policy of a new cluster, by its name in the registry; read with `bootstrap` by whoever leads it first. Later
+    /// the log says which one is in force, and operators change it there.
+    pub allocator: String,
+    /// An offer holds at least one of these alternatives, `cpus:0.01|mem:32`, unless its framework says otherwise; empty:
+    /// anything.
+    pub min_allocatable_resources: String,
+    /// Kinds of resources that do not count in shares.
+    pub fair_sharing_excluded_resource_names: BTreeSet<String>,
+    /// Whether agents with gpus are offered only to frameworks with the capability GPU_RESOURCES.
+    pub filter_gpu_resources: bool,
+    /// Where this master stands; agents of another region are offered only to frameworks with the capability REGION_AWARE.
+    pub domain: Option<Domain>,
     /// Allows listening on addresses that other machines reach. There is no authentication yet: whoever reaches the
     /// port may run commands on every agent.
     pub allow_remote: bool,
@@ -94,6 +118,11 @@ impl Default for Options {
             allocation_interval_ms: leader.allocation_interval.0,
             offers_per_second_max: leader.offers_per_second_max,
             offer_timeout_ms: None,
+            allocator: POLICY_DEFAULT.to_owned(),
+            min_allocatable_resources: "cpus:0.01|mem:32".to_owned(),
+            fair_sharing_excluded_resource_names: BTreeSet::new(),
+            filter_gpu_resources: leader.filter_gpus,
+            domain: None,
             allow_remote: false,
         }
     }
@@ -123,6 +152,10 @@ pub enum OptionsError {
     InitialMastersWithoutSelf(u64),
     #[error("initial_masters: node {node}: {address:?} is not host:port")]
     InitialMasterAddress { node: u64, address: String },
+    #[error("min_allocatable_resources: {text:?}: {error}")]
+    MinAllocatable { text: String, error: ResourceTextError },
+    #[error("allocator: {0}")]
+    Allocator(UnknownPolicy),
     #[error("{0}")]
     Leader(#[from] mesarch_leader_core::ConfigError),
 }
@@ -190,9 +223,23 @@ impl Options {
             max_ping_timeouts: self.max_agent_ping_timeouts,
             agent_removals_per_second_max: self.agent_removals_per_second_max,
             offer_timeout: self.offer_timeout_ms.map(Millis),
+            min_allocatable: self.min_allocatable()?,
+            excluded_names: self
+                .fair_sharing_excluded_resource_names
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect(),
+            filter_gpus: self.filter_gpu_resources,
+            region: self.domain.as_ref().map(|domain| domain.region.as_str().into()),
             ..Config::default()
         };
         Ok(config.validated()?)
+    }
+
+    fn min_allocatable(&self) -> Result<Vec<Quantities>, OptionsError> {
+        let texts = self.min_allocatable_resources.split('|').map(str::trim).filter(|text| !text.is_empty());
+        let wrong = |text: &str, error| OptionsError::MinAllocatable { text: text.to_owned(), error };
+        texts.map(|text| text.parse().map_err(|error| wrong(text, error))).collect()
     }
 
     /// How long an agent may hear nothing from its leader before it looks for another one.
@@ -249,6 +296,11 @@ mod tests {
         check(|o| o.election_min_ms = 50, Err("election_min_ms"));
         check(|o| o.heartbeat_ms = 0, Err("heartbeat_ms"));
         check(|o| o.allocation_interval_ms = 0, Err("allocation_interval"));
+        check(
+            |o| o.min_allocatable_resources = "cpus:1|mem".into(),
+            Err("min_allocatable_resources: \"mem\""),
+        );
+        check(|o| o.min_allocatable_resources = String::new(), Ok(()));
         check(|o| drop(o.initial_masters.insert(1, address())), Err("bootstrap"));
         check(|o| (o.bootstrap, o.initial_masters) = (true, [(2, address())].into()), Err("own node_id, 1"));
         let wrong = MasterAddress { raft: "h".into(), ..address() };

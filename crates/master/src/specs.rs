@@ -8,7 +8,7 @@ use mesarch_mesos_v1::{
     convert::{InvalidResource, attributes_from_v1, resources_from_v1},
 };
 use mesarch_proto::mesos::v1;
-use mesarch_state::command::{AgentSpec, ExecutorSpec, FrameworkSpec, TaskSpec};
+use mesarch_state::command::{AgentSpec, ExecutorSpec, FrameworkSpec, OfferRules, TaskSpec};
 use mesarch_types::{
     AgentCapabilities, AgentCapability, FrameworkCapabilities, FrameworkCapability, FrameworkId, Millis,
     Role, resource::Resources,
@@ -69,7 +69,7 @@ pub(crate) fn agent_spec(info: &[u8], version: &str, capabilities: &[i32]) -> Re
 }
 
 /// A framework's description of itself, already validated.
-pub(crate) fn framework_spec(info: v1::FrameworkInfo) -> FrameworkSpec {
+pub(crate) fn framework_spec(info: v1::FrameworkInfo, rules: OfferRules) -> FrameworkSpec {
     let numbers = info.capabilities.iter().filter_map(|capability| capability.r#type);
     let capabilities = FrameworkCapabilities::from_numbers(numbers);
     let roles: BTreeSet<Role> = match capabilities.has(FrameworkCapability::MultiRole) {
@@ -84,6 +84,7 @@ pub(crate) fn framework_spec(info: v1::FrameworkInfo) -> FrameworkSpec {
         capabilities,
         checkpoint: info.checkpoint(),
         failover_timeout: millis(info.failover_timeout()),
+        rules: Arc::new(rules),
         info: v1::FrameworkInfo { id: None, ..info }.encode_to_vec().into(),
     }
 }
@@ -183,15 +184,19 @@ mod tests {
     #[test]
     fn old_and_new_frameworks_have_their_roles() {
         let old = v1::FrameworkInfo { role: Some("a".into()), ..Default::default() };
-        assert_eq!(framework_spec(old).roles, [Role::from("a")].into());
-        assert_eq!(framework_spec(v1::FrameworkInfo::default()).roles, [Role::any()].into());
+        assert_eq!(framework_spec(old, OfferRules::default()).roles, [Role::from("a")].into());
+        let none = framework_spec(v1::FrameworkInfo::default(), OfferRules::default());
+        assert_eq!(none.roles, [Role::any()].into());
         let multi = v1::framework_info::Capability { r#type: Some(6) };
         let new = v1::FrameworkInfo {
             roles: vec!["a".into(), "b".into()],
             capabilities: vec![multi],
             ..Default::default()
         };
-        assert_eq!(framework_spec(new).roles, [Role::from("a"), Role::from("b")].into());
+        assert_eq!(
+            framework_spec(new, OfferRules::default()).roles,
+            [Role::from("a"), Role::from("b")].into()
+        );
     }
 
     #[test]

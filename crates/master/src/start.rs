@@ -8,7 +8,9 @@ use std::{
     time::Instant,
 };
 
+use mesarch_allocator::Registry;
 use mesarch_consensus::{Backend, Consensus, Handle, NodeInfo, Stamp, Timing};
+use mesarch_leader_core::Config;
 use mesarch_telemetry::Exporter;
 use mesarch_types::NodeId;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -30,6 +32,28 @@ use crate::{
 };
 
 /// What a master may be given beside its options.
+///
+/// A policy of one's own is registered in one's own binary, under a name that operators then choose:
+///
+/// ```
+/// use mesarch_master::{Contender, Deps, Policies, Policy, Rank, Registry};
+///
+/// /// First come, first served, by name.
+/// #[derive(Debug)]
+/// struct Alphabet;
+///
+/// impl Policy for Alphabet {
+///     fn rank(&self, _: &Contender<'_>) -> Rank {
+///         Rank::default()
+///     }
+/// }
+///
+/// let mut policies = Registry::builtin();
+/// policies.register("alphabet", || Policies::both(Alphabet))?;
+/// let deps = Deps { policies, ..Deps::default() };
+/// # drop(deps);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Deps {
     /// Renders `/metrics`; without it there is none.
@@ -38,6 +62,8 @@ pub struct Deps {
     pub client_listener: Option<TcpListener>,
     /// A Raft listener that is bound already, instead of one on [`Options::raft_listen`].
     pub raft_listener: Option<TcpListener>,
+    /// The policies that operators may choose from. All masters of a cluster should know the same.
+    pub policies: Registry,
 }
 
 impl From<Exporter> for Deps {
@@ -105,6 +131,7 @@ impl Master {
     pub async fn start(options: Options, deps: impl Into<Deps>) -> Result<Running, StartError> {
         options.validate()?;
         let deps = deps.into();
+        deps.policies.make(&options.allocator).map_err(OptionsError::Allocator)?;
         let client = listen("listen", options.listen, deps.client_listener).await?;
         let raft = listen("raft_listen", options.raft_listen, deps.raft_listener).await?;
         let (client_address, raft_address) =
@@ -133,7 +160,8 @@ impl Master {
             consensus: handle.clone(),
             outlets: outlets.clone(),
             clock,
-            config: options.leader_config()?,
+            config: Config { policies: deps.policies.clone(), ..options.leader_config()? },
+            initial_policy: options.allocator.as_str().into(),
             streams: streams.clone(),
             links: links.clone(),
             performer,
@@ -147,6 +175,7 @@ impl Master {
             view,
             consensus: ConsensusHandle(handle),
             exporter: deps.exporter,
+            policies: deps.policies,
             started: wall_now(),
             uptime: Instant::now(),
             held: App::held_places(),

@@ -14,6 +14,8 @@ Examples:
   mesarch run --cpus 0.5 --mem 64 -- make -j2  run a command on the cluster; exits as the command does
   mesarch get tasks                            what runs where
   mesarch get agents -o json                   the same for programs
+  mesarch quota set eng --limit cpus:16        what a role gets at most
+  mesarch allocator explain --framework ID     why a framework is offered nothing
 
 Tools find the cluster by --master a,b,c, else $MESARCH_MASTER, else a running `mesarch dev`, else 127.0.0.1:5050.";
 

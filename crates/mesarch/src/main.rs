@@ -1,4 +1,4 @@
-//! The one binary: `mesarch master | agent | dev | demo | run | get`.
+//! The one binary: `mesarch master | agent | dev | demo | run | get`, and what operators change with it.
 //!
 //! Each subcommand is a file in `commands/`: flags become the options of a service, and the service runs.
 //!
@@ -13,6 +13,8 @@ mod failure;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use commands::reserve::Direction;
 
 /// A highly available cluster manager: masters offer the resources of agents to frameworks, which run tasks on them.
 #[derive(Parser)]
@@ -33,6 +35,16 @@ enum Command {
     Demo(commands::demo::Arguments),
     Run(commands::run::Arguments),
     Get(commands::get::Arguments),
+    Quota(commands::quota::Arguments),
+    Weights(commands::weights::Arguments),
+    Policy(commands::policy::Arguments),
+    Priority(commands::priority::Arguments),
+    Whitelist(commands::whitelist::Arguments),
+    /// Reserves resources of an agent for a role
+    Reserve(commands::reserve::Arguments),
+    /// Takes a reservation back
+    Unreserve(commands::reserve::Arguments),
+    Allocator(commands::allocator::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -56,5 +68,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => commands::demo::run(arguments, log),
         Command::Run(arguments) => commands::run::run(arguments, log),
         Command::Get(arguments) => commands::get::run(arguments, log),
+        Command::Quota(arguments) => commands::quota::run(arguments, log),
+        Command::Weights(arguments) => commands::weights::run(arguments, log),
+        Command::Policy(arguments) => commands::policy::run(arguments, log),
+        Command::Priority(arguments) => commands::priority::run(arguments, log),
+        Command::Whitelist(arguments) => commands::whitelist::run(arguments, log),
+        Command::Reserve(arguments) => commands::reserve::run(&arguments, Direction::Reserve, log),
+        Command::Unreserve(arguments) => commands::reserve::run(&arguments, Direction::Unreserve, log),
+        Command::Allocator(arguments) => commands::allocator::run(arguments, log),
     }
 }

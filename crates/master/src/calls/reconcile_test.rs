@@ -31,7 +31,7 @@ impl World {
     }
 
     fn begin(&mut self, incarnation: u64) {
-        let begin = BeginTerm { cluster: ClusterId([7; 16]), incarnation, level: 1 };
+        let begin = BeginTerm { cluster: ClusterId([7; 16]), incarnation, level: 1, policy: None };
         assert_eq!(self.apply(Command::BeginTerm(begin)), Outcome::TermBegun);
     }
 
@@ -52,6 +52,7 @@ impl World {
             capabilities,
             checkpoint: true,
             failover_timeout: Millis::ZERO,
+            rules: Default::default(),
         };
         let subscribe =
             Subscribe { framework: None, spec, suppressed: [].into(), stream: "s".into(), resume: None };

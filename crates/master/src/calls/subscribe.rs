@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesarch_proto::mesos::v1::scheduler::call;
-use mesarch_state::{Command, Outcome, command};
+use mesarch_state::{Command, LEVEL_SHARING, Outcome, command};
 use mesarch_types::{FrameworkId, StreamId};
 
 use super::{CallError, decided, explained};
@@ -46,17 +46,23 @@ pub(crate) async fn subscribe(
 ) -> Result<Subscription, CallError> {
     metrics::called(call::Type::Subscribe);
     let id = StreamId::from(uuid::Uuid::new_v4().to_string());
-    let suppressed = match validate(&subscribe) {
-        Ok(suppressed) => suppressed,
+    let wishes = match validate(&subscribe) {
+        Ok(wishes) => wishes,
         Err(error) => {
             return Ok(Subscription::Rejected { id, error: error.to_string() });
         }
     };
+    let level = app.newest().state.level();
+    if level < LEVEL_SHARING && wishes.rules != command::OfferRules::default() {
+        let error =
+            format!("the cluster is at feature level {level}; rules about offers need {LEVEL_SHARING}");
+        return Ok(Subscription::Rejected { id, error });
+    }
     let info = subscribe.framework_info;
     let command = command::Subscribe {
         framework: info.id.as_ref().map(|id| FrameworkId::from(id.value.as_str())),
-        spec: specs::framework_spec(info),
-        suppressed,
+        spec: specs::framework_spec(info, wishes.rules),
+        suppressed: wishes.suppressed,
         stream: id,
         resume,
     };

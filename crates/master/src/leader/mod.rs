@@ -14,11 +14,11 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::Shared};
 use mesarch_consensus::{Handle, ProposeError, Ticket, Unresolved};
-use mesarch_leader_core::Input;
+use mesarch_leader_core::{Input, Why};
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::{Command, command::Link};
-use mesarch_types::WallMillis;
-use tokio::sync::mpsc;
+use mesarch_types::{AgentId, FrameworkId, WallMillis};
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use task::{Deps, run};
 
@@ -44,6 +44,15 @@ pub(crate) struct Session {
 pub(crate) enum ToLeader {
     /// For the leader's mind.
     Input(Input),
+    /// Somebody asks why a framework is not offered something.
+    Explain {
+        /// Which framework.
+        framework: FrameworkId,
+        /// Of which agent; none: of any.
+        agent: Option<AgentId>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Vec<Why>>,
+    },
     /// A subscription was applied and its connection is ready.
     Open {
         /// Not yet visible to anybody.

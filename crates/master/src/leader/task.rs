@@ -34,6 +34,8 @@ pub(crate) struct Deps {
     pub(crate) outlets: Outlets,
     pub(crate) clock: Arc<Clock>,
     pub(crate) config: Config,
+    /// The policy that a new cluster starts with.
+    pub(crate) initial_policy: Arc<str>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) links: Arc<Links>,
     pub(crate) performer: Performer,
@@ -159,7 +161,8 @@ async fn begin(
         tracing::error!("this node leads but its data directory names no cluster");
         return None;
     };
-    let command = Command::BeginTerm(BeginTerm { cluster, incarnation, level: FEATURE_LEVEL_MAX });
+    let policy = Some(deps.initial_policy.clone());
+    let command = Command::BeginTerm(BeginTerm { cluster, incarnation, level: FEATURE_LEVEL_MAX, policy });
     let placed = loop {
         match session.place(&command).await {
             Ok(placed) => break placed,

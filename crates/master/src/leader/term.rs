@@ -17,6 +17,7 @@ use crate::{
     clock::Clock,
     effects::{WORK_MAX, Work},
     machine::{Answer, AppliedEntry, Outlets},
+    metrics,
 };
 
 /// While so many outputs wait to be carried out, no new inputs from outside are taken; while so many effects do, no
@@ -26,6 +27,8 @@ const BACKLOG_MAX: usize = 4096;
 const BURST_MAX: usize = 16;
 /// The leader's mind is asked at least this often whether something is due.
 const IDLE_WAKE: Duration = Duration::from_secs(60);
+/// The allocator's figures are published about this often.
+const FIGURES_EVERY: Duration = Duration::from_secs(1);
 
 /// The leader's mind, and where its outputs wait.
 pub(super) struct Term {
@@ -42,6 +45,8 @@ pub(super) struct Term {
     works: VecDeque<Work>,
     outbound: mpsc::Sender<Work>,
     effects: JoinHandle<()>,
+    /// When the allocator's figures were published last.
+    figures: Instant,
 }
 
 /// One turn of the loop.
@@ -63,6 +68,12 @@ impl Term {
     ) -> Self {
         let now = deps.clock.now();
         let (leader, outputs) = Leader::begin(deps.config.clone(), &first.published.state, first.index, now);
+        if let Some(policy) = leader.unknown_policy() {
+            tracing::error!(
+                policy,
+                "this master does not know the cluster's policy and goes by the default one"
+            );
+        }
         let (outbound, works) = mpsc::channel(WORK_MAX);
         let effects = tokio::spawn(deps.performer.clone().run(session.clone(), works));
         let mut term = Self {
@@ -77,6 +88,7 @@ impl Term {
             works: VecDeque::new(),
             outbound,
             effects,
+            figures: Instant::now(),
         };
         term.sort(outputs, Some(first.index));
         term
@@ -148,7 +160,7 @@ impl Term {
         inbox.close();
         let waiting = std::iter::from_fn(|| inbox.try_recv().ok()).filter_map(|message| match message {
             ToLeader::Open { stream, .. } => Some(stream),
-            ToLeader::Input(_) => None,
+            ToLeader::Input(_) | ToLeader::Explain { .. } => None,
         });
         let queued = works.into_iter().filter_map(|work| match work {
             Work::Open { stream, .. } => Some(stream),
@@ -177,9 +189,26 @@ impl Term {
                 tracing::debug!(?ticket, %error, "a proposal is unresolved")
             }
             Event::Placed(ticket, placed) => self.placed(ticket, placed),
-            Event::Told(ToLeader::Input(input)) => self.step(input, None),
+            Event::Told(ToLeader::Input(input)) => {
+                if input == Input::Wake {
+                    self.publish_figures();
+                }
+                self.step(input, None);
+            }
+            Event::Told(ToLeader::Explain { framework, agent, answer }) => {
+                let why = self.leader.explain(&framework, agent.as_ref(), self.clock.now());
+                // Whoever asked may have left.
+                drop(answer.send(why));
+            }
             Event::Told(ToLeader::Open { stream, subscribed }) => self.open_stream(stream, subscribed),
             Event::Room => self.send_works(),
+        }
+    }
+
+    fn publish_figures(&mut self) {
+        if self.figures.elapsed() >= FIGURES_EVERY {
+            self.figures = Instant::now();
+            metrics::starving(self.leader.allocator_stats().starving);
         }
     }
 

@@ -17,4 +17,5 @@ mod limits_test;
 mod offers_test;
 mod random_task_test;
 mod reads_test;
+mod sharing_test;
 mod streams_test;

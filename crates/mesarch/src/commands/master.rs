@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use mesarch_master::{Master, MasterAddress, Options};
+use mesarch_master::{Domain, Master, MasterAddress, Options, Registry};
 
 use crate::commands::{asked_to_stop, exit_with_parent, service_logs, service_runtime};
 use crate::duration::Span;
@@ -58,6 +58,8 @@ pub(crate) struct Arguments {
     /// Most offers per second
     #[arg(long, default_value_t = Options::default().offers_per_second_max, value_name = "N")]
     offers_per_second_max: u32,
+    #[command(flatten)]
+    sharing: Sharing,
     /// Wait for the election timeout even when the leader's machine says that its process is gone
     #[arg(long)]
     no_crash_detector: bool,
@@ -100,6 +102,26 @@ struct Timing {
     offer_timeout: Option<Span>,
 }
 
+#[derive(clap::Args)]
+#[command(next_help_heading = "Sharing")]
+struct Sharing {
+    /// The policy that a new cluster starts with: drf, priority or random; `mesarch policy set` changes it later
+    #[arg(long, default_value_t = Options::default().allocator, value_name = "NAME")]
+    allocator: String,
+    /// An offer holds at least one of these, unless its framework says otherwise; empty: anything
+    #[arg(long, default_value_t = Options::default().min_allocatable_resources, value_name = "AMOUNTS|…")]
+    min_allocatable_resources: String,
+    /// Kinds of resources that do not count in shares, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    fair_sharing_excluded_resource_names: Vec<String>,
+    /// Whether agents with gpus are offered only to frameworks with the capability GPU_RESOURCES
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    filter_gpu_resources: bool,
+    /// Where this master stands; agents of another region are for frameworks that are aware of regions
+    #[arg(long, value_name = "REGION/ZONE")]
+    domain: Option<String>,
+}
+
 /// Until it is asked to stop; then it hands over its leadership.
 pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> anyhow::Result<ExitCode> {
     service_logs(log)?;
@@ -126,7 +148,8 @@ async fn serve(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn options(arguments: Arguments) -> anyhow::Result<Options> {
-    let timing = arguments.timing;
+    let (timing, sharing) = (arguments.timing, arguments.sharing);
+    Registry::builtin().make(&sharing.allocator).map_err(|error| usage(format!("--allocator: {error}")))?;
     Ok(Options {
         node_id: arguments.node_id,
         listen: arguments.listen,
@@ -148,8 +171,25 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
         allocation_interval_ms: timing.allocation_interval.as_ms(),
         offers_per_second_max: arguments.offers_per_second_max,
         offer_timeout_ms: timing.offer_timeout.map(Span::as_ms),
+        allocator: sharing.allocator,
+        min_allocatable_resources: sharing.min_allocatable_resources,
+        fair_sharing_excluded_resource_names: sharing
+            .fair_sharing_excluded_resource_names
+            .into_iter()
+            .collect(),
+        filter_gpu_resources: sharing.filter_gpu_resources,
+        domain: sharing.domain.as_deref().map(parse_domain).transpose()?,
         allow_remote: arguments.allow_remote,
     })
+}
+
+fn parse_domain(text: &str) -> anyhow::Result<Domain> {
+    match text.split_once('/') {
+        Some((region, zone)) if !region.is_empty() && !zone.is_empty() => {
+            Ok(Domain { region: region.to_owned(), zone: zone.to_owned() })
+        }
+        _ => Err(usage(format!("--domain: {text:?} is not REGION/ZONE"))),
+    }
 }
 
 /// `1=host:raftport/clientport,…`; empty text is no masters.

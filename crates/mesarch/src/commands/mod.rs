@@ -1,12 +1,20 @@
 //! One file per subcommand, and what they share.
 
 pub(crate) mod agent;
+pub(crate) mod allocator;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod executor;
 pub(crate) mod get;
 pub(crate) mod master;
+mod operate;
+pub(crate) mod policy;
+pub(crate) mod priority;
+pub(crate) mod quota;
+pub(crate) mod reserve;
 pub(crate) mod run;
+pub(crate) mod weights;
+pub(crate) mod whitelist;
 
 use std::io::Write;
 

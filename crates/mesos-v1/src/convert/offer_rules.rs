@@ -10,6 +10,7 @@ use mesarch_proto::mesos::v1::{
             self, predicate::Predicate as V1Predicate, selector::PseudoattributeType,
             selector::Selector as V1Selector,
         },
+        offer_constraints::{RoleConstraints, role_constraints},
     },
 };
 use mesarch_types::{
@@ -65,16 +66,13 @@ pub fn constraints_from_v1(message: &OfferConstraints) -> Result<BTreeMap<Role, 
     check_count(field, roles.len())?;
     let one = |(role, constraints): (&String, &_)| {
         let role = parse_role(field, role)?;
-        let constraints = role_constraints(&role, constraints)?;
+        let constraints = of_role(&role, constraints)?;
         Ok((role, constraints))
     };
     roles.iter().map(one).collect()
 }
 
-fn role_constraints(
-    role: &Role,
-    message: &mesarch_proto::mesos::v1::scheduler::offer_constraints::RoleConstraints,
-) -> Result<Constraints, InvalidRules> {
+fn of_role(role: &Role, message: &RoleConstraints) -> Result<Constraints, InvalidRules> {
     let mut groups = Vec::with_capacity(message.groups.len());
     for (group, members) in message.groups.iter().enumerate() {
         let constraint = |(constraint, one): (usize, &AttributeConstraint)| {
@@ -110,6 +108,46 @@ fn predicate(message: &attribute_constraint::Predicate) -> Result<Predicate, Con
         V1Predicate::TextMatches(text) => Predicate::TextMatches(pattern(&text.regex)?),
         V1Predicate::TextNotMatches(text) => Predicate::TextNotMatches(pattern(&text.regex)?),
     })
+}
+
+/// The same the other way, for those who read what a framework asked for.
+pub fn constraints_to_v1(rules: &BTreeMap<Role, Constraints>) -> OfferConstraints {
+    let role = |(role, constraints): (&Role, &Constraints)| {
+        let groups = constraints.groups().map(|group| role_constraints::Group {
+            attribute_constraints: group.iter().map(constraint_to_v1).collect(),
+        });
+        (role.to_string(), RoleConstraints { groups: groups.collect() })
+    };
+    OfferConstraints { role_constraints: rules.iter().map(role).collect() }
+}
+
+fn constraint_to_v1(constraint: &Constraint) -> AttributeConstraint {
+    use attribute_constraint::predicate as v1;
+    let pseudo = |pseudo: PseudoattributeType| V1Selector::PseudoattributeType(pseudo as i32);
+    let selector = match &constraint.selector {
+        Selector::Attribute(name) => V1Selector::AttributeName(name.to_string()),
+        Selector::Hostname => pseudo(PseudoattributeType::Hostname),
+        Selector::Region => pseudo(PseudoattributeType::Region),
+        Selector::Zone => pseudo(PseudoattributeType::Zone),
+    };
+    let predicate = match &constraint.predicate {
+        Predicate::Exists => V1Predicate::Exists(v1::Exists {}),
+        Predicate::NotExists => V1Predicate::NotExists(v1::NotExists {}),
+        Predicate::TextEquals(text) => V1Predicate::TextEquals(v1::TextEquals { value: text.to_string() }),
+        Predicate::TextNotEquals(text) => {
+            V1Predicate::TextNotEquals(v1::TextNotEquals { value: text.to_string() })
+        }
+        Predicate::TextMatches(pattern) => {
+            V1Predicate::TextMatches(v1::TextMatches { regex: pattern.as_str().to_owned() })
+        }
+        Predicate::TextNotMatches(pattern) => {
+            V1Predicate::TextNotMatches(v1::TextNotMatches { regex: pattern.as_str().to_owned() })
+        }
+    };
+    AttributeConstraint {
+        selector: attribute_constraint::Selector { selector: Some(selector) },
+        predicate: attribute_constraint::Predicate { predicate: Some(predicate) },
+    }
 }
 
 /// A framework's own smallest offers, by role. A role whose filters do not speak of them is left out.
@@ -216,6 +254,7 @@ mod tests {
             let read = constraints(&of_eng(json)).expect(json);
             let expect = Constraints::new(vec![vec![Constraint { selector, predicate }]]).expect("one");
             assert_eq!(read, [(Role::from("eng"), expect)].into());
+            assert_eq!(constraints_from_v1(&constraints_to_v1(&read)), Ok(read));
         }
     }
 

@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use imbl::{OrdMap, OrdSet};
+use mesarch_proto::mesos::v1::DomainInfo;
 use mesarch_types::{
     AgentId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, TaskId, UpdateUuid, WallMillis,
     digest::SetHash, resource::Resources, view::AgentView,
 };
+use prost::Message;
 
 use super::{Ledger, Task, TaskKey};
 use crate::command::{AgentSpec, Link};
@@ -52,6 +54,19 @@ pub struct Agent {
     pub pending_shutdowns: OrdSet<FrameworkId>,
     /// Something ended here when its link did that may run on there: its digest, judged before that end, says nothing.
     pub owes_inventory: bool,
+}
+
+/// An `AgentInfo` of which nothing but the domain is read: views are made by the thousand when a term begins.
+#[derive(Clone, PartialEq, Message)]
+struct OnlyDomain {
+    #[prost(message, optional, tag = "10")]
+    domain: Option<DomainInfo>,
+}
+
+/// Region and zone, if the agent names them.
+fn fault_domain(info: &[u8]) -> Option<(Arc<str>, Arc<str>)> {
+    let domain = OnlyDomain::decode(info).ok()?.domain?.fault_domain?;
+    Some((domain.region.name.into(), domain.zone.name.into()))
 }
 
 /// What operators' reservations and volumes take from what an agent brings, and what they put in its place.
@@ -122,6 +137,7 @@ impl Agent {
 
     /// The agent as the allocator sees it.
     pub fn view(&self) -> AgentView {
+        let (region, zone) = fault_domain(&self.spec.info).unzip();
         AgentView {
             id: self.id.clone(),
             hostname: self.spec.hostname.clone(),
@@ -129,8 +145,8 @@ impl Agent {
             total: self.total(),
             capabilities: self.spec.capabilities,
             active: self.is_active(),
-            region: None,
-            zone: None,
+            region,
+            zone,
             unavailability: None,
             version: self.version.0,
         }
@@ -150,4 +166,28 @@ pub struct UnreachableAgent {
     pub wall: WallMillis,
     /// Its tasks at that time, as TASK_UNREACHABLE (told as TASK_LOST to some).
     pub tasks: OrdMap<TaskKey, Arc<Task>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use mesarch_proto::mesos::v1::{
+        AgentInfo,
+        domain_info::{
+            FaultDomain,
+            fault_domain::{RegionInfo, ZoneInfo},
+        },
+    };
+
+    use super::*;
+
+    #[test]
+    fn region_and_zone_are_read_out_of_the_whole_info() {
+        let (region, zone) = (RegionInfo { name: "eu".into() }, ZoneInfo { name: "eu-1".into() });
+        let domain = DomainInfo { fault_domain: Some(FaultDomain { region, zone }) };
+        let info =
+            AgentInfo { hostname: "h".into(), domain: Some(domain), port: Some(1), ..Default::default() };
+        assert_eq!(fault_domain(&info.encode_to_vec()), Some(("eu".into(), "eu-1".into())));
+        assert_eq!(fault_domain(&AgentInfo { domain: None, ..info }.encode_to_vec()), None);
+        assert_eq!(fault_domain(b"broken"), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mesarch_mesos_v1::convert::{ResourceForm, resources_to_v1};
+use mesarch_mesos_v1::convert::{ResourceForm, constraints_to_v1, resources_to_v1};
 use mesarch_proto::{json::Json, mesos::v1};
 use mesarch_state::{
     State,
@@ -221,7 +221,7 @@ fn reserved(total: &Resources) -> BTreeMap<String, Resources> {
 }
 
 fn full_resources(agent: &Agent) -> FullResources {
-    let total = &agent.spec.total;
+    let total = &agent.total();
     let held = |book: &BTreeMap<mesarch_state::model::Holder, Resources>| {
         book.iter().flat_map(|((_, role), held)| raws(&held.allocated_to(role))).collect()
     };
@@ -270,12 +270,8 @@ pub(super) struct FrameworkView<'a> {
     executors: Vec<ExecutorView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<Vec<Raw>>,
-    offer_constraints: Empty,
+    offer_constraints: Option<Raw>,
 }
-
-/// `{}`.
-#[derive(Default, Serialize)]
-struct Empty {}
 
 fn registered<'a>(state: &'a State, framework: &'a Framework) -> FrameworkView<'a> {
     let used = used(state, framework);
@@ -356,7 +352,7 @@ fn bare(framework: &Framework) -> FrameworkView<'_> {
         offers: Vec::new(),
         executors: Vec::new(),
         labels: info.labels.map(|labels| labels.labels.iter().filter_map(raw).collect()),
-        offer_constraints: Empty::default(),
+        offer_constraints: raw(&constraints_to_v1(&spec.rules.constraints)),
     }
 }
 

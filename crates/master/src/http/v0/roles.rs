@@ -29,7 +29,7 @@ struct RoleView<'a> {
     frameworks: Vec<&'a str>,
 }
 
-/// There are no quotas yet, so none is shown; what counts against one is.
+/// The quota of a top-level role, empty where there is none, and what counts against one.
 #[derive(Serialize)]
 struct QuotaView {
     role: String,
@@ -46,11 +46,12 @@ struct Holdings {
     reserved: Vec<Resources>,
 }
 
-/// Roles that have frameworks, resources, reservations or weights, and all above them.
+/// Roles that have frameworks, resources, reservations, weights or quota, and all above them.
 pub(super) fn list(state: &State) -> RolesView<'_> {
     let holdings = holdings(state);
     let mut names: BTreeSet<Role> = holdings.keys().cloned().collect();
     names.extend(state.weights().map(|(role, _)| role.clone()));
+    names.extend(state.quotas().map(|quota| quota.role().clone()));
     names.extend(state.frameworks().flat_map(|framework| framework.spec.roles.iter().cloned()));
     let above: Vec<Role> = names.iter().flat_map(|role| role.ancestors().map(Role::from)).collect();
     names.extend(above);
@@ -66,7 +67,7 @@ fn holdings(state: &State) -> BTreeMap<Role, Holdings> {
         for ((_, role), offered) in agent.ledger.offered() {
             all.entry(role.clone()).or_default().offered.push(offered.clone());
         }
-        for resource in agent.spec.total.iter() {
+        for resource in agent.total().iter() {
             if let Some(role) = resource.reserved_role() {
                 let one = Resources::new([resource.clone()]).unwrap_or_default();
                 all.entry(role.clone()).or_default().reserved.push(one);
@@ -83,12 +84,13 @@ fn view<'a>(state: &'a State, role: Role, holdings: &BTreeMap<Role, Holdings>) -
     let unused = held.reserved.iter();
     let (allocated, offered) = (quantities(&held.allocated), quantities(&held.offered));
     let unreserved_use: Vec<Resources> = held.allocated.iter().map(Resources::unreserved).collect();
+    let quota = state.quota(&role);
     RoleView {
-        weight: state.weight(&role) as f64 / 1000.0,
+        weight: state.weight(&role).thousandths() as f64 / 1000.0,
         quota: QuotaView {
             role: role.to_string(),
-            guarantee: Quantities::new(),
-            limit: Quantities::new(),
+            guarantee: quota.map(|quota| amounts(quota.guarantees())).unwrap_or_default(),
+            limit: quota.map(|quota| amounts(quota.limits())).unwrap_or_default(),
             consumed: quantities(unused.chain(&unreserved_use)),
         },
         resources: quantities(held.allocated.iter().chain(&held.offered)),
@@ -98,6 +100,11 @@ fn view<'a>(state: &'a State, role: Role, holdings: &BTreeMap<Role, Holdings>) -
         frameworks: frameworks.map(|framework| framework.id.as_str()).collect(),
         name: role.to_string(),
     }
+}
+
+/// A zero is a limit.
+fn amounts(quantities: &mesarch_types::Quantities) -> Quantities {
+    quantities.iter().map(|(kind, amount)| (kind.to_string(), amount.to_f64())).collect()
 }
 
 fn quantities<'a>(all: impl IntoIterator<Item = &'a Resources>) -> Quantities {

@@ -74,7 +74,7 @@ fn resources(state: &State, values: &mut Values) {
     for kind in ["cpus", "mem", "disk", "gpus"] {
         let (mut total, mut used) = (Scalar::ZERO, Scalar::ZERO);
         for agent in state.agents().filter(|agent| agent.is_active()) {
-            total = total.saturating_add(agent.spec.total.quantities().get(kind));
+            total = total.saturating_add(agent.total().quantities().get(kind));
             for held in agent.ledger.used().values() {
                 used = used.saturating_add(held.quantities().get(kind));
             }
