@@ -41,7 +41,7 @@ enum What {
     /// Sets priorities, all of them or none
     Set {
         /// ROLE=N, from -1000000 to 1000000
-        #[arg(value_name = "ROLE=N", allow_hyphen_values = true)]
+        #[arg(value_name = "ROLE=N")]
         roles: Vec<String>,
         /// The same for a framework
         #[arg(long, value_name = "ID=N")]
