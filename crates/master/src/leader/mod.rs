@@ -40,7 +40,6 @@ pub(crate) struct Session {
 
 /// What the leader task is told from outside.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are inputs, and a box for each would cost more")]
 pub(crate) enum ToLeader {
     /// For the leader's mind.
     Input(Input),

@@ -81,7 +81,7 @@ impl Admin for Service {
     }
 
     async fn get_weights(&self, _: Request<GetWeightsRequest>) -> Result<Response<GetWeightsReply>, Status> {
-        self.read(|state| reply::weights(state)).await
+        self.read(reply::weights).await
     }
 
     async fn set_quota(&self, request: Request<SetQuotaRequest>) -> Result<Response<SetQuotaReply>, Status> {
@@ -90,7 +90,7 @@ impl Admin for Service {
     }
 
     async fn get_quota(&self, _: Request<GetQuotaRequest>) -> Result<Response<GetQuotaReply>, Status> {
-        self.read(|state| reply::quotas(state)).await
+        self.read(reply::quotas).await
     }
 
     async fn set_priorities(
@@ -105,7 +105,7 @@ impl Admin for Service {
         &self,
         _: Request<GetPrioritiesRequest>,
     ) -> Result<Response<GetPrioritiesReply>, Status> {
-        self.read(|state| reply::priorities(state)).await
+        self.read(reply::priorities).await
     }
 
     async fn set_policy(
@@ -133,7 +133,7 @@ impl Admin for Service {
         &self,
         _: Request<GetWhitelistRequest>,
     ) -> Result<Response<GetWhitelistReply>, Status> {
-        self.read(|state| reply::whitelist(state)).await
+        self.read(reply::whitelist).await
     }
 
     async fn reserve(&self, request: Request<ConvertRequest>) -> Result<Response<ConvertReply>, Status> {
