@@ -6,10 +6,13 @@
 //! **Must never do:** judge. Targets stand in the design, results with their conditions in `ops/benchmarks.md`.
 //!
 //! Start reading at `report.rs`, then at the bench of interest. The agents here are simulated (`sim_agent.rs`): they
-//! speak the real link over TCP and run nothing.
+//! speak the real link over TCP and run nothing. `allocate` and `delay-scheduling` need no cluster: they drive the
+//! allocator itself.
 
+mod allocate;
 mod cluster;
 mod decline;
+mod delay_scheduling;
 mod idle;
 mod launch;
 mod metrics;
@@ -24,7 +27,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "mesarch-bench",
     version,
-    about = "Measures a fresh cluster of real masters on this machine"
+    about = "Measures a fresh cluster of real masters on this machine, or the allocator alone"
 )]
 struct Cli {
     /// Print one JSON object instead of a table.
@@ -44,6 +47,10 @@ enum Bench {
     Idle(idle::Args),
     /// The leader's cost while frameworks decline everything that agents have.
     Decline(decline::Args),
+    /// A full round of deciding who is offered what, and one single decision, in the allocator alone.
+    Allocate(allocate::Args),
+    /// How waiting for an agent that holds the input makes tasks local: a simulation on the real allocator.
+    DelayScheduling(delay_scheduling::Args),
 }
 
 #[tokio::main]
@@ -54,6 +61,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         Bench::Lifecycle(args) => launch::run("lifecycle", args).await?,
         Bench::Idle(args) => idle::run(args).await?,
         Bench::Decline(args) => decline::run(args).await?,
+        Bench::Allocate(args) if args.is_table() && !cli.json => return allocate::print_table(&args),
+        Bench::Allocate(args) => allocate::run(args)?,
+        Bench::DelayScheduling(args) => delay_scheduling::run(args)?,
     };
     report.print(cli.json)
 }

@@ -36,9 +36,21 @@ impl Report {
     }
 
     /// Adds the values of one figure; they are sorted here.
-    pub(crate) fn figure(&mut self, name: &'static str, unit: &'static str, mut values: Vec<f64>) {
+    pub(crate) fn figure(&mut self, name: &'static str, unit: &'static str, values: Vec<f64>) {
+        self.labelled(name, unit, &[], values);
+    }
+
+    /// As [`Self::figure`], for one of several of that name.
+    pub(crate) fn labelled(
+        &mut self,
+        name: &'static str,
+        unit: &'static str,
+        labels: &[(&str, &str)],
+        mut values: Vec<f64>,
+    ) {
         values.sort_by(f64::total_cmp);
-        self.series.push(Series { name, unit, labels: BTreeMap::new(), values });
+        let labels = labels.iter().map(|(label, value)| ((*label).into(), (*value).into())).collect();
+        self.series.push(Series { name, unit, labels, values });
     }
 
     /// Counts a try that failed or timed out.
@@ -77,7 +89,7 @@ impl Report {
             writeln!(
                 out,
                 "{:<26} {:<8} {:>6} {median:>11.3} {p90:>11.3} {p99:>11.3} {min:>11.3} {max:>11.3}",
-                series.name,
+                series.title(),
                 series.unit,
                 series.values.len()
             )?;
@@ -90,6 +102,12 @@ impl Report {
 }
 
 impl Series {
+    /// The name, with the labels' values if there are any.
+    fn title(&self) -> String {
+        let values = self.labels.values().map(|value| format!(" {value}"));
+        self.name.to_owned() + &values.collect::<String>()
+    }
+
     /// Median, p90, p99, least and greatest; nearest rank.
     fn summary(&self) -> [f64; 5] {
         [0.5, 0.9, 0.99, 0.0, 1.0].map(|share| percentile(&self.values, share))
