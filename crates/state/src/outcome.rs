@@ -159,4 +159,6 @@ pub enum Refusal {
     UnknownExecutor,
     #[error("a newer launch starts the executor again")]
     StaleExit,
+    #[error("there are as many entries of this kind as there may be")]
+    Full,
 }

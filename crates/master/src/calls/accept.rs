@@ -11,6 +11,7 @@ use prost::Message;
 use super::{CallError, Caller, offer_ids, refuse};
 use crate::{
     large::LARGE_BYTES,
+    leader::Encoded,
     task_validation::{Context, can_limit, invalid, judge},
 };
 
@@ -28,7 +29,7 @@ impl Caller<'_> {
         let write = move || {
             let launches =
                 operations.into_iter().flat_map(|operation| launches(operation, &context)).collect();
-            Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse }).encode()
+            Encoded::from(&Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse }))
         };
         let encoded = if is_large { self.app.large.run(write).await? } else { write() };
         self.commit_encoded(encoded).await.map(drop)

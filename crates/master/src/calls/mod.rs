@@ -9,7 +9,6 @@ mod reconcile_test;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures::{FutureExt, TryFutureExt};
 use mesarch_consensus::{Full, Unresolved};
 use mesarch_mesos_v1::scheduler::InvalidCall;
@@ -32,7 +31,7 @@ use prost::Message;
 
 use crate::{
     app::App,
-    leader::{PlaceError, Session},
+    leader::{Encoded, PlaceError, Session},
     link_messages,
     machine::Answer,
     metrics, specs,
@@ -226,7 +225,7 @@ impl Caller<'_> {
 
     /// Puts the command into the queue, behind all earlier calls of the framework.
     fn place(&self, command: Command) -> impl Future<Output = Result<(), CallError>> {
-        let encoded = command.encode();
+        let encoded = Encoded::from(&command);
         in_time(async move {
             let mut last = self.stream.calls.lock().await;
             *last = LastCall::Placed(self.session.place_encoded(encoded).await?);
@@ -237,11 +236,11 @@ impl Caller<'_> {
 
     /// Commits the command, behind all earlier calls of the framework.
     async fn commit(&self, command: Command) -> Result<Outcome, CallError> {
-        self.commit_encoded(command.encode()).await
+        self.commit_encoded(Encoded::from(&command)).await
     }
 
-    /// [`Caller::commit`], of what [`Command::encode`] gave.
-    async fn commit_encoded(&self, encoded: Bytes) -> Result<Outcome, CallError> {
+    /// [`Caller::commit`], of a command that is encoded already.
+    async fn commit_encoded(&self, encoded: Encoded) -> Result<Outcome, CallError> {
         let placing = async {
             let mut last = self.stream.calls.lock().await;
             let placed = self.session.place_encoded(encoded).await?.watched();

@@ -112,25 +112,33 @@ impl Session {
     /// Puts a command into the proposer's queue; waits at most the queue's own deadline for a place. What a leader cannot
     /// do without and what gives room back is taken even while a resource of this node runs out.
     pub(crate) async fn place(&self, command: &Command) -> Result<Placed, PlaceError> {
-        if !relieves(command) {
-            return self.place_encoded(command.encode()).await;
-        }
-        match self.consensus.propose_from_reserve(self.term, command.encode()).await {
-            Ok(ticket) => Ok(Placed(ticket)),
-            Err(error) => Err(refused(&error)),
-        }
+        self.place_encoded(Encoded::from(command)).await
     }
 
-    /// [`Session::place`], of what [`Command::encode`] gave.
-    pub(crate) async fn place_encoded(&self, command: Bytes) -> Result<Placed, PlaceError> {
-        match self.consensus.propose(self.term, command).await {
-            Ok(ticket) => Ok(Placed(ticket)),
-            Err(error) => Err(refused(&error)),
-        }
+    /// [`Session::place`], of a command that is encoded already.
+    pub(crate) async fn place_encoded(&self, command: Encoded) -> Result<Placed, PlaceError> {
+        let Encoded { bytes, relieves } = command;
+        let placed = match relieves {
+            true => self.consensus.propose_from_reserve(self.term, bytes).await,
+            false => self.consensus.propose(self.term, bytes).await,
+        };
+        placed.map(Placed).map_err(|error| refused(&error))
     }
 }
 
-/// Whether a command begins a term or ends something; all of these are small.
+/// A command as it goes into the log.
+pub(crate) struct Encoded {
+    bytes: Bytes,
+    relieves: bool,
+}
+
+impl From<&Command> for Encoded {
+    fn from(command: &Command) -> Self {
+        Self { bytes: command.encode(), relieves: relieves(command) }
+    }
+}
+
+/// Whether a command begins a term, ends something or is an operator's; all of these are small.
 fn relieves(command: &Command) -> bool {
     match command {
         Command::BeginTerm(_)
@@ -147,15 +155,20 @@ fn relieves(command: &Command) -> bool {
         | Command::AgentForgot(_)
         | Command::RequestKill(_)
         | Command::RequestShutdown(_)
-        | Command::ExecutorExited(_) => true,
+        | Command::ExecutorExited(_)
+        | Command::SetWeights(_)
+        | Command::SetQuota(_)
+        | Command::SetPriorities(_)
+        | Command::SetWhitelist(_)
+        | Command::SetPolicy(_)
+        | Command::ConvertResources(_) => true,
         Command::RegisterAgent(_)
         | Command::AttachAgent(_)
         | Command::Subscribe(_)
         | Command::Revive(_)
         | Command::IssueOffers(_)
         | Command::AcceptOffers(_)
-        | Command::RecordUpdates(_)
-        | Command::SetWeights(_) => false,
+        | Command::RecordUpdates(_) => false,
     }
 }
 
