@@ -106,6 +106,7 @@ impl<O: Send + 'static> Handle<O> {
     /// Proposes `command` in exactly `term`. Waits at most a second for a place in the queue; commands that one task
     /// proposes in order are applied in order. The term is checked again when the command is appended.
     pub async fn propose(&self, term: u64, command: Bytes) -> Result<Ticket<O>, ProposeError> {
+        self.check(term, &command)?;
         if let Some(full) = &*self.shared.full.borrow() {
             return Err(ProposeError::Full(full.clone()));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::control::{Control, TransferError};
+use crate::control::Control;
 use crate::leadership::Leadership;
 use crate::metrics::FULL;
 use crate::options::Reserve;
@@ -15,8 +15,11 @@ use crate::stop::{Stopping, stopped};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Between two tries to hand the leadership on.
-const STEP_ASIDE_PAUSE: Duration = Duration::from_secs(30);
+/// After the leadership was handed on: for so long it is kept if it comes back, lest nodes that are all short pass it
+/// around.
+const STEP_ASIDE_PAUSE: Duration = Duration::from_secs(10);
+/// After it could not be handed on: the others may still be starting.
+const STEP_ASIDE_RETRY: Duration = Duration::from_secs(1);
 
 /// What can run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +89,19 @@ pub(crate) async fn step_aside(
             () = stopped(&mut stop) => return,
             short = short_leader => if short.is_none() { return },
         }
-        match control.transfer(None, leadership.clone()).await {
-            Ok(()) => tracing::warn!("handed the leadership over: this node is short of a resource"),
-            Err(TransferError::NotLeader) => continue,
-            Err(error) => tracing::warn!(%error, "leading on although this node is short of a resource"),
-        }
+        let pause = match control.transfer(None, leadership.clone()).await {
+            Ok(()) => {
+                tracing::warn!("handed the leadership over: this node is short of a resource");
+                STEP_ASIDE_PAUSE
+            }
+            Err(error) => {
+                tracing::warn!(%error, "leading on although this node is short of a resource");
+                STEP_ASIDE_RETRY
+            }
+        };
         tokio::select! {
             () = stopped(&mut stop) => return,
-            () = tokio::time::sleep(STEP_ASIDE_PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

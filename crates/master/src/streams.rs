@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use mesarch_proto::mesos::v1::scheduler::Event;
-use mesarch_state::command::OutboxPosition;
+use mesarch_state::{command::OutboxPosition, effect::FAILED_OVER};
 use mesarch_types::{Epoch, FrameworkId};
 use parking_lot::MutexGuard;
 use tokio::sync::Notify;
@@ -47,6 +47,8 @@ pub(crate) struct Stream {
     pub(crate) framework: FrameworkId,
     /// The subscription.
     pub(crate) epoch: Epoch,
+    /// Whether it goes on with the framework's stream before it, which then ends without a word.
+    resumes: bool,
     /// The last call that found a place in the proposer's queue. Holding the lock while placing keeps the calls of one
     /// framework in order of arrival.
     pub(crate) calls: tokio::sync::Mutex<LastCall>,
@@ -102,6 +104,7 @@ impl Stream {
     pub(crate) fn new(
         framework: FrameworkId,
         epoch: Epoch,
+        resumes: bool,
         session: Arc<Session>,
         reader: Reader,
     ) -> (Arc<Self>, Events) {
@@ -109,6 +112,7 @@ impl Stream {
         let stream = Arc::new(Self {
             framework,
             epoch,
+            resumes,
             calls: tokio::sync::Mutex::default(),
             queue,
             turn: parking_lot::Mutex::new(()),
@@ -238,8 +242,9 @@ impl Streams {
         let older = open.insert(stream.framework.clone(), stream.clone());
         metrics::streams_open(open.len());
         drop(open);
+        // The effect that closes it may come later and find the newer one.
         if let Some(older) = older {
-            older.close(None);
+            older.close((!stream.resumes).then_some(FAILED_OVER));
         }
         let streams = self.clone();
         tokio::spawn(async move {

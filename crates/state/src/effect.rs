@@ -8,6 +8,9 @@ use mesarch_types::{AgentId, Epoch, FrameworkId, LaunchId, OfferId, StreamId, Ta
 
 use crate::command::{ExecutorKey, OutboxPosition};
 
+/// What the ERROR event of a stream says that a newer subscription replaces. Clients match on it.
+pub const FAILED_OVER: &str = "Framework failed over";
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {

@@ -85,7 +85,7 @@ async fn commit(
             let id = resume.filter(|_| resumed).unwrap_or(drawn);
             tracing::info!(%framework, resumed, "a framework subscribed");
             let subscribed = Box::new(events::subscribed(&framework, &app.facts()));
-            let (stream, events) = Stream::new(framework, epoch, session.clone(), reader);
+            let (stream, events) = Stream::new(framework, epoch, resumed, session.clone(), reader);
             if !session.tell(ToLeader::Open { stream: stream.clone(), subscribed }).await {
                 stream.close(None);
                 return Err(CallError::NotLeader);

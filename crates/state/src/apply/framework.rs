@@ -9,15 +9,12 @@ use super::adopt::with_fixed_fields;
 use crate::{
     change::Change,
     command::{Disconnect, FrameworkRoles, FrameworkSpec, OutboxPosition, Subscribe},
-    effect::Effect,
+    effect::{Effect, FAILED_OVER},
     model::{Connection, Framework, OutboxItem},
     open_work::open_work_of_framework,
     outcome::{Outcome, Refusal},
     step::{Rescind, Step},
 };
-
-/// What the ERROR event of a stream says that a newer subscription replaces. Clients match on it.
-const FAILED_OVER: &str = "Framework failed over";
 
 impl Step<'_> {
     pub(crate) fn subscribe(&mut self, c: Subscribe) -> Result<Outcome, Refusal> {
