@@ -196,8 +196,8 @@ impl Stream {
 }
 
 impl Events {
-    /// The next event in the stream's form; none once the stream has ended. The previous one counts as delivered by this call: the
-    /// connection has taken it.
+    /// The next event in the stream's form; none once the stream has ended. The previous one counts as delivered by this
+    /// call: the connection has taken it.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         if let Some(up_to) = self.delivered.take() {
             let (framework, epoch) = (self.stream.framework.clone(), self.stream.epoch);
