@@ -167,8 +167,17 @@ fn read_number(path: &str) -> Option<u64> {
 
 fn free_descriptors() -> Option<u64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
-    let used = fs::read_dir("/proc/self/fd").ok()?.count() as u64;
-    Some(limit.saturating_sub(used))
+    Some(limit.saturating_sub(open_descriptors()?))
+}
+
+/// Since Linux 6.2 the folder's size is how many there are; before, it is 0 and they are counted, which takes a
+/// millisecond for some thousand.
+fn open_descriptors() -> Option<u64> {
+    let folder = Path::new("/proc/self/fd");
+    match fs::metadata(folder).ok()?.len() {
+        0 => Some(fs::read_dir(folder).ok()?.count() as u64),
+        size => Some(size),
+    }
 }
 
 #[cfg(test)]
@@ -183,6 +192,15 @@ mod tests {
         assert_eq!(short(Reserve { disk_bytes: u64::MAX, ..none }), Some(Resource::Disk));
         assert_eq!(short(Reserve { memory_bytes: u64::MAX, ..none }), Some(Resource::Memory));
         assert_eq!(short(Reserve { descriptors: u64::MAX, ..none }), Some(Resource::Descriptors));
+    }
+
+    #[test]
+    fn descriptors_are_counted() {
+        let few = open_descriptors().expect("a proc file system");
+        let more: Vec<_> = (0..100).map(|_| fs::File::open("/dev/null").expect("readable")).collect();
+        let counted = open_descriptors().expect("a proc file system");
+        // Other tests of this process open and close some as well.
+        assert!(counted > few + 50, "{few} before, {counted} with {} more", more.len());
     }
 
     #[test]
