@@ -16,6 +16,10 @@ use clap::{Parser, Subcommand};
 
 use commands::reserve::Direction;
 
+// Masters clone and drop small things by the thousand on several threads, which the C library's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A highly available cluster manager: masters offer the resources of agents to frameworks, which run tasks on them.
 #[derive(Parser)]
 #[command(name = "mesarch", version, arg_required_else_help = true, after_help = arguments::EXAMPLES)]
