@@ -43,7 +43,7 @@ pub(crate) fn judge(state: &State, hello: &Attach) -> Result<Verdict, CloseReaso
     if !agrees(state, agent, hello) {
         return needed(How::Differed);
     }
-    Ok(Verdict::Agreed { spec: (agent.spec != hello.spec).then(|| hello.spec.clone()) })
+    Ok(Verdict::Agreed { spec: (*agent.spec != hello.spec).then(|| hello.spec.clone()) })
 }
 
 /// An agent that has obeyed somebody whom this leader must not contradict.

@@ -83,6 +83,10 @@ impl<'a> Step<'a> {
     /// Enters a holding, whose resources carry no mark; `Change::Taken` says so.
     pub(crate) fn take(&mut self, side: Side, agent: &AgentId, holder: &Holder, resources: &Resources) {
         self.enter(side, agent, holder, resources);
+        self.taken(agent, holder, resources);
+    }
+
+    pub(crate) fn taken(&mut self, agent: &AgentId, holder: &Holder, resources: &Resources) {
         if !resources.is_empty() {
             self.change(Change::Taken(holding(agent, holder, resources)));
         }
@@ -90,9 +94,22 @@ impl<'a> Step<'a> {
 
     /// Enters a holding without saying so: it only moves from one book to the other.
     pub(crate) fn enter(&mut self, side: Side, agent: &AgentId, holder: &Holder, resources: &Resources) {
+        self.enter_with(side, agent, holder, resources, |_| ());
+    }
+
+    /// The same, and `change` on the way: an agent is looked up once.
+    pub(crate) fn enter_with(
+        &mut self,
+        side: Side,
+        agent: &AgentId,
+        holder: &Holder,
+        resources: &Resources,
+        change: impl FnOnce(&mut Agent),
+    ) {
         let Some(known) = self.agent_mut(agent) else {
             return;
         };
+        change(known);
         match known.ledger.hold(side, holder.clone(), resources) {
             true => self.count_held(&holder.1, resources, Count::In),
             false => self.draw_up_books(agent),
@@ -114,9 +131,22 @@ impl<'a> Step<'a> {
 
     /// Takes a holding out without saying so. The entity that held it is already gone or holds nothing any more.
     pub(crate) fn strike(&mut self, side: Side, agent: &AgentId, holder: &Holder, resources: &Resources) {
+        self.strike_with(side, agent, holder, resources, |_| ());
+    }
+
+    /// The same, and `change` on the way: an agent is looked up once.
+    fn strike_with(
+        &mut self,
+        side: Side,
+        agent: &AgentId,
+        holder: &Holder,
+        resources: &Resources,
+        change: impl FnOnce(&mut Agent),
+    ) {
         let Some(known) = self.agent_mut(agent) else {
             return;
         };
+        change(known);
         match known.ledger.release(side, holder, resources) {
             true => self.count_held(&holder.1, resources, Count::Out),
             false => self.draw_up_books(agent),
@@ -160,11 +190,11 @@ impl<'a> Step<'a> {
         if let Some(framework) = self.framework_mut(&offer.framework) {
             framework.offers.remove(id);
         }
-        if let Some(agent) = self.agent_mut(&offer.agent) {
-            agent.offers.remove(id);
-        }
         let holder = (offer.framework.clone(), offer.role.clone());
-        self.strike(Side::Offered, &offer.agent, &holder, &offer.resources.without_allocation());
+        let resources = offer.resources.without_allocation();
+        self.strike_with(Side::Offered, &offer.agent, &holder, &resources, |agent| {
+            agent.offers.remove(id);
+        });
         self.change(Change::OfferRemoved { offer: id.clone(), framework: offer.framework.clone() });
         Some(offer)
     }

@@ -56,7 +56,7 @@ fn effects_of_a_new_leader(driver: &Driver) -> Vec<Effect> {
         let resume = known.stream().map(|(stream, _)| stream.clone());
         let subscribe = Subscribe {
             framework: Some(framework),
-            spec: known.spec,
+            spec: (*known.spec).clone(),
             suppressed: known.suppressed,
             stream: "another".into(),
             resume,

@@ -180,7 +180,7 @@ fn a_returning_agent_is_recognised_by_its_digest() {
             if *how == How::Digest {
                 assert_eq!(said.first(), Some(&scene.attached(How::Digest)), "{what}");
                 assert_eq!(
-                    scene.cluster.state.agent(&scene.agent).expect("known").spec,
+                    *scene.cluster.state.agent(&scene.agent).expect("known").spec,
                     hello.spec,
                     "{what}"
                 );

@@ -78,7 +78,7 @@ impl Step<'_> {
             nonce,
             ledger: Ledger::new(&spec.total),
             converted: None,
-            spec,
+            spec: Arc::new(spec),
             version: epoch,
             link,
             attachment: Attachment::Attached { since: epoch },
@@ -105,7 +105,7 @@ impl Step<'_> {
         let Some(known) = self.state.agents.get(&c.agent) else {
             return;
         };
-        let spec = c.spec.clone().filter(|spec| *spec != known.spec);
+        let spec = c.spec.clone().filter(|spec| *spec != *known.spec);
         if spec.is_some() {
             self.withdraw_offers_of_agent(&c.agent);
             self.count_agent(&c.agent, Count::Out);
@@ -119,7 +119,9 @@ impl Step<'_> {
         }
         let just_added = agent.attachment == Attachment::Attached { since };
         agent.reregistered = if just_added { None } else { Some(wall) };
-        agent.spec = spec.unwrap_or_else(|| agent.spec.clone());
+        if let Some(spec) = spec {
+            agent.spec = Arc::new(spec);
+        }
         agent.link = c.link;
         agent.incarnation = incarnation;
         agent.attachment = Attachment::Attached { since };

@@ -48,7 +48,7 @@ impl Step<'_> {
     ) {
         let framework = Framework {
             id: id.clone(),
-            spec,
+            spec: Arc::new(spec),
             suppressed,
             version: self.epoch(),
             connection,
@@ -84,7 +84,7 @@ impl Step<'_> {
         let stream = c.resume.filter(|_| resumed).unwrap_or(c.stream);
         let spec = with_fixed_fields(c.spec, &known.spec);
         if let Some(framework) = self.framework_mut(&known.id) {
-            framework.spec = spec;
+            framework.spec = Arc::new(spec);
             framework.suppressed = c.suppressed;
             framework.connection = Connection::Connected { stream, epoch };
             framework.version = epoch;

@@ -30,10 +30,10 @@ impl Step<'_> {
     }
 
     fn issue_offer(&mut self, item: OfferItem) -> Result<OfferId, OfferRefusal> {
-        self.check_offer(&item)?;
+        let resources = item.resources.without_allocation();
+        self.check_offer(&item, &resources)?;
         let id = self.next_offer_id();
         let holder = (item.framework.clone(), item.role.clone());
-        let resources = item.resources.without_allocation();
         let offer = Offer {
             id: id.clone(),
             framework: item.framework.clone(),
@@ -43,21 +43,23 @@ impl Step<'_> {
             issued: self.epoch(),
         };
         self.state.offers.insert(id.clone(), Arc::new(offer));
-        if let Some(framework) = self.framework_mut(&item.framework) {
+        let is_connected = self.framework_mut(&item.framework).is_some_and(|framework| {
             framework.offers.insert(id.clone());
-        }
-        if let Some(agent) = self.agent_mut(&item.agent) {
+            framework.is_connected()
+        });
+        self.enter_with(Side::Offered, &item.agent, &holder, &resources, |agent| {
             agent.offers.insert(id.clone());
-        }
-        self.take(Side::Offered, &item.agent, &holder, &resources);
+        });
+        self.taken(&item.agent, &holder, &resources);
         self.change(Change::OfferAdded(id.clone()));
-        if self.is_connected(&item.framework) {
+        if is_connected {
             self.effect(Effect::SendOffer { framework: item.framework, offer: id.clone() });
         }
         Ok(id)
     }
 
-    fn check_offer(&self, item: &OfferItem) -> Result<(), OfferRefusal> {
+    /// `wanted`: the item's resources without a mark.
+    fn check_offer(&self, item: &OfferItem, wanted: &Resources) -> Result<(), OfferRefusal> {
         let framework = self.state.frameworks.get(&item.framework).ok_or(OfferRefusal::FrameworkChanged)?;
         if framework.version != item.framework_version || !framework.wants(&item.role) {
             return Err(OfferRefusal::FrameworkChanged);
@@ -66,11 +68,10 @@ impl Step<'_> {
         if agent.version != item.agent_version || !agent.is_active() {
             return Err(OfferRefusal::AgentChanged);
         }
-        let wanted = item.resources.without_allocation();
-        if wanted.is_empty() || !agent.available().contains(&wanted) {
+        if wanted.is_empty() || !agent.available().contains(wanted) {
             return Err(OfferRefusal::Resources);
         }
-        self.check_limit(&item.role, &wanted)
+        self.check_limit(&item.role, wanted)
     }
 
     /// Gives offers back. Unknown ones, and those of others, are ignored.

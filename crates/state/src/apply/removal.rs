@@ -136,7 +136,7 @@ impl Step<'_> {
         record.outbox = OrdMap::new();
         record.outbox_minor = OrdSet::new();
         // Only offers ask for them.
-        record.spec.rules = Arc::default();
+        Arc::make_mut(&mut record.spec).rules = Arc::default();
         record.connection = Connection::Disconnected { epoch, at };
         let removed = RemovedFramework { epoch, at, wall, record: Some(framework) };
         self.state.removed.insert(id.clone(), Arc::new(removed));

@@ -21,7 +21,7 @@ pub struct Agent {
     /// Drawn by the agent before it first asked for an id; none if it was adopted with the id that it had.
     pub nonce: Option<[u8; 16]>,
     /// What it says of itself.
-    pub spec: AgentSpec,
+    pub spec: Arc<AgentSpec>,
     /// Place in the log of the last change that matters to a plan: spec or activation.
     pub version: Epoch,
     /// What operators made of its resources; none: nothing. It applies as long as the agent brings what it rests on.

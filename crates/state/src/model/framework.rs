@@ -23,7 +23,7 @@ pub struct Framework {
     /// Its id.
     pub id: FrameworkId,
     /// What it says of itself.
-    pub spec: FrameworkSpec,
+    pub spec: Arc<FrameworkSpec>,
     /// Roles for which it wants no offers now.
     pub suppressed: BTreeSet<Role>,
     /// Place in the log of the last change that matters to a plan: spec, suppression, connection.

@@ -56,7 +56,7 @@ impl State {
             kind::OFFER_RULES => {
                 let (id, rules) = <(FrameworkId, Arc<OfferRules>)>::take(input)?;
                 let framework = self.frameworks.get_mut(&id).ok_or(Malformed)?;
-                Arc::make_mut(framework).spec.rules = rules;
+                Arc::make_mut(&mut Arc::make_mut(framework).spec).rules = rules;
             }
             kind::CONVERTED => {
                 let (id, converted) = <(AgentId, Arc<Converted>)>::take(input)?;

@@ -136,7 +136,14 @@ impl Resources {
             let resource = Resource { allocated_to: role.cloned(), ..entry.resource.clone() };
             Entry { resource, copies: entry.copies }
         };
-        Self::normalize(self.0.iter().map(stamp).collect())
+        let stamped = self.0.iter().map(stamp).collect();
+        // With one stamp for all, now and before, it decides nothing about their order, and none become equal.
+        let mut stamps = self.0.iter().map(|entry| &entry.resource.allocated_to);
+        let first = stamps.next();
+        match stamps.all(|stamp| Some(stamp) == first) {
+            true => Self::from_canonical(stamped),
+            false => Self::normalize(stamped),
+        }
     }
 
     /// Scalar totals by name, reserved and revocable ones included; a shared resource counts once.

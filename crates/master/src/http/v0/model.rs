@@ -187,7 +187,7 @@ struct FullResources {
 }
 
 fn slave(agent: &Agent, full: bool) -> SlaveView<'_> {
-    let AgentSpec { hostname, port, total: _, attributes, capabilities, version, info } = &agent.spec;
+    let AgentSpec { hostname, port, total: _, attributes, capabilities, version, info } = &*agent.spec;
     let total = &agent.total();
     let info = v1::AgentInfo::decode(info.clone()).unwrap_or_default();
     SlaveView {
