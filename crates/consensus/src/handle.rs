@@ -9,12 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use mesarch_storage::{Fatal, NodeInfo};
 use mesarch_types::{ClusterId, NodeId};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::control::{Control, MembershipError, ReadError, TransferError};
 use crate::leadership::Leadership;
 use crate::limits::Full;
-use crate::proposer::{COMMAND_BYTES_MAX, Queued};
+use crate::proposer::COMMAND_BYTES_MAX;
+use crate::queue::{Queue, Queued};
 use crate::status::{Members, Status};
 
 /// How long a proposal waits for a place in the queue.
@@ -46,6 +47,17 @@ pub enum ProposeError {
     /// The node is stopping.
     #[error("this node is stopping")]
     Stopped,
+}
+
+/// How a command wants to be proposed. By default it is refused while a resource runs out, and goes into the next entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Taken even while a resource runs out: for what a leader cannot do without, and for what gives room back. That is
+    /// what the reserve is for.
+    pub from_reserve: bool,
+    /// Nobody waits for it: it may stay in the queue for up to 50 ms, or until a command that is not patient comes after
+    /// it or enough are there to fill an entry.
+    pub patient: bool,
 }
 
 /// Why a proposed command has no outcome.
@@ -80,9 +92,7 @@ impl<O> Future for Ticket<O> {
 
 /// What every clone of a handle shares.
 pub(crate) struct Shared<O> {
-    pub(crate) queue: mpsc::Sender<Queued<O>>,
-    /// Bytes that may wait in the queue.
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) queue: Arc<Queue<O>>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) full: watch::Receiver<Option<Full>>,
@@ -103,32 +113,30 @@ impl<O> Clone for Handle<O> {
 }
 
 impl<O: Send + 'static> Handle<O> {
-    /// Proposes `command` in exactly `term`. Waits at most a second for a place in the queue; commands that one task
-    /// proposes in order are applied in order. The term is checked again when the command is appended.
+    /// Proposes `command` in exactly `term`, in the default [`Manner`].
     pub async fn propose(&self, term: u64, command: Bytes) -> Result<Ticket<O>, ProposeError> {
-        self.check(term, &command)?;
-        if let Some(full) = &*self.shared.full.borrow() {
-            return Err(ProposeError::Full(full.clone()));
-        }
-        self.propose_from_reserve(term, command).await
+        self.propose_in(Manner::default(), term, command).await
     }
 
-    /// [`propose`](Handle::propose), even while a resource runs out: for what a leader cannot do without, and for what
-    /// gives room back. That is what the reserve is for.
-    pub async fn propose_from_reserve(&self, term: u64, command: Bytes) -> Result<Ticket<O>, ProposeError> {
+    /// Proposes `command` in exactly `term`. Waits at most a second for a place in the queue; commands that one task
+    /// proposes in order are applied in order. The term is checked again when the command is appended.
+    pub async fn propose_in(
+        &self,
+        manner: Manner,
+        term: u64,
+        command: Bytes,
+    ) -> Result<Ticket<O>, ProposeError> {
         self.check(term, &command)?;
         let shared = &self.shared;
-        let place = async {
-            let bytes = command.len().max(1) as u32;
-            let room = shared.room.clone().acquire_many_owned(bytes).await.ok()?;
-            Some((room, shared.queue.reserve().await.ok()?))
-        };
-        match tokio::time::timeout(PLACE_WAIT, place).await {
+        if let Some(full) = shared.full.borrow().clone().filter(|_| !manner.from_reserve) {
+            return Err(ProposeError::Full(full));
+        }
+        match tokio::time::timeout(PLACE_WAIT, shared.queue.place(command.len())).await {
             Err(_) => Err(ProposeError::Busy),
-            Ok(None) => Err(ProposeError::Stopped),
-            Ok(Some((room, place))) => {
+            Ok(Err(_)) => Err(ProposeError::Stopped),
+            Ok(Ok(place)) => {
                 let (reply, outcome) = oneshot::channel();
-                place.send(Queued { term, command, reply, room });
+                place.put(Queued { term, command, reply, patient: manner.patient });
                 Ok(Ticket { outcome })
             }
         }

@@ -29,6 +29,7 @@ pub mod metrics;
 mod network;
 mod options;
 mod proposer;
+mod queue;
 mod running;
 mod start;
 mod state_machine;
@@ -37,7 +38,7 @@ mod stop;
 mod waiters;
 
 pub use control::{MembershipError, ReadError, TransferError};
-pub use handle::{Handle, ProposeError, Ticket, Unresolved};
+pub use handle::{Handle, Manner, ProposeError, Ticket, Unresolved};
 pub use leadership::Leadership;
 pub use limits::{Full, Resource};
 pub use machine::{Corrupt, EntryContext, LogPosition, Machine, Stamp};

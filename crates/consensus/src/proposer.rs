@@ -6,11 +6,10 @@
 //! and for a bounded time. After any other answer the entry may have been appended: it is left alone, and its waiters
 //! are resolved by what the local machine applies.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -19,23 +18,27 @@ use mesarch_storage::{Payload, Types};
 use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::envelope::Envelope;
 use crate::leadership::Leadership;
 use crate::machine::Machine;
 use crate::metrics::ProposeMetrics;
+use crate::queue::{Batch, Bounds, Queue};
 use crate::start::Clock;
 use crate::state_machine::Raft;
 use crate::stop::{Stopping, stopped};
-use crate::waiters::{Reply, Waiters};
+use crate::waiters::Waiters;
 
-/// Most commands that wait to be packed.
-pub(crate) const QUEUE_COMMANDS: usize = 16_384;
-/// Most bytes of commands that wait to be packed, or are in entries that Raft holds for us. Two of the longest fit, and room is left.
-pub(crate) const QUEUE_BYTES: usize = 64 << 20;
 /// Most commands in one entry.
 const ENTRY_COMMANDS_MAX: usize = 256;
+/// Of the proposer's queue. Two of the longest commands fit, and room is left.
+pub(crate) const QUEUE: Bounds = Bounds {
+    commands: 16_384,
+    bytes: 64 << 20,
+    enough: ENTRY_COMMANDS_MAX,
+    patience: Duration::from_millis(50),
+};
 /// Most bytes in an entry of several commands. A command that is longer alone is an entry of its own.
 pub const PACKED_BYTES_MAX: usize = 256 << 10;
 /// What an envelope adds to its commands, at most: the head, and some bytes per command.
@@ -52,15 +55,6 @@ const ENTRIES_IN_FLIGHT: usize = 8;
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// For how long a refused entry is tried again.
 const RETRY_TIME: Duration = Duration::from_secs(1);
-
-/// A command that waits to be packed.
-pub(crate) struct Queued<O> {
-    pub(crate) term: u64,
-    pub(crate) command: Bytes,
-    pub(crate) reply: Reply<O>,
-    /// Its room among [`QUEUE_BYTES`], given back when its entry has landed.
-    pub(crate) room: OwnedSemaphorePermit,
-}
 
 /// An entry on its way.
 struct Flight {
@@ -85,7 +79,7 @@ enum Landing {
 /// What the proposer is made of.
 pub(crate) struct Parts<M: Machine> {
     pub(crate) raft: Raft<M>,
-    pub(crate) queue: mpsc::Receiver<Queued<M::Outcome>>,
+    pub(crate) queue: Arc<Queue<M::Outcome>>,
     pub(crate) waiters: Arc<Waiters<M::Outcome>>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) clock: Clock,
@@ -94,8 +88,6 @@ pub(crate) struct Parts<M: Machine> {
 
 pub(crate) struct Proposer<M: Machine> {
     parts: Parts<M>,
-    /// Received and not yet packed.
-    waiting: VecDeque<Queued<M::Outcome>>,
     flights: FuturesUnordered<BoxFuture<'static, (Flight, Landing)>>,
     /// Refused entries, by first sequence number; nothing new is sent while there are any.
     refused: BTreeMap<u64, Flight>,
@@ -108,7 +100,6 @@ impl<M: Machine> Proposer<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
         Self {
             parts,
-            waiting: VecDeque::new(),
             flights: FuturesUnordered::new(),
             refused: BTreeMap::new(),
             placed: 0,
@@ -117,19 +108,14 @@ impl<M: Machine> Proposer<M> {
     }
 
     pub(crate) async fn run(mut self) {
-        let mut batch = Vec::new();
+        let queue = self.parts.queue.clone();
         loop {
             self.pack().await;
-            let may_receive = self.waiting.is_empty() && self.may_send();
+            let may_send = self.may_send();
             let must_retry = self.flights.is_empty() && !self.refused.is_empty();
             tokio::select! {
                 () = stopped(&mut self.parts.stop) => return,
-                received = self.parts.queue.recv_many(&mut batch, ENTRY_COMMANDS_MAX), if may_receive => {
-                    if received == 0 {
-                        return;
-                    }
-                    self.waiting.extend(batch.drain(..));
-                }
+                () = queue.ripe(), if may_send => {}
                 Some((flight, landing)) = self.flights.next() => self.land(flight, landing),
                 () = tokio::time::sleep(RETRY_PAUSE), if must_retry => self.retry().await,
             }
@@ -141,45 +127,35 @@ impl<M: Machine> Proposer<M> {
     }
 
     async fn pack(&mut self) {
-        while self.may_send() && !self.waiting.is_empty() {
-            if let Some(flight) = self.pack_one() {
+        while self.may_send() {
+            let batch = self.parts.queue.take(fits);
+            let Some(term) = batch.commands.first().map(|command| command.term) else {
+                break;
+            };
+            if let Some(flight) = self.pack_one(term, batch) {
                 self.launch(flight).await;
             }
         }
         self.metrics.open.set(self.parts.waiters.open() as f64);
     }
 
-    /// Packs commands of one term into an entry, as many as fit and at least one. `None` if their term is over.
-    fn pack_one(&mut self) -> Option<Flight> {
-        let term = self.waiting.front()?.term;
-        let (mut commands, mut replies, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let mut room: Option<OwnedSemaphorePermit> = None;
-        while let Some(next) = self.waiting.front() {
-            bytes += next.command.len();
-            if next.term != term || !fits(commands.len(), bytes) {
-                break;
-            }
-            let next = self.waiting.pop_front()?;
-            commands.push(next.command);
-            replies.push(next.reply);
-            match &mut room {
-                Some(room) => room.merge(next.room),
-                None => room = Some(next.room),
-            }
-        }
+    /// Packs commands of one term into an entry. `None` if their term is over.
+    fn pack_one(&mut self, term: u64, batch: Batch<M::Outcome>) -> Option<Flight> {
+        let count = batch.commands.len() as u64;
+        let unpacked = batch.commands.into_iter().map(|queued| (queued.command, queued.reply));
+        let (commands, replies): (Vec<_>, Vec<_>) = unpacked.unzip();
         if !self.leads(term) {
             for reply in replies {
                 drop(reply.send(Err(crate::Unresolved::NotCommitted)));
             }
             return None;
         }
-        let count = commands.len() as u64;
         let first = self.parts.waiters.register(term, replies)?;
         self.metrics.entry_commands.record(count as f64);
         let (origin, stamp) = (self.parts.waiters.origin(), (self.parts.clock)());
         let payload = Envelope { origin, first, stamp, commands }.encode();
         debug_assert!(payload.0.len() <= ENTRY_BYTES_MAX);
-        Some(Flight { first, count, term, payload, since: Instant::now(), _room: room })
+        Some(Flight { first, count, term, payload, since: Instant::now(), _room: batch.room })
     }
 
     fn leads(&self, term: u64) -> bool {
@@ -225,6 +201,12 @@ impl<M: Machine> Proposer<M> {
     }
 }
 
+impl<M: Machine> Drop for Proposer<M> {
+    fn drop(&mut self) {
+        self.parts.queue.close();
+    }
+}
+
 /// Whether an entry that holds `packed` commands takes one more, with which it has `bytes` bytes of commands.
 fn fits(packed: usize, bytes: usize) -> bool {
     packed == 0 || (packed < ENTRY_COMMANDS_MAX && bytes <= PACKED_BYTES_MAX - ENVELOPE_BYTES_MAX)
@@ -243,6 +225,7 @@ fn judge(result: &ClientWriteResult<Types>) -> Landing {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use openraft::errors::ForwardToLeader;
 
     use super::*;

@@ -10,7 +10,7 @@ use mesarch_storage::{DataDir, DataDirError, DiskError, Fatal, Log, NodeInfo, Sn
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, ConfigError, SnapshotPolicy};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::watch;
 
 use crate::compaction::compact;
 use crate::control::RaftControl;
@@ -24,7 +24,8 @@ use crate::network::client::Dialer;
 use crate::network::gate::Gate;
 use crate::network::server::{Service, serve};
 use crate::options::{Options, OptionsError};
-use crate::proposer::{Parts, Proposer, QUEUE_BYTES, QUEUE_COMMANDS, Queued};
+use crate::proposer::{Parts, Proposer, QUEUE};
+use crate::queue::Queue;
 use crate::running::Running;
 use crate::state_machine::{Applier, Raft};
 use crate::stop::Stopping;
@@ -168,7 +169,7 @@ impl<M: Machine> Node<M> {
     ) -> (Handle<M::Outcome>, Running) {
         let (stop, stopping) = watch::channel(false);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
-        let (queue, queued) = mpsc::channel(QUEUE_COMMANDS);
+        let queue = Arc::new(Queue::new(QUEUE));
         let control = Arc::new(RaftControl {
             raft: self.raft.clone(),
             log: stored.log.clone(),
@@ -186,7 +187,7 @@ impl<M: Machine> Node<M> {
         }
         let aside = step_aside(control.clone(), leadership.clone(), full.clone(), stopping.clone());
         running.spawn("step aside", aside);
-        let proposer = self.proposer(queued, leadership.clone(), clock, stopping);
+        let proposer = self.proposer(queue.clone(), leadership.clone(), clock, stopping);
         running.spawn("proposer", proposer.run());
         let handle = self.handle(queue, leadership, full, control, stored.dir);
         (handle, running)
@@ -233,7 +234,7 @@ impl<M: Machine> Node<M> {
 
     fn proposer(
         &self,
-        queue: mpsc::Receiver<Queued<M::Outcome>>,
+        queue: Arc<Queue<M::Outcome>>,
         leadership: watch::Receiver<Leadership>,
         clock: Clock,
         stop: Stopping,
@@ -244,7 +245,7 @@ impl<M: Machine> Node<M> {
 
     fn handle(
         self,
-        queue: mpsc::Sender<Queued<M::Outcome>>,
+        queue: Arc<Queue<M::Outcome>>,
         leadership: watch::Receiver<Leadership>,
         full: watch::Receiver<Option<Full>>,
         control: Arc<RaftControl<M>>,
@@ -254,9 +255,8 @@ impl<M: Machine> Node<M> {
             let identity = dir.identity();
             (identity.cluster, identity.incarnation)
         });
-        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
         let Self { applied, fatal, .. } = self;
-        let shared = Shared { queue, room, leadership, applied, full, control, identity, fatal };
+        let shared = Shared { queue, leadership, applied, full, control, identity, fatal };
         Handle { shared: Arc::new(shared) }
     }
 }

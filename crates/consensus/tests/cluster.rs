@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use mesarch_consensus::{
-    COMMAND_BYTES_MAX, DataDirError, NodeId, Options, ProposeError, ReadError, Resource, Role, StartError,
-    Unresolved,
+    COMMAND_BYTES_MAX, DataDirError, Manner, NodeId, Options, ProposeError, ReadError, Resource, Role,
+    StartError, Unresolved,
 };
 use mesarch_storage::DataDir;
 use support::{Cluster, PATIENCE, command, plain, sled, slow_timers, small_log, until};
@@ -312,6 +312,30 @@ async fn a_node_of_another_cluster_takes_nothing_from_this_one() {
     theirs.halt_all().await;
 }
 
+const PATIENT: Manner = Manner { from_reserve: false, patient: true };
+const RELIEF: Manner = Manner { from_reserve: true, patient: false };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patient_commands_share_an_entry_and_keep_their_order() {
+    let mut cluster = Cluster::start(1, plain).await;
+    let (leader, term) = cluster.leader().await;
+    let handle = cluster.handle(leader).clone();
+    let before = handle.applied_index();
+    let mut tickets = Vec::new();
+    for number in 0..20 {
+        tickets.push(handle.propose_in(PATIENT, term, command(number)).await.unwrap());
+    }
+    tickets.push(handle.propose(term, command(20)).await.unwrap());
+    for (position, ticket) in tickets.into_iter().enumerate() {
+        assert_eq!(timeout(PATIENCE, ticket).await.unwrap(), Ok(position));
+    }
+    // A slow machine may need more than one, by whose time is over before the last comes.
+    assert!(handle.applied_index() - before < 20, "{} entries", handle.applied_index() - before);
+    let alone = handle.propose_in(PATIENT, term, command(21)).await.unwrap();
+    assert_eq!(timeout(PATIENCE, alone).await.unwrap(), Ok(21), "patience ends");
+    cluster.halt_all().await;
+}
+
 fn no_disk(options: &mut Options) {
     options.reserve.disk_bytes = u64::MAX;
 }
@@ -322,7 +346,7 @@ async fn proposals_are_refused_before_the_disk_is_full_and_when_they_are_too_big
     let (_, term) = cluster.leader().await;
     let full = cluster.handle(1).propose(term, command(1)).await.unwrap_err();
     assert!(matches!(full, ProposeError::Full(full) if full.what == Resource::Disk));
-    let relief = cluster.handle(1).propose_from_reserve(term, command(1)).await.unwrap();
+    let relief = cluster.handle(1).propose_in(RELIEF, term, command(1)).await.unwrap();
     assert_eq!(timeout(PATIENCE, relief).await.unwrap(), Ok(0), "the reserve is for what must go on");
     let big = vec![0; COMMAND_BYTES_MAX + 1].into();
     assert!(matches!(cluster.handle(1).propose(term, big).await, Err(ProposeError::TooLarge { .. })));

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::Shared};
-use mesarch_consensus::{Handle, ProposeError, Ticket, Unresolved};
+use mesarch_consensus::{Handle, Manner, ProposeError, Ticket, Unresolved};
 use mesarch_leader_core::{Input, Why};
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::{Command, command::Link};
@@ -117,11 +117,8 @@ impl Session {
 
     /// [`Session::place`], of a command that is encoded already.
     pub(crate) async fn place_encoded(&self, command: Encoded) -> Result<Placed, PlaceError> {
-        let Encoded { bytes, relieves } = command;
-        let placed = match relieves {
-            true => self.consensus.propose_from_reserve(self.term, bytes).await,
-            false => self.consensus.propose(self.term, bytes).await,
-        };
+        let Encoded { bytes, manner } = command;
+        let placed = self.consensus.propose_in(manner, self.term, bytes).await;
         placed.map(Placed).map_err(|error| refused(&error))
     }
 }
@@ -129,12 +126,14 @@ impl Session {
 /// A command as it goes into the log.
 pub(crate) struct Encoded {
     bytes: Bytes,
-    relieves: bool,
+    manner: Manner,
 }
 
 impl From<&Command> for Encoded {
     fn from(command: &Command) -> Self {
-        Self { bytes: command.encode(), relieves: relieves(command) }
+        // What is declined waits for the allocation interval anyway.
+        let patient = matches!(command, Command::DeclineOffers(_));
+        Self { bytes: command.encode(), manner: Manner { from_reserve: relieves(command), patient } }
     }
 }
 
