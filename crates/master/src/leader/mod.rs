@@ -142,6 +142,7 @@ impl From<&Command> for Encoded {
 fn relieves(command: &Command) -> bool {
     match command {
         Command::BeginTerm(_)
+        | Command::SetLevel(_)
         | Command::EventsDelivered(_)
         | Command::DetachAgent(_)
         | Command::MarkUnreachable(_)
