@@ -1,5 +1,6 @@
 //! This master as leader: the task that drives the leader's mind for each term it wins, and what handlers hold of it.
 
+mod level;
 mod task;
 mod term;
 
