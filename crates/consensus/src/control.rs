@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::join_all;
 use mesarch_storage::{Log, NodeInfo, Types};
 use mesarch_types::NodeId;
 use openraft::async_runtime::WatchReceiver;
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::detector::is_gone;
 use crate::leadership::Leadership;
 use crate::machine::Machine;
+use crate::network::client::Dialer;
 use crate::start::Route;
 use crate::state_machine::Raft;
 use crate::status::{Members, Status};
@@ -99,6 +101,7 @@ pub(crate) trait Control: Send + Sync {
     async fn shutdown(&self);
     fn members(&self) -> Members;
     fn status(&self) -> Status;
+    async fn known_levels(&self) -> BTreeMap<NodeId, Option<u32>>;
 }
 
 pub(crate) struct RaftControl<M: Machine> {
@@ -106,6 +109,9 @@ pub(crate) struct RaftControl<M: Machine> {
     pub(crate) log: Log,
     /// How a peer is reached.
     pub(crate) route: Route,
+    pub(crate) dialer: Dialer,
+    /// The highest feature level that this node knows.
+    pub(crate) level: u32,
 }
 
 impl<M: Machine> RaftControl<M> {
@@ -239,6 +245,18 @@ impl<M: Machine> Control for RaftControl<M> {
         status.log_bytes = self.log.bytes();
         status.log_entries = self.log.entries();
         status
+    }
+
+    async fn known_levels(&self) -> BTreeMap<NodeId, Option<u32>> {
+        let (me, members) = (NodeId(self.metrics().id), self.members());
+        let asked = members.all().map(|(node, info)| async move {
+            if *node == me {
+                return (*node, Some(self.level));
+            }
+            let answer = self.dialer.peer(*node, info).known_level().await;
+            (*node, answer.inspect_err(|error| tracing::debug!(%node, %error, "it told no level")).ok())
+        });
+        join_all(asked.collect::<Vec<_>>()).await.into_iter().collect()
     }
 }
 

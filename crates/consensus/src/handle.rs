@@ -1,5 +1,6 @@
 //! The handle that the rest of the master holds.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -219,6 +220,12 @@ impl<O: Send + 'static> Handle<O> {
     /// Removes a voter or learner; its id is never used again. At most 30 s.
     pub async fn remove(&self, node: NodeId) -> Result<(), MembershipError> {
         self.shared.control.remove(node).await
+    }
+
+    /// The highest feature level that each member knows, learners included, asked just now; none: it did not tell, within
+    /// two seconds or because its version is too old to be asked.
+    pub async fn known_levels(&self) -> BTreeMap<NodeId, Option<u32>> {
+        self.shared.control.known_levels().await
     }
 
     /// Why the node must stop, once it must.

@@ -10,7 +10,7 @@
 //! - A command is proposed in exactly the term that the caller named, at most once, and never proposed again once it
 //!   may have been appended.
 //! - Commands proposed by one task in order are applied in that order.
-//! - Corruption and failed writes stop the node ([`Running::failed`]); it never limps.
+//! - A node whose state differs from that of a majority stops, and so does one with corruption or a failed write ([`Running::failed`]); it never limps.
 //!
 //! **Must never do:** look into a command, run an effect, or resolve an outcome before it is certain.
 //!
@@ -18,6 +18,7 @@
 //! `network` and `detector` (how a dead leader is noticed in milliseconds).
 
 mod compaction;
+mod compare;
 mod control;
 mod detector;
 mod envelope;

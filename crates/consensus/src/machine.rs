@@ -67,6 +67,14 @@ pub trait Machine: Send + Sync + 'static {
     /// Copies the state in constant time.
     fn freeze(&self) -> Self::Frozen;
 
+    /// Whether the entry just applied is one after which all replicas compare their states. A function of the log alone,
+    /// so that all replicas answer alike, and seldom true: a digest costs what a snapshot does.
+    fn is_checkpoint(&self) -> bool;
+
+    /// A hash of all that [`encode`](Machine::encode) writes, equal on replicas whose states are; runs on a blocking
+    /// thread, which also drops the copy.
+    fn digest(frozen: Self::Frozen) -> u128;
+
     /// Writes a frozen state; runs on a blocking thread, which also drops it.
     fn encode(frozen: Self::Frozen, out: &mut dyn Write) -> io::Result<()>;
 

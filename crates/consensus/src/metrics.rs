@@ -1,5 +1,6 @@
 //! Names of the metrics that this crate writes, and the handles to them.
 
+use mesarch_state::comparison::Verdict;
 use metrics::{Counter, Gauge, Histogram};
 
 /// Gauge: the current term.
@@ -24,6 +25,46 @@ pub const CRASH_ELECTIONS: &str = "mesarch_raft_crash_elections_total";
 pub const REFUSED_PEERS: &str = "mesarch_raft_refused_peers_total";
 /// Gauge: 1 while proposals are refused because a resource runs out.
 pub const FULL: &str = "mesarch_raft_full";
+
+/// Counter: states after checkpoints that were compared with the other masters', by `result`: `agreed`, `differed`
+/// (this master stops), `split` (no majority has the same), `undecided` (too few told), `skipped` (the digest of the one
+/// before took too long).
+pub const DIGEST_CHECKS: &str = "mesarch_state_digest_checks_total";
+/// Histogram: seconds that the digest of a state took, on a thread of its own.
+pub const DIGEST_SECONDS: &str = "mesarch_state_digest_seconds";
+
+/// A checkpoint of which no digest was taken.
+pub(crate) const SKIPPED: &str = "skipped";
+
+/// How a verdict is counted.
+pub(crate) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Agrees => "agreed",
+        Verdict::Differs { .. } => "differed",
+        Verdict::Split => "split",
+        Verdict::Undecided => "undecided",
+    }
+}
+
+/// Handles of the comparison of states.
+pub(crate) struct DigestMetrics {
+    pub(crate) seconds: Histogram,
+}
+
+impl DigestMetrics {
+    pub(crate) fn new() -> Self {
+        for result in ["agreed", "differed", "split", "undecided", SKIPPED] {
+            // Shown from the start, so that an alert on it can tell zero from absent.
+            metrics::counter!(DIGEST_CHECKS, "result" => result).increment(0);
+        }
+        Self { seconds: metrics::histogram!(DIGEST_SECONDS) }
+    }
+
+    /// Once in a while: no handle is kept.
+    pub(crate) fn count(&self, result: &'static str) {
+        metrics::counter!(DIGEST_CHECKS, "result" => result).increment(1);
+    }
+}
 
 /// Handles of the apply path.
 pub(crate) struct ApplyMetrics {

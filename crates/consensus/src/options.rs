@@ -32,6 +32,8 @@ pub struct Options {
     pub compaction: Compaction,
     /// What must stay free; proposals are refused before it is touched.
     pub reserve: Reserve,
+    /// The highest feature level of commands that the machine knows, above zero; told to whoever asks.
+    pub feature_level: u32,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             crash_detector: true,
             compaction: Compaction::default(),
             reserve: Reserve::default(),
+            feature_level: 1,
         }
     }
 
@@ -103,12 +106,23 @@ pub struct Compaction {
     pub keep_bytes: u64,
 }
 
+impl Compaction {
+    /// A snapshot after every `entries` entries, and a fifth of them kept behind it.
+    pub fn every(entries: u64) -> Self {
+        let default = Self::default();
+        Self { snapshot_entries: entries, keep_entries: entries / KEPT_PART, ..default }
+    }
+}
+
+/// One in so many entries that a snapshot covers is kept for followers that lag a little.
+const KEPT_PART: u64 = 5;
+
 impl Default for Compaction {
     fn default() -> Self {
         Self {
             snapshot_entries: 50_000,
             snapshot_bytes: 128 << 20,
-            keep_entries: 10_000,
+            keep_entries: 50_000 / KEPT_PART,
             keep_bytes: 64 << 20,
         }
     }

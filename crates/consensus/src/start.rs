@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::compaction::compact;
+use crate::compare::{Checkpoints, Digests, Taken, compare};
 use crate::control::RaftControl;
 use crate::detector::detect;
 use crate::envelope::Origin;
@@ -119,9 +120,15 @@ impl Consensus {
 struct Node<M: Machine> {
     raft: Raft<M>,
     gate: Gate,
+    dialer: Dialer,
     route: Route,
     waiters: Arc<Waiters<M::Outcome>>,
     applied: watch::Receiver<u64>,
+    digests: Digests,
+    /// States whose digests are to be taken.
+    taken: mpsc::Receiver<Taken<M::Frozen>>,
+    /// The highest feature level that this node knows.
+    level: u32,
     fatal: Fatal,
 }
 
@@ -136,14 +143,18 @@ impl<M: Machine> Node<M> {
         let node = options.node_id.0;
         let waiters = Arc::new(Waiters::new(Origin { node, epoch: uuid::Uuid::new_v4().into_bytes() }));
         let (applied_sender, applied) = watch::channel(0);
+        let (checkpoints, taken) = Checkpoints::new(options.node_id);
+        let digests = Digests::new(options.node_id, fatal.clone());
         let applier =
             Applier::new(machine, waiters.clone(), stored.snapshots.clone(), applied_sender, fatal.clone());
+        let applier = applier.comparing(checkpoints);
         let gate = Gate::new(stored.dir.clone());
         let dialer = Dialer::new(gate.clone(), route.clone());
         let config = Arc::new(config(options)?);
-        let raft = Raft::new(node, config, dialer, stored.log.clone(), applier).await;
+        let raft = Raft::new(node, config, dialer.clone(), stored.log.clone(), applier).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
-        Ok(Self { raft, gate, route, waiters, applied, fatal })
+        let level = options.feature_level;
+        Ok(Self { raft, gate, dialer, route, waiters, applied, digests, taken, level, fatal })
     }
 
     /// Finishes a bootstrap that was begun, now or by an earlier process.
@@ -174,6 +185,8 @@ impl<M: Machine> Node<M> {
             raft: self.raft.clone(),
             log: stored.log.clone(),
             route: self.route.clone(),
+            dialer: self.dialer.clone(),
+            level: self.level,
         });
         let mut running = self.serve(&stored, listener, stop, (control.clone(), leadership.clone()));
         let watch = self.raft.metrics();
@@ -187,9 +200,11 @@ impl<M: Machine> Node<M> {
         }
         let aside = step_aside(control.clone(), leadership.clone(), full.clone(), stopping.clone());
         running.spawn("step aside", aside);
-        let proposer = self.proposer(queue.clone(), leadership.clone(), clock, stopping);
+        let proposer = self.proposer(queue.clone(), leadership.clone(), clock, stopping.clone());
         running.spawn("proposer", proposer.run());
-        let handle = self.handle(queue, leadership, full, control, stored.dir);
+        let handle = self.handle(queue, leadership, full, control.clone(), stored.dir);
+        let comparing = compare::<M>(self.taken, self.digests, control, self.dialer, stopping);
+        running.spawn("comparison", comparing);
         (handle, running)
     }
 
@@ -203,8 +218,14 @@ impl<M: Machine> Node<M> {
     ) -> Running {
         let address = listener.local_addr().ok();
         let (stop_serving, serving) = watch::channel(false);
-        let (raft, gate, snapshots) = (self.raft.clone(), self.gate.clone(), stored.snapshots.clone());
-        let server = tokio::spawn(serve(listener, Service { raft, gate, snapshots }, serving));
+        let service = Service {
+            raft: self.raft.clone(),
+            gate: self.gate.clone(),
+            snapshots: stored.snapshots.clone(),
+            digests: self.digests.clone(),
+            level: self.level,
+        };
+        let server = tokio::spawn(serve(listener, service, serving));
         let disk = (stored.log.clone(), stored.dir.clone());
         let (control, leadership) = control;
         let fatal = self.fatal.clone();
@@ -244,7 +265,7 @@ impl<M: Machine> Node<M> {
     }
 
     fn handle(
-        self,
+        &self,
         queue: Arc<Queue<M::Outcome>>,
         leadership: watch::Receiver<Leadership>,
         full: watch::Receiver<Option<Full>>,
@@ -255,7 +276,7 @@ impl<M: Machine> Node<M> {
             let identity = dir.identity();
             (identity.cluster, identity.incarnation)
         });
-        let Self { applied, fatal, .. } = self;
+        let (applied, fatal) = (self.applied.clone(), self.fatal.clone());
         let shared = Shared { queue, leadership, applied, full, control, identity, fatal };
         Handle { shared: Arc::new(shared) }
     }

@@ -4,13 +4,16 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt};
+use mesarch_state::comparison::Voters;
 use mesarch_storage::types::{Entry, LogId, SnapshotMeta, StoredMembership};
 use mesarch_storage::{Fatal, SnapshotFile, SnapshotStore, Types};
+use mesarch_types::NodeId;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
+use crate::compare::Checkpoints;
 use crate::envelope::Envelope;
 use crate::machine::{Corrupt, EntryContext, LogPosition, Machine};
 use crate::metrics::ApplyMetrics;
@@ -31,6 +34,8 @@ pub(crate) struct Applier<M: Machine> {
     snapshots: SnapshotStore,
     /// Index of the last applied entry.
     applied: watch::Sender<u64>,
+    /// Where states go that are compared with the other nodes'; none: nowhere.
+    checkpoints: Option<Checkpoints<M::Frozen>>,
     fatal: Fatal,
     metrics: ApplyMetrics,
 }
@@ -45,7 +50,13 @@ impl<M: Machine> Applier<M> {
     ) -> Self {
         let (last, membership) = Default::default();
         let metrics = ApplyMetrics::new();
-        Self { machine: Some(machine), last, membership, waiters, snapshots, applied, fatal, metrics }
+        let machine = Some(machine);
+        Self { machine, last, membership, waiters, snapshots, applied, checkpoints: None, fatal, metrics }
+    }
+
+    /// The same, with states to be compared left at `checkpoints`.
+    pub(crate) fn comparing(self, checkpoints: Checkpoints<M::Frozen>) -> Self {
+        Self { checkpoints: Some(checkpoints), ..self }
     }
 
     async fn apply_one(&mut self, entry: Entry) -> Result<(), Corrupt> {
@@ -59,7 +70,11 @@ impl<M: Machine> Applier<M> {
                 self.membership = StoredMembership::new(Some(id), members);
                 None
             }
-            EntryPayload::Normal(payload) => Some(self.apply_commands(id, Envelope::decode(payload)?).await?),
+            EntryPayload::Normal(payload) => {
+                let applied = self.apply_commands(id, Envelope::decode(payload)?).await?;
+                self.leave_checkpoint(id.index);
+                Some(applied)
+            }
         };
         self.last = Some(id);
         // Readers first, waiters second: an outcome implies that it can be read.
@@ -84,6 +99,15 @@ impl<M: Machine> Applier<M> {
         }
         self.metrics.commands.increment(count as u64);
         Ok((envelope.origin, envelope.first, outcomes))
+    }
+
+    fn leave_checkpoint(&self, index: u64) {
+        let (Some(machine), Some(checkpoints)) = (&self.machine, &self.checkpoints) else {
+            return;
+        };
+        if machine.is_checkpoint() {
+            checkpoints.take(index, voters(&self.membership), || machine.freeze());
+        }
     }
 
     async fn restore(&mut self, snapshot: SnapshotFile, at: LogPosition) -> io::Result<()> {
@@ -121,6 +145,12 @@ impl<M: Machine> Applier<M> {
     fn stop(&self, doing: &str, error: impl std::fmt::Display) {
         self.fatal.report(format_args!("cannot {doing}: {error}"));
     }
+}
+
+/// Who votes by `membership`: one set, or two while the members change.
+fn voters(membership: &StoredMembership) -> Voters {
+    let sets = membership.membership().get_joint_config();
+    sets.iter().map(|set| set.iter().copied().map(NodeId).collect()).collect()
 }
 
 impl<M: Machine> RaftStateMachine<Types> for Applier<M> {

@@ -1,6 +1,7 @@
 //! openraft's own conformance suite over the real log, snapshots and apply path, on both backends.
 
 use std::io::{Read, Write};
+use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 use mesarch_storage::{Backend, Log};
@@ -11,13 +12,23 @@ use tempfile::TempDir;
 use super::*;
 use crate::envelope::Origin;
 
-/// Counts commands.
+/// Counts commands. Writes down on which threads what may be large is dropped: its copies, and itself when it is replaced.
 #[derive(Default)]
-struct Counter(u64);
+struct Counter(u64, Dropped);
+
+type Dropped = Arc<Mutex<Vec<ThreadId>>>;
+
+struct Frozen(u64, Dropped);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.1.lock().unwrap().push(thread::current().id());
+    }
+}
 
 impl Machine for Counter {
     type Outcome = u64;
-    type Frozen = u64;
+    type Frozen = Frozen;
 
     async fn apply(&mut self, _: EntryContext, commands: Vec<Bytes>) -> Result<Vec<u64>, Corrupt> {
         let first = self.0;
@@ -25,18 +36,27 @@ impl Machine for Counter {
         Ok((first..self.0).collect())
     }
 
-    fn freeze(&self) -> u64 {
-        self.0
+    fn freeze(&self) -> Frozen {
+        Frozen(self.0, self.1.clone())
     }
 
-    fn encode(frozen: u64, out: &mut dyn Write) -> io::Result<()> {
-        out.write_all(&frozen.to_le_bytes())
+    fn is_checkpoint(&self) -> bool {
+        true
+    }
+
+    fn digest(frozen: Frozen) -> u128 {
+        u128::from(frozen.0)
+    }
+
+    fn encode(frozen: Frozen, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&frozen.0.to_le_bytes())
     }
 
     fn restore(&mut self, input: &mut dyn Read, _: LogPosition) -> Result<(), Corrupt> {
         let mut bytes = [0; 8];
         input.read_exact(&mut bytes).map_err(|error| Corrupt::new(error.to_string()))?;
         self.0 = u64::from_le_bytes(bytes);
+        self.1.lock().unwrap().push(thread::current().id());
         Ok(())
     }
 }
@@ -54,8 +74,12 @@ impl StoreBuilder<Types, Log, Applier<Counter>, TempDir> for Stores {
 }
 
 fn applier(snapshots: SnapshotStore, fatal: Fatal) -> Applier<Counter> {
+    applier_of(Counter::default(), snapshots, fatal)
+}
+
+fn applier_of(machine: Counter, snapshots: SnapshotStore, fatal: Fatal) -> Applier<Counter> {
     let waiters = Arc::new(Waiters::new(Origin { node: 1, epoch: [0; 16] }));
-    Applier::new(Counter::default(), waiters, snapshots, watch::Sender::new(0), fatal)
+    Applier::new(machine, waiters, snapshots, watch::Sender::new(0), fatal)
 }
 
 #[tokio::test]
@@ -107,4 +131,19 @@ async fn trap_15_a_snapshot_that_cannot_be_restored_never_becomes_the_current_on
     assert!(fatal.reason().is_some());
     assert!(store.newest().is_none());
     assert!(SnapshotStore::open(receiver.path()).unwrap().newest().is_none());
+}
+
+#[tokio::test]
+async fn trap_11_old_states_are_dropped_on_a_thread_that_applies_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SnapshotStore::open(dir.path()).unwrap();
+    let dropped = Dropped::default();
+    let mut applier = applier_of(Counter(3, dropped.clone()), store, Fatal::default());
+    applier.last = Some(mesarch_storage::types::log_id(1, 7));
+    // A copy for a snapshot, and the state that a snapshot replaces.
+    let snapshot = applier.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    applier.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    let threads = dropped.lock().unwrap().clone();
+    assert_eq!(threads.len(), 2, "{threads:?}");
+    assert!(!threads.contains(&thread::current().id()), "dropped where entries are applied");
 }

@@ -18,6 +18,11 @@ pub struct Members {
 }
 
 impl Members {
+    /// Voters, then learners.
+    pub fn all(&self) -> impl Iterator<Item = (&NodeId, &NodeInfo)> {
+        self.voters.iter().chain(&self.learners)
+    }
+
     pub(crate) fn of(metrics: &RaftMetrics<Types>) -> Self {
         let config = &metrics.membership_config;
         let voters: Vec<u64> = config.voter_ids().collect();

@@ -23,6 +23,7 @@ mod desk;
 mod frameworks;
 mod index;
 mod leader;
+mod level;
 mod links;
 mod message;
 mod planner;
@@ -38,6 +39,7 @@ pub use config::{Config, ConfigError};
 pub use counters::Counters;
 pub use index::IndexError;
 pub use leader::Leader;
+pub use level::next_level;
 pub use message::{
     Attach, CloseReason, FromAgent, Hello, How, Input, Loss, Output, TaskKey, Ticket, ToAgent,
 };

@@ -37,8 +37,9 @@ fn places(limit: Option<u64>) -> usize {
 mod tests {
     use super::*;
 
+    /// Agents may share connections, and what is left of the descriptors bounds how many connections there are.
     #[test]
-    fn a_reserve_is_kept_of_any_limit() {
+    fn trap_13_a_reserve_is_kept_of_any_limit_of_descriptors() {
         let table =
             [(Some(0), 16), (Some(128), 16), (Some(200), 72), (Some(1024), 896), (Some(1 << 20), 16_384)];
         for (limit, expect) in table {

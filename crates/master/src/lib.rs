@@ -46,5 +46,5 @@ mod task_validation;
 mod view;
 
 pub use mesarch_allocator::{Contender, Policies, Policy, Rank, Ranking, Registry};
-pub use options::{Domain, MasterAddress, Options, OptionsError};
+pub use options::{Domain, MasterAddress, Options, OptionsError, SNAPSHOT_ENTRIES, STATE_DIGEST_INTERVAL_MS};
 pub use start::{Deps, Master, Running, StartError, StopError};

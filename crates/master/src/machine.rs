@@ -9,9 +9,13 @@ use std::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use mesarch_consensus::{Corrupt, EntryContext, LogPosition, Machine};
-use mesarch_state::{Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, snapshot};
+use mesarch_state::{
+    Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, comparison::is_checkpoint, snapshot,
+};
 use mesarch_types::{At, Millis, WallMillis};
 use tokio::sync::{mpsc, watch};
+
+use crate::metrics;
 
 /// Most applied entries that wait for the leader task; beyond, `apply` waits for it.
 pub(crate) const FEED_ENTRIES_MAX: usize = 1024;
@@ -78,20 +82,27 @@ pub(crate) struct Replica {
     state: State,
     publish: watch::Sender<Arc<Published>>,
     feed: Arc<ArcSwapOption<Feed>>,
+    /// States are compared once in so much cluster time.
+    compare_every: Millis,
+    /// Whether the newest entry is one after which they are.
+    checkpoint: bool,
 }
 
 impl Replica {
-    /// An empty replica and its outlets.
-    pub(crate) fn new() -> (Self, Outlets) {
+    /// An empty replica and its outlets. `compare_every`: the same on all masters, or nothing is compared.
+    pub(crate) fn new(compare_every: Millis) -> (Self, Outlets) {
         let state = State::new();
         let first = Arc::new(Published { state: state.clone(), index: 0 });
         let (publish, published) = watch::channel(first);
         let feed = Arc::new(ArcSwapOption::empty());
         let outlets = Outlets { published, feed: feed.clone() };
-        (Self { state, publish, feed }, outlets)
+        (Self { state, publish, feed, compare_every, checkpoint: false }, outlets)
     }
 
     fn publish(&self, index: u64) -> Arc<Published> {
+        if self.publish.borrow().state.level() != self.state.level() {
+            metrics::feature_level(self.state.level());
+        }
         let published = Arc::new(Published { state: self.state.clone(), index });
         self.publish.send_replace(published.clone());
         published
@@ -113,7 +124,7 @@ impl Machine for Replica {
     type Frozen = State;
 
     async fn apply(&mut self, entry: EntryContext, commands: Vec<Bytes>) -> Result<Vec<Answer>, Corrupt> {
-        let index = entry.index;
+        let (index, before) = (entry.index, self.state.now());
         let (mut answers, mut changes, mut effects) =
             (Vec::with_capacity(commands.len()), Vec::new(), Vec::new());
         for (position, bytes) in commands.iter().enumerate() {
@@ -131,6 +142,7 @@ impl Machine for Replica {
             changes.extend(applied.changes);
             effects.extend(applied.effects);
         }
+        self.checkpoint = is_checkpoint(before, self.state.now(), self.compare_every);
         let published = self.publish(index);
         self.feed(entry.term, AppliedEntry { index, published, changes, effects }).await;
         Ok(answers)
@@ -138,6 +150,14 @@ impl Machine for Replica {
 
     fn freeze(&self) -> State {
         self.state.clone()
+    }
+
+    fn is_checkpoint(&self) -> bool {
+        self.checkpoint
+    }
+
+    fn digest(frozen: State) -> u128 {
+        frozen.digest()
     }
 
     fn encode(frozen: State, out: &mut dyn Write) -> io::Result<()> {
@@ -161,5 +181,68 @@ fn at(entry: &EntryContext, position: usize) -> At {
         term: entry.term,
         now: Millis(entry.stamp.cluster_ms),
         wall: WallMillis(entry.stamp.wall_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesarch_consensus::Stamp;
+    use mesarch_state::command::{BeginTerm, SetLevel};
+    use mesarch_types::ClusterId;
+
+    use super::*;
+
+    async fn apply(
+        replica: &mut Replica,
+        index: u64,
+        cluster_ms: u64,
+        command: Command,
+    ) -> Result<(), Corrupt> {
+        let context = EntryContext { index, term: 1, stamp: Stamp { cluster_ms, wall_ms: 0 } };
+        replica.apply(context, vec![command.encode()]).await.map(drop)
+    }
+
+    fn begin(level: u32) -> Command {
+        Command::BeginTerm(BeginTerm { cluster: ClusterId([1; 16]), incarnation: 1, level, policy: None })
+    }
+
+    #[tokio::test]
+    async fn a_level_that_this_version_does_not_know_stops_the_node_and_says_both() {
+        let (mut replica, outlets) = Replica::new(Millis(100));
+        apply(&mut replica, 1, 1, begin(1)).await.unwrap();
+        let rise = |level| Command::SetLevel(SetLevel { level });
+        apply(&mut replica, 2, 2, rise(FEATURE_LEVEL_MAX)).await.unwrap();
+        assert_eq!(outlets.newest().state.level(), FEATURE_LEVEL_MAX);
+        let above = FEATURE_LEVEL_MAX + 1;
+        let stopped = apply(&mut replica, 3, 3, rise(above)).await.unwrap_err().to_string();
+        let expect =
+            format!("log entry 3 leads to feature level {above}, and this version knows {FEATURE_LEVEL_MAX}");
+        assert!(stopped.contains(&expect), "{stopped}");
+    }
+
+    #[tokio::test]
+    async fn states_are_compared_after_the_same_entries_whether_replayed_or_restored() {
+        let entries = [(1, 5), (2, 90), (3, 120), (4, 130), (5, 450), (6, 450), (7, 500)];
+        let (mut replica, _outlets) = Replica::new(Millis(100));
+        let mut other = None;
+        let mut compared = Vec::new();
+        for (index, cluster_ms) in entries {
+            apply(&mut replica, index, cluster_ms, begin(1)).await.unwrap();
+            if let Some(other) = &mut other {
+                apply(other, index, cluster_ms, begin(1)).await.unwrap();
+                assert_eq!(replica.is_checkpoint(), other.is_checkpoint(), "entry {index}");
+            }
+            if index == 3 {
+                let mut bytes = Vec::new();
+                Replica::encode(replica.freeze(), &mut bytes).unwrap();
+                let mut restored = Replica::new(Millis(100)).0;
+                restored.restore(&mut bytes.as_slice(), LogPosition { index, term: 1 }).unwrap();
+                other = Some(restored);
+            }
+            compared.extend(replica.is_checkpoint().then_some(index));
+        }
+        assert_eq!(compared, [3, 5, 7]);
+        let other = other.unwrap();
+        assert_eq!(Replica::digest(replica.freeze()), Replica::digest(other.freeze()));
     }
 }

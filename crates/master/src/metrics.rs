@@ -32,6 +32,13 @@ pub const CONNECTIONS_REFUSED: &str = "mesarch_master_connections_refused_total"
 /// allocation intervals. Under the policy `priority` these are those that starve.
 pub const STARVING: &str = "mesarch_allocator_starving";
 
+/// Gauge: the feature level that the cluster is on, as far as this master has applied the log.
+pub const FEATURE_LEVEL: &str = "mesarch_feature_level";
+
+pub(crate) fn feature_level(level: u32) {
+    metrics::gauge!(FEATURE_LEVEL).set(f64::from(level));
+}
+
 pub(crate) fn starving(clients: u32) {
     metrics::gauge!(STARVING).set(f64::from(clients));
 }

@@ -3,14 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
 };
 
 use mesarch_allocator::UnknownPolicy;
+use mesarch_consensus::Compaction;
 use mesarch_leader_core::Config;
-use mesarch_state::POLICY_DEFAULT;
+use mesarch_state::{FEATURE_LEVEL_MAX, POLICY_DEFAULT};
 use mesarch_types::{Millis, Quantities, ResourceTextError};
 use serde::{Deserialize, Serialize};
+
+/// What [`Options::snapshot_entries`] may be. Fewer would write snapshots all the time; more would not fit into memory.
+pub const SNAPSHOT_ENTRIES: RangeInclusive<u64> = 10..=1_000_000;
+
+/// What [`Options::state_digest_interval_ms`] may be.
+pub const STATE_DIGEST_INTERVAL_MS: RangeInclusive<u64> = 100..=86_400_000;
+/// What a digest may cost in a large cluster, about a third of a second of a core, is then half a per cent of it.
+const STATE_DIGEST_INTERVAL_MS_DEFAULT: u64 = 60_000;
 
 /// Where one master is found, as other machines write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +71,14 @@ pub struct Options {
     /// Whether a refused connection to the leader starts an election at once. To be switched off where something
     /// between the masters answers for them.
     pub crash_detector: bool,
+    /// A snapshot is taken after so many log entries, and sooner if they are large; within [`SNAPSHOT_ENTRIES`].
+    pub snapshot_entries: u64,
+    /// The masters compare their states once in so much cluster time, in ms, within [`STATE_DIGEST_INTERVAL_MS`]. The
+    /// same on all masters: those that differ in it compare nothing.
+    pub state_digest_interval_ms: u64,
+    /// The highest feature level that this master lets the cluster rise to, and starts a new one on. Below what its
+    /// version knows it keeps the way back to an older version open; a level that was reached is never left.
+    pub feature_level_max: u32,
     /// Shortest time after a change of leader in which no framework that was there before expires, in ms.
     pub framework_reregister_timeout_ms: u64,
     /// How long an agent may be away before it is unreachable, in ms.
@@ -110,6 +128,9 @@ impl Default for Options {
             election_min_ms: 300,
             election_max_ms: 600,
             crash_detector: true,
+            snapshot_entries: Compaction::default().snapshot_entries,
+            state_digest_interval_ms: STATE_DIGEST_INTERVAL_MS_DEFAULT,
+            feature_level_max: FEATURE_LEVEL_MAX,
             framework_reregister_timeout_ms: leader.framework_reregister_timeout.0,
             agent_reregister_timeout_ms: leader.agent_reregister_timeout.0,
             agent_ping_timeout_ms: leader.ping_interval.0,
@@ -146,6 +167,16 @@ pub enum OptionsError {
     Advertise,
     #[error("heartbeat_ms, election_min_ms and election_max_ms must be above zero and grow in this order")]
     Elections,
+    #[error("snapshot_entries must be from {} to {}", SNAPSHOT_ENTRIES.start(), SNAPSHOT_ENTRIES.end())]
+    SnapshotEntries,
+    #[error(
+        "state_digest_interval_ms must be from {} to {}",
+        STATE_DIGEST_INTERVAL_MS.start(),
+        STATE_DIGEST_INTERVAL_MS.end()
+    )]
+    StateDigestInterval,
+    #[error("feature_level_max must be from 1 to {FEATURE_LEVEL_MAX}")]
+    FeatureLevelMax,
     #[error("initial_masters is only read together with bootstrap")]
     InitialMastersWithoutBootstrap,
     #[error("initial_masters must hold this master's own node_id, {0}")]
@@ -171,8 +202,22 @@ impl Options {
         if !rising.windows(2).all(|pair| pair[0] < pair[1]) {
             return Err(OptionsError::Elections);
         }
+        self.check_replication()?;
         self.check_initial_masters()?;
         self.leader_config()?;
+        Ok(())
+    }
+
+    fn check_replication(&self) -> Result<(), OptionsError> {
+        if !SNAPSHOT_ENTRIES.contains(&self.snapshot_entries) {
+            return Err(OptionsError::SnapshotEntries);
+        }
+        if !STATE_DIGEST_INTERVAL_MS.contains(&self.state_digest_interval_ms) {
+            return Err(OptionsError::StateDigestInterval);
+        }
+        if !(1..=FEATURE_LEVEL_MAX).contains(&self.feature_level_max) {
+            return Err(OptionsError::FeatureLevelMax);
+        }
         Ok(())
     }
 
@@ -295,6 +340,14 @@ mod tests {
         check(|o| o.advertise = Some("::1".into()), Ok(()));
         check(|o| o.election_min_ms = 50, Err("election_min_ms"));
         check(|o| o.heartbeat_ms = 0, Err("heartbeat_ms"));
+        check(|o| o.snapshot_entries = 9, Err("snapshot_entries must be from 10"));
+        check(|o| o.snapshot_entries = 1_000_001, Err("to 1000000"));
+        check(|o| o.snapshot_entries = 10, Ok(()));
+        check(|o| o.state_digest_interval_ms = 99, Err("state_digest_interval_ms must be from 100"));
+        check(|o| o.state_digest_interval_ms = 86_400_001, Err("to 86400000"));
+        check(|o| o.feature_level_max = 0, Err("feature_level_max must be from 1"));
+        check(|o| o.feature_level_max = FEATURE_LEVEL_MAX + 1, Err("feature_level_max"));
+        check(|o| o.feature_level_max = 1, Ok(()));
         check(|o| o.allocation_interval_ms = 0, Err("allocation_interval"));
         check(
             |o| o.min_allocatable_resources = "cpus:1|mem".into(),

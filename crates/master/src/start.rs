@@ -9,10 +9,10 @@ use std::{
 };
 
 use mesarch_allocator::Registry;
-use mesarch_consensus::{Backend, Consensus, Handle, NodeInfo, Stamp, Timing};
+use mesarch_consensus::{Backend, Compaction, Consensus, Handle, NodeInfo, Stamp, Timing};
 use mesarch_leader_core::Config;
 use mesarch_telemetry::Exporter;
-use mesarch_types::NodeId;
+use mesarch_types::{Millis, NodeId};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -140,7 +140,7 @@ impl Master {
             NodeInfo { raft: options.advertised(raft_address), client: options.advertised(client_address) };
         let facts = MasterFacts::new(NodeId(options.node_id), &advertise.client);
         let clock = Arc::new(Clock::new());
-        let (replica, outlets) = Replica::new();
+        let (replica, outlets) = Replica::new(Millis(options.state_digest_interval_ms));
         let raft_threads = RaftThreads::new().map_err(StartError::Threads)?;
         let raft_options = consensus_options(&options, advertise);
         let started = start_consensus(raft_options, replica, raft, stamps(clock.clone()));
@@ -162,6 +162,7 @@ impl Master {
             clock,
             config: Config { policies: deps.policies.clone(), ..options.leader_config()? },
             initial_policy: options.allocator.as_str().into(),
+            feature_level: options.feature_level_max,
             streams: streams.clone(),
             links: links.clone(),
             performer,
@@ -246,6 +247,8 @@ fn consensus_options(options: &Options, advertise: NodeInfo) -> mesarch_consensu
             election_max: ms(options.election_max_ms),
         },
         crash_detector: options.crash_detector,
+        compaction: Compaction::every(options.snapshot_entries),
+        feature_level: options.feature_level_max,
         ..mesarch_consensus::Options::new(options.data_dir.clone(), node, options.raft_listen, advertise)
     }
 }

@@ -12,10 +12,16 @@
 //! **Must never do:** read a clock, draw a random number that does not come from the seed, change a core to please a
 //! test.
 //!
+//! The masters' own network is not played here (consensus and storage are tested over real sockets and disks, with
+//! faults in between), because hundreds of agents and frameworks on a simulated network stack would cost more than they
+//! show; the one thing that masters say to each other beside the log, the comparison of their states, is in
+//! `comparison.rs`.
+//!
 //! Start reading at `world.rs` for the loop, then `master.rs`, `host.rs` and `scheduler.rs` for the shells, and
 //! `invariants.rs` for what must hold.
 
 mod chaos;
+mod comparison;
 mod convert;
 mod event;
 mod host;

@@ -7,6 +7,7 @@ use mesarch_state::{Command, command::DeclineOffers, command::Refuse};
 use mesarch_types::Millis;
 
 use crate::{
+    comparison,
     event::Event,
     host::Host,
     invariants::{Violation, Watch, check_executors, check_liveness, check_replicas},
@@ -313,9 +314,16 @@ impl World {
         }
     }
 
+    /// What the replicas of this log would say of each other: when all are sound, and when one is not.
+    fn compare(&self) -> Result<(), Violation> {
+        let plays =
+            [false, true].map(|damaged| comparison::play(&self.master.log, self.options.seed, damaged));
+        plays.into_iter().collect()
+    }
+
     fn finish(mut self) -> Report {
         if self.watch.violation.is_none() {
-            let replicas = check_replicas(&self.master.state, &self.master.log);
+            let replicas = check_replicas(&self.master.state, &self.master.log).and_then(|()| self.compare());
             let live = check_liveness(&self).and_then(|()| check_executors(&self));
             let known = self.watch.accepted.check(&self.master.state);
             self.check_index();

@@ -15,7 +15,7 @@ use mesarch_proto::log;
 use mesarch_types::{ClusterId, Epoch, FrameworkId, OfferId, UpdateUuid};
 use prost::Message;
 
-use crate::command::{BeginTerm, Command, EventsDelivered, OutboxPosition, RescindOffers};
+use crate::command::{BeginTerm, Command, EventsDelivered, OutboxPosition, RescindOffers, SetLevel};
 
 /// Why bytes are no command.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,7 @@ fn to_kind(command: &Command) -> log::command::Kind {
     use log::command::Kind;
     match command {
         Command::BeginTerm(c) => Kind::BeginTerm(c.to_log()),
+        Command::SetLevel(c) => Kind::SetLevel(c.to_log()),
         Command::EventsDelivered(c) => Kind::EventsDelivered(c.to_log()),
         Command::RegisterAgent(c) => Kind::RegisterAgent(c.to_log()),
         Command::AttachAgent(c) => Kind::AttachAgent(c.to_log()),
@@ -81,6 +82,7 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
     use log::command::Kind;
     Ok(match kind {
         Kind::BeginTerm(c) => Command::BeginTerm(Logged::from_log(c)?),
+        Kind::SetLevel(c) => Command::SetLevel(Logged::from_log(c)?),
         Kind::EventsDelivered(c) => Command::EventsDelivered(Logged::from_log(c)?),
         Kind::RegisterAgent(c) => Command::RegisterAgent(Logged::from_log(c)?),
         Kind::AttachAgent(c) => Command::AttachAgent(Logged::from_log(c)?),
@@ -171,6 +173,18 @@ impl Logged for BeginTerm {
         let cluster = ClusterId(sixteen(&message.cluster, "cluster")?);
         let policy = message.policy.map(Into::into);
         Ok(Self { cluster, incarnation: message.incarnation, level: message.level, policy })
+    }
+}
+
+impl Logged for SetLevel {
+    type Message = log::SetLevel;
+
+    fn to_log(&self) -> log::SetLevel {
+        log::SetLevel { level: self.level }
+    }
+
+    fn from_log(message: log::SetLevel) -> Result<Self, DecodeError> {
+        Ok(Self { level: message.level })
     }
 }
 

@@ -26,6 +26,8 @@ pub use sharing::{
 pub enum Command {
     /// A leader's first command: from here on its effects count, and every stream and link is unproven.
     BeginTerm(BeginTerm),
+    /// The cluster goes on to a higher feature level, for good.
+    SetLevel(SetLevel),
     /// The outbox of a framework has been written to its stream up to a position.
     EventsDelivered(EventsDelivered),
     /// A new agent asks for an id.
@@ -89,10 +91,18 @@ pub struct BeginTerm {
     pub cluster: ClusterId,
     /// Raised by restore and recovery; never lowered.
     pub incarnation: u64,
-    /// The feature level that a new cluster starts with; ignored once there is one.
+    /// The feature level that a new cluster starts with; ignored once there is one, which rises by [`SetLevel`].
     pub level: u32,
     /// The policy that a new cluster starts with; ignored once there is one. None: the default.
     pub policy: Option<Arc<str>>,
+}
+
+/// See [`Command::SetLevel`]. Proposed only after every member has said that it knows the level, and with it this command.
+/// One that is not above the present level is refused; a replica that does not know the level stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetLevel {
+    /// The level from here on.
+    pub level: u32,
 }
 
 /// See [`Command::EventsDelivered`].

@@ -28,6 +28,7 @@ mod view;
 
 pub mod change;
 pub mod command;
+pub mod comparison;
 pub mod effect;
 pub mod model;
 pub mod outcome;

@@ -120,6 +120,7 @@ impl Step<'_> {
     fn dispatch(&mut self, command: Command) -> Result<Outcome, Refusal> {
         match command {
             Command::BeginTerm(c) => self.begin_term(c),
+            Command::SetLevel(c) => self.set_level(c),
             Command::EventsDelivered(c) => self.events_delivered(&c),
             Command::RegisterAgent(c) => Ok(self.register_agent(c)),
             Command::AttachAgent(c) => self.attach_agent(c),

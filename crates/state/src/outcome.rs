@@ -135,6 +135,8 @@ pub enum Refusal {
     WrongCluster,
     #[error("the incarnation would go back")]
     StaleIncarnation,
+    #[error("the feature level would not rise")]
+    StaleLevel,
     #[error("no such framework")]
     UnknownFramework,
     #[error("Framework has been removed")]

@@ -155,6 +155,7 @@ fn bytes(state: &State) -> Vec<u8> {
 fn kind(command: &Command) -> &'static str {
     match command {
         Command::BeginTerm(_) => "BeginTerm",
+        Command::SetLevel(_) => "SetLevel",
         Command::EventsDelivered(_) => "EventsDelivered",
         Command::RegisterAgent(_) => "RegisterAgent",
         Command::AttachAgent(c) if c.inventory.is_some() => "AttachAgent with an inventory",
@@ -186,7 +187,7 @@ fn kind(command: &Command) -> &'static str {
     }
 }
 
-const KINDS: [&str; 29] = [
+const KINDS: [&str; 30] = [
     "AcceptOffers",
     "AcknowledgeUpdates",
     "AgentForgot",
@@ -208,6 +209,7 @@ const KINDS: [&str; 29] = [
     "RequestShutdown",
     "RescindOffers",
     "Revive",
+    "SetLevel",
     "SetPolicy",
     "SetPriorities",
     "SetQuota",
@@ -290,9 +292,9 @@ const TURNS: [&str; 17] = [
 fn random_commands_are_of_every_kind_and_take_every_turn() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut kinds, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    for _ in 0..64 {
+    for run in 0..64 {
         let choices = choices(300).new_tree(&mut runner).expect("no filters").current();
-        let mut driver = Driver::new();
+        let mut driver = if run % 2 == 0 { Driver::new() } else { Driver::of_level(1) };
         for choice in choices {
             let command = driver.next(choice);
             let before = driver.state.clone();
@@ -358,6 +360,28 @@ proptest! {
             driver.apply(command).changes.iter().for_each(|change| fold.follow(change));
             fold.compare(&driver.state);
         }
+    }
+
+    #[test]
+    fn a_level_that_rises_on_the_way_never_falls_and_leaves_replicas_equal(
+        choices in choices(300),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut driver = Driver::of_level(1);
+        let mut other = driver.state.clone();
+        let cut = cut.index(choices.len());
+        for (position, choice) in choices.into_iter().enumerate() {
+            let (before, command) = (driver.state.level(), driver.next(choice));
+            let applied = driver.apply(command.clone());
+            let rises = matches!(command, Command::SetLevel(_)) && applied.outcome == Outcome::Done;
+            prop_assert_eq!(driver.state.level(), before + u32::from(rises), "after {:?}", command);
+            prop_assert_eq!(check(&driver.state), Ok(()), "after {:?}", command);
+            if position == cut {
+                other = snapshot::decode(&mut &bytes(&other)[..]).expect("just encoded");
+            }
+            other.apply(driver.at, Command::decode(&command.encode()).expect("just encoded"));
+        }
+        prop_assert_eq!(other.digest(), driver.state.digest());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::type_config::TypeConfigExt;
+use tokio::time::timeout;
 
 use super::*;
 use crate::backend::{Loaded, Record};
@@ -55,6 +57,73 @@ impl LogBackend for Recorder {
     }
 }
 
+/// A sled log whose sync says that it has begun and ends as it is told.
+struct Gated {
+    log: Log,
+    begun: mpsc::UnboundedReceiver<()>,
+    end: std::sync::mpsc::Sender<io::Result<()>>,
+    fatal: Fatal,
+    _dir: tempfile::TempDir,
+}
+
+fn gated() -> Gated {
+    let dir = tempfile::tempdir().unwrap();
+    let (begin, begun) = mpsc::unbounded_channel();
+    let (end, told) = std::sync::mpsc::channel();
+    end.send(Ok(())).unwrap();
+    let sled = crate::SledLog::open_with(dir.path(), move |_| {
+        Box::new(move || {
+            begin.send(()).map_err(io::Error::other)?;
+            told.recv().map_err(io::Error::other)?
+        })
+    });
+    let fatal = Fatal::default();
+    let log = Log::open(dir.path(), Box::new(sled.unwrap()), fatal.clone()).unwrap();
+    Gated { log, begun, end, fatal, _dir: dir }
+}
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A backend with much to free, which stops before each slice until it is told to go on.
+struct Freeing {
+    recorder: Recorder,
+    slices: usize,
+    begin: mpsc::UnboundedSender<()>,
+    go_on: std::sync::mpsc::Receiver<()>,
+}
+
+impl LogBackend for Freeing {
+    fn load(&mut self) -> Result<Loaded, DiskError> {
+        self.recorder.load()
+    }
+    fn append(&mut self, records: &[Record]) -> Result<(), DiskError> {
+        self.recorder.append(records)
+    }
+    fn truncate(&mut self, from: u64) -> Result<(), DiskError> {
+        self.recorder.truncate(from)
+    }
+    fn purge(&mut self, upto: u64) -> Result<(), DiskError> {
+        self.slices = 3;
+        self.recorder.purge(upto)
+    }
+    fn put_meta(&mut self, key: MetaKey, value: &[u8]) -> Result<(), DiskError> {
+        self.recorder.put_meta(key, value)
+    }
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.recorder.sync()
+    }
+    fn housekeep(&mut self) -> Result<bool, DiskError> {
+        if self.slices == 0 {
+            return Ok(false);
+        }
+        self.slices -= 1;
+        self.begin.send(()).unwrap();
+        self.go_on.recv().unwrap();
+        self.recorder.note("slice".into())?;
+        Ok(self.slices > 0)
+    }
+}
+
 fn entry(term: u64, index: u64, length: usize) -> Entry {
     let bytes = Bytes::from(vec![7; length]);
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(Payload(bytes)) }
@@ -82,6 +151,58 @@ async fn trap_15_appends_and_votes_are_acknowledged_after_a_sync_and_in_order() 
     append(&mut log, vec![entry(2, 1, 1)]).await.unwrap();
     let expected = ["append [0, 1]", "sync", "meta Vote", "sync", "truncate 1", "sync", "append [1]", "sync"];
     assert_eq!(recorder.calls(), expected);
+}
+
+#[tokio::test]
+async fn trap_3_nothing_is_acknowledged_before_the_fdatasync_has_ended() {
+    let mut gated = gated();
+    timeout(SOON, gated.begun.recv()).await.expect("the opening syncs").unwrap();
+    for index in 0..3 {
+        let appending = append(&mut gated.log, vec![entry(1, index, 1)]);
+        tokio::pin!(appending);
+        tokio::select! {
+            early = &mut appending => panic!("acknowledged before the sync: {early:?}"),
+            begun = timeout(SOON, gated.begun.recv()) => begun.expect("our own sync is called").unwrap(),
+        }
+        // The thread that is to acknowledge stands in the sync: what it had said before would be here now.
+        assert!(timeout(Duration::ZERO, &mut appending).await.is_err(), "acknowledged before the sync ended");
+        gated.end.send(Ok(())).unwrap();
+        timeout(SOON, appending).await.expect("acknowledged after the sync").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn trap_3_a_failed_fdatasync_acknowledges_nothing_and_stops_the_node() {
+    let mut gated = gated();
+    gated.end.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+    assert!(timeout(SOON, append(&mut gated.log, vec![entry(1, 0, 1)])).await.expect("told").is_err());
+    let reason = gated.fatal.reported().await;
+    assert!(reason.contains("no space left"), "{reason}");
+    assert!(timeout(SOON, gated.log.save_vote(&vote(1, 1, false))).await.expect("told").is_err());
+}
+
+#[tokio::test]
+async fn trap_6_an_append_waits_for_one_slice_of_a_purge_and_not_for_all() {
+    let recorder = Recorder::default();
+    let (begin, mut begun) = mpsc::unbounded_channel();
+    let (go, go_on) = std::sync::mpsc::channel();
+    let freeing = Freeing { recorder: recorder.clone(), slices: 0, begin, go_on };
+    let mut log = Log::open(Path::new("/log"), Box::new(freeing), Fatal::default()).unwrap();
+    append(&mut log, vec![entry(1, 0, 1), entry(1, 1, 1)]).await.unwrap();
+    log.purge(log_id(1, 0)).await.unwrap();
+    timeout(SOON, begun.recv()).await.expect("it frees while it is idle").unwrap();
+    let (sender, signalled) = Types::oneshot();
+    log.append(vec![entry(1, 2, 1)], IOFlushed::signal(sender)).await.unwrap();
+    go.send(()).unwrap();
+    timeout(SOON, signalled).await.expect("appended after one slice").unwrap().unwrap();
+    for _ in 0..2 {
+        go.send(()).unwrap();
+    }
+    log.close().await.unwrap();
+    let calls = recorder.calls();
+    let from_purge = calls.iter().skip_while(|call| *call != "purge 0").map(String::as_str);
+    let expected = ["purge 0", "slice", "append [2]", "sync"];
+    assert_eq!(from_purge.take(4).collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]

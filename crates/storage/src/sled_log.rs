@@ -40,6 +40,9 @@ const KIND_PART: u8 = 2;
 
 type Key = [u8; 12];
 
+/// The sync that reaches the disk. Tests put one of their own around it.
+pub(crate) type Syncer = Box<dyn FnMut() -> io::Result<()> + Send>;
+
 /// What one key, or the run of keys of a big entry, holds.
 #[derive(Clone, Copy)]
 struct Chunk {
@@ -52,8 +55,8 @@ pub struct SledLog {
     db: sled::Db,
     log: sled::Tree,
     meta: sled::Tree,
-    /// sled's own file, for the sync that reaches the disk.
-    file: File,
+    /// `fdatasync` of sled's own file.
+    syncer: Syncer,
     path: PathBuf,
     /// By first index.
     chunks: BTreeMap<u64, Chunk>,
@@ -65,6 +68,11 @@ pub struct SledLog {
 impl SledLog {
     /// Opens or creates the database in the directory `path`.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
+        Self::open_with(path, |file| Box::new(move || file.sync_data()))
+    }
+
+    /// [`SledLog::open`], with a sync of the caller's making.
+    pub(crate) fn open_with(path: &Path, syncer: impl FnOnce(File) -> Syncer) -> Result<Self, DiskError> {
         create_dir(path)?;
         remove_unfinished_snapshots(path)?;
         let db = open_db(path)?;
@@ -72,9 +80,9 @@ impl SledLog {
         let (log, meta) = (tree("log")?, tree("meta")?);
         let file_path = path.join("db");
         let file = File::open(&file_path).on(&file_path, "open")?;
-        let path = path.to_path_buf();
-        let mut opened =
-            Self { db, log, meta, file, path, chunks: BTreeMap::new(), floor: None, doomed: VecDeque::new() };
+        let (syncer, path) = (syncer(file), path.to_path_buf());
+        let (chunks, doomed) = (BTreeMap::new(), VecDeque::new());
+        let mut opened = Self { db, log, meta, syncer, path, chunks, floor: None, doomed };
         opened.check_format()?;
         opened.sync()?;
         sync_dir(&opened.path)?;
@@ -320,7 +328,7 @@ impl LogBackend for SledLog {
 
     fn sync(&mut self) -> Result<(), DiskError> {
         self.db.flush().map_err(|error| self.error("flush", error))?;
-        self.file.sync_data().on(&self.path, "sync")
+        (self.syncer)().on(&self.path, "sync")
     }
 
     fn housekeep(&mut self) -> Result<bool, DiskError> {

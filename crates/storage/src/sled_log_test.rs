@@ -1,4 +1,5 @@
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
@@ -40,6 +41,41 @@ fn trap_3_what_was_synced_survives_a_crash() {
 }
 
 #[test]
+fn trap_3_every_sync_ends_with_an_fdatasync_of_what_sled_has_flushed() {
+    let dir = tempfile::tempdir().unwrap();
+    let on_disk = Arc::new(Mutex::new(Vec::new()));
+    let (seen, path) = (on_disk.clone(), dir.path().to_path_buf());
+    let look = move |file: File| -> Syncer {
+        Box::new(move || {
+            seen.lock().unwrap().push(reopened(crash_copy(&path).path()).records.len());
+            file.sync_data()
+        })
+    };
+    let mut log = SledLog::open_with(dir.path(), look).unwrap();
+    for index in 0..3 {
+        log.append(&[record(index, 5_000)]).unwrap();
+        log.sync().unwrap();
+    }
+    // Opening syncs as well.
+    assert_eq!(*on_disk.lock().unwrap(), [0, 1, 2, 3], "entries in sled's file when it is synced");
+}
+
+#[test]
+fn trap_3_a_failed_fdatasync_is_a_failed_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut good = 1;
+    let fail = |_| -> Syncer {
+        Box::new(move || {
+            good -= 1;
+            if good < 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        })
+    };
+    let mut log = SledLog::open_with(dir.path(), fail).unwrap();
+    log.append(&[record(0, 10)]).unwrap();
+    assert!(matches!(log.sync(), Err(DiskError::Full { .. })));
+}
+
+#[test]
 fn trap_4_no_value_is_bigger_than_a_chunk_and_no_blob_file_appears() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = SledLog::open(dir.path()).unwrap();
@@ -49,7 +85,7 @@ fn trap_4_no_value_is_bigger_than_a_chunk_and_no_blob_file_appears() {
     log.sync().unwrap();
     for pair in log.log.iter() {
         let (_, value) = pair.unwrap();
-        assert!(value.len() <= CHUNK_BYTES, "{}", value.len());
+        assert!(value.len() <= 8 << 10, "{}", value.len());
     }
     let blobs = fs::read_dir(dir.path().join("blobs")).map_or(0, Iterator::count);
     assert_eq!(blobs, 0);
@@ -88,7 +124,7 @@ fn truncation_inside_a_chunk_keeps_the_entries_before_it() {
 }
 
 #[test]
-fn a_purge_frees_its_keys_in_slices_and_is_believed_before_that() {
+fn trap_6_a_purge_frees_its_keys_in_slices_and_is_believed_before_that() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = SledLog::open(dir.path()).unwrap();
     let count = 3 * PURGE_SLICE_KEYS as u64;
@@ -99,12 +135,55 @@ fn a_purge_frees_its_keys_in_slices_and_is_believed_before_that() {
     log.sync().unwrap();
     let copy = crash_copy(dir.path());
     assert_eq!(reopened(copy.path()).records, [record(count - 1, 8_000)]);
-    let mut slices = 1;
+    let mut left = vec![log.log.len()];
     while log.housekeep().unwrap() {
-        slices += 1;
+        left.push(log.log.len());
     }
-    assert_eq!(slices, 3);
+    left.push(log.log.len());
+    let freed = left.windows(2).map(|pair| pair[0] - pair[1]);
+    assert!(freed.clone().all(|keys| (1..=PURGE_SLICE_KEYS).contains(&keys)), "{left:?}");
+    assert_eq!(freed.count(), 3);
     assert_eq!(log.log.len(), 1);
+}
+
+/// Bytes of all files in a folder and below.
+fn bytes_in(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).unwrap().map(Result::unwrap);
+    entries
+        .map(
+            |entry| {
+                if entry.path().is_dir() { bytes_in(&entry.path()) } else { entry.metadata().unwrap().len() }
+            },
+        )
+        .sum()
+}
+
+#[test]
+fn trap_6_the_disk_holds_a_few_times_the_live_log_however_much_was_written() {
+    const ENTRY_BYTES: usize = 8_000;
+    const LIVE: u64 = 512;
+    const STEP: u64 = 64;
+    const WRITTEN: u64 = 24 * LIVE;
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = SledLog::open(dir.path()).unwrap();
+    let mut most = 0;
+    for first in (0..WRITTEN).step_by(STEP as usize) {
+        let records: Vec<_> = (first..first + STEP).map(|index| record(index, ENTRY_BYTES)).collect();
+        log.append(&records).unwrap();
+        if let Some(upto) = first.checked_sub(LIVE) {
+            log.purge(upto).unwrap();
+        }
+        log.sync().unwrap();
+        // As the storage thread does between two groups.
+        log.housekeep().unwrap();
+        most = most.max(bytes_in(dir.path()));
+    }
+    let live = LIVE * ENTRY_BYTES as u64;
+    assert!(
+        most <= 8 * live,
+        "{most} bytes on disk for {live} live ones, of {} written",
+        live * WRITTEN / LIVE
+    );
 }
 
 #[test]

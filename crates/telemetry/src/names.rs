@@ -93,6 +93,18 @@ pub const METRICS: &[Metric] = &[
         Unit::Seconds,
         "Time that one sync of the log took.",
     ),
+    metric(
+        "mesarch_feature_level",
+        Kind::Gauge,
+        Unit::Count,
+        "The feature level that the cluster is on; rises once all masters know a higher one.",
+    ),
+    metric(
+        "mesarch_state_digest_checks_total",
+        Kind::Counter,
+        Unit::Count,
+        "Comparisons of this master's state with the others', by result; `differed` and `split` mean damage.",
+    ),
     metric("mesarch_raft_log_bytes", Kind::Gauge, Unit::Bytes, "What the log holds."),
     metric(
         "mesarch_master_leading",

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use mesarch_proto::raft as pb;
 use mesarch_proto::raft::raft_client::RaftClient;
+use mesarch_state::comparison::Checkpoint;
 use mesarch_storage::codec::entry_bytes;
 use mesarch_storage::types::Vote;
 use mesarch_storage::{NodeInfo, SnapshotFile, Types};
+use mesarch_types::NodeId;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
@@ -24,8 +26,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
 use super::convert::{
-    MessageError, append_reply_of, stream_reply_of, to_append, to_transfer, to_vote, to_vote_request,
-    transfer_reply_of, vote_of, vote_reply_of,
+    MessageError, append_reply_of, digests_of, level_of, stream_reply_of, to_append, to_digests, to_transfer,
+    to_vote, to_vote_request, transfer_reply_of, vote_of, vote_reply_of,
 };
 use super::gate::{Gate, Refusal};
 use super::stream::Unanswered;
@@ -42,9 +44,12 @@ const FAILED_STREAM_PAUSE: Duration = Duration::from_millis(50);
 /// Least time that a stream has for being set up; Raft itself offers one heartbeat.
 const STREAM_SETUP_DEADLINE: Duration = Duration::from_millis(500);
 
+/// Longest wait for an answer to a question that is not Raft's.
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Why a call failed. To Raft all of it means: unreachable, try again later.
 #[derive(Debug, thiserror::Error)]
-enum CallError {
+pub(crate) enum CallError {
     #[error("the address {0:?} is not valid")]
     Address(String),
     #[error("no answer in time")]
@@ -66,6 +71,7 @@ impl From<CallError> for RPCError<Types> {
 }
 
 /// Makes connections to the other masters.
+#[derive(Clone)]
 pub(crate) struct Dialer {
     gate: Gate,
     route: Route,
@@ -75,6 +81,13 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub(crate) fn new(gate: Gate, route: Route) -> Self {
         Self { gate, route, append_deadline: APPEND_DEADLINE }
+    }
+}
+
+impl Dialer {
+    /// A connection of its own to a member.
+    pub(crate) fn peer(&self, node: NodeId, info: &NodeInfo) -> Peer {
+        Peer::new(node.0, &(self.route)(info), self.gate.clone(), self.append_deadline)
     }
 }
 
@@ -173,6 +186,20 @@ impl Peer {
         let message = self.gate.request(self.id, to_transfer(request))?;
         let reply = self.answer(option.hard_ttl(), client.transfer(message)).await?;
         Ok(transfer_reply_of(request, reply)?)
+    }
+
+    /// Tells this node's digests; the other's.
+    pub(crate) async fn compare_digests(&self, ours: &[Checkpoint]) -> Result<Vec<Checkpoint>, CallError> {
+        let mut client = self.client()?;
+        let message = self.gate.request(self.id, to_digests(ours))?;
+        Ok(digests_of(self.answer(ASK_DEADLINE, client.compare_digests(message)).await?)?)
+    }
+
+    /// The highest feature level that the other knows.
+    pub(crate) async fn known_level(&self) -> Result<u32, CallError> {
+        let mut client = self.client()?;
+        let message = self.gate.request(self.id, pb::KnownLevelRequest {})?;
+        Ok(level_of(self.answer(ASK_DEADLINE, client.known_level(message)).await?)?)
     }
 
     async fn send_snapshot(

@@ -1,6 +1,7 @@
 //! Between openraft's messages and ours. protobuf cannot require fields: what is missing is refused here.
 
 use mesarch_proto::raft as pb;
+use mesarch_state::comparison::{CHECKPOINTS_KEPT, Checkpoint};
 use mesarch_storage::codec::{CodecError, EntryKind, entry_of, payload_parts};
 use mesarch_storage::types::{Entry, LogId, Types, Vote, log_id, vote};
 use openraft::raft::{
@@ -194,6 +195,29 @@ pub(crate) fn transfer_reply_of(
     }
 }
 
+pub(crate) fn to_digests(checkpoints: &[Checkpoint]) -> pb::Digests {
+    let digest = |checkpoint: &Checkpoint| {
+        let digest = checkpoint.digest.to_le_bytes().to_vec().into();
+        pb::StateDigest { index: checkpoint.index, digest }
+    };
+    pb::Digests { digests: checkpoints.iter().map(digest).collect() }
+}
+
+/// The newest ones are enough.
+pub(crate) fn digests_of(message: pb::Digests) -> Result<Vec<Checkpoint>, MessageError> {
+    let skip = message.digests.len().saturating_sub(CHECKPOINTS_KEPT);
+    let newest = message.digests.into_iter().skip(skip).map(|told| {
+        let bytes = <[u8; 16]>::try_from(&told.digest[..]).map_err(|_| MessageError::Missing("digest"))?;
+        Ok(Checkpoint { index: told.index, digest: u128::from_le_bytes(bytes) })
+    });
+    newest.collect()
+}
+
+/// A master knows some level; 0 is a message without one.
+pub(crate) fn level_of(message: pb::KnownLevelReply) -> Result<u32, MessageError> {
+    if message.level == 0 { Err(MessageError::Missing("level")) } else { Ok(message.level) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -269,6 +293,14 @@ mod tests {
     }
 
     #[test]
+    fn digests_come_back_the_newest_of_many() {
+        let many: Vec<_> =
+            (0..100).map(|index| Checkpoint { index, digest: u128::MAX - u128::from(index) }).collect();
+        assert_eq!(digests_of(to_digests(&many)).unwrap(), many[100 - CHECKPOINTS_KEPT..]);
+        assert_eq!(digests_of(to_digests(&many[..2])).unwrap(), many[..2]);
+    }
+
+    #[test]
     fn trap_9_missing_fields_are_refused() {
         assert!(append_of(pb::AppendRequest::default()).is_err());
         let entry = pb::Entry { id: None, kind: pb::EntryKind::Blank.into(), data: Bytes::new() };
@@ -280,5 +312,7 @@ mod tests {
         assert!(transfer_of(pb::TransferRequest::default()).is_err());
         assert!(append_reply_of(pb::AppendReply::default()).is_err());
         assert!(stream_reply_of(pb::AppendReply::default()).is_err());
+        assert!(digests_of(pb::Digests { digests: vec![pb::StateDigest::default()] }).is_err());
+        assert!(level_of(pb::KnownLevelReply::default()).is_err());
     }
 }

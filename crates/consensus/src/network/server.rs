@@ -10,17 +10,19 @@ use mesarch_proto::raft::raft_server::{Raft as RaftService, RaftServer};
 use mesarch_storage::snapshot::Incoming;
 use mesarch_storage::types::Vote;
 use mesarch_storage::{SnapshotFile, SnapshotStore};
+use mesarch_types::NodeId;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::connection::Connection;
 use super::convert::{
-    MessageError, append_of, to_append_reply, to_stream_reply, to_transfer_reply, to_vote, to_vote_reply,
-    transfer_of, vote_of, vote_request_of,
+    MessageError, append_of, digests_of, to_append_reply, to_digests, to_stream_reply, to_transfer_reply,
+    to_vote, to_vote_reply, transfer_of, vote_of, vote_request_of,
 };
 use super::gate::Gate;
 use super::{KEEPALIVE_DEADLINE, KEEPALIVE_INTERVAL, MESSAGE_BYTES_MAX, SNAPSHOT_DEADLINE, WINDOW_BYTES};
+use crate::compare::Digests;
 use crate::machine::Machine;
 use crate::state_machine::{Raft, Snapshot};
 use crate::stop::{Stopping, stopped};
@@ -73,6 +75,9 @@ pub(crate) struct Service<M: Machine> {
     pub(crate) raft: Raft<M>,
     pub(crate) gate: Gate,
     pub(crate) snapshots: SnapshotStore,
+    pub(crate) digests: Digests,
+    /// The highest feature level that this node knows.
+    pub(crate) level: u32,
 }
 
 type Replies = Pin<Box<dyn Stream<Item = Result<pb::AppendReply, Status>> + Send>>;
@@ -140,6 +145,21 @@ impl<M: Machine> RaftService for Service<M> {
         // No deadline: installing takes as long as it takes, and the sender has one.
         let answer = self.raft.install_full_snapshot(vote, snapshot).await.map_err(unavailable)?;
         Ok(self.gate.reply(from, pb::SnapshotReply { vote: Some(to_vote(&answer.vote)) }))
+    }
+
+    async fn compare_digests(&self, request: Request<pb::Digests>) -> Result<Response<pb::Digests>, Status> {
+        let from = self.gate.admit(request.metadata()).await?;
+        let theirs = digests_of(request.into_inner()).map_err(invalid)?;
+        let ours = self.digests.exchange(NodeId(from), &theirs);
+        Ok(self.gate.reply(from, to_digests(&ours)))
+    }
+
+    async fn known_level(
+        &self,
+        request: Request<pb::KnownLevelRequest>,
+    ) -> Result<Response<pb::KnownLevelReply>, Status> {
+        let from = self.gate.admit(request.metadata()).await?;
+        Ok(self.gate.reply(from, pb::KnownLevelReply { level: self.level }))
     }
 }
 

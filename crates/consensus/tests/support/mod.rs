@@ -20,6 +20,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// Longest wait for anything; a test that needs longer has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// After so many numbers the states are compared.
+pub(crate) const CHECKPOINT_EVERY: usize = 10;
+
 /// Every number that was applied, in order.
 pub(crate) type History = Arc<Mutex<Vec<u64>>>;
 
@@ -42,6 +45,17 @@ impl Machine for Register {
 
     fn freeze(&self) -> Vec<u64> {
         self.0.lock().unwrap().clone()
+    }
+
+    fn is_checkpoint(&self) -> bool {
+        self.0.lock().unwrap().len().is_multiple_of(CHECKPOINT_EVERY)
+    }
+
+    fn digest(frozen: Vec<u64>) -> u128 {
+        // FNV-1a, by number.
+        let hash =
+            |sum: u128, number: u64| (sum ^ u128::from(number)).wrapping_mul(0x0100_0000_0000_0000_0000_013b);
+        frozen.into_iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, hash)
     }
 
     fn encode(frozen: Vec<u64>, out: &mut dyn Write) -> io::Result<()> {
@@ -279,6 +293,7 @@ impl Cluster {
 
     pub(crate) async fn halt(&mut self, id: u64) {
         let node = self.nodes.remove(&id).unwrap();
+        assert_eq!(node.handle.fatal().reason(), None, "node {id}");
         node.running.halt().await.unwrap();
     }
 

@@ -1,5 +1,6 @@
 //! This master as leader: the task that drives the leader's mind for each term it wins, and what handlers hold of it.
 
+mod level;
 mod task;
 mod term;
 
@@ -141,6 +142,7 @@ impl From<&Command> for Encoded {
 fn relieves(command: &Command) -> bool {
     match command {
         Command::BeginTerm(_)
+        | Command::SetLevel(_)
         | Command::EventsDelivered(_)
         | Command::DetachAgent(_)
         | Command::MarkUnreachable(_)

@@ -7,10 +7,10 @@ use std::{
 
 use mesarch_consensus::{Handle, Leadership};
 use mesarch_leader_core::Config;
-use mesarch_state::{Command, FEATURE_LEVEL_MAX, command::BeginTerm};
+use mesarch_state::{Command, command::BeginTerm};
 use tokio::sync::{mpsc, watch};
 
-use super::{PlaceError, Session, term::Term};
+use super::{PlaceError, Session, level, term::Term};
 use crate::{
     clock::{Clock, wall_now},
     effects::Performer,
@@ -36,6 +36,8 @@ pub(crate) struct Deps {
     pub(crate) config: Config,
     /// The policy that a new cluster starts with.
     pub(crate) initial_policy: Arc<str>,
+    /// The level that a new cluster starts with, and the highest that an older one may go on to.
+    pub(crate) feature_level: u32,
     pub(crate) streams: Arc<Streams>,
     pub(crate) links: Arc<Links>,
     pub(crate) performer: Performer,
@@ -115,9 +117,10 @@ async fn lead(
     metrics::term_begun(elected.elapsed());
     metrics::leading(true);
     let mut work = Term::begin(deps, session.clone(), inbox, &first);
-    view.send_replace(LeaderView::Leading(session));
+    view.send_replace(LeaderView::Leading(session.clone()));
     tokio::select! {
         () = work.run(&mut entries) => {}
+        () = level::rise(deps, &session) => {}
         () = &mut over => tracing::info!(term, "this master does not lead any more"),
         () = stopped(stop) => {}
     }
@@ -162,7 +165,7 @@ async fn begin(
         return None;
     };
     let policy = Some(deps.initial_policy.clone());
-    let command = Command::BeginTerm(BeginTerm { cluster, incarnation, level: FEATURE_LEVEL_MAX, policy });
+    let command = Command::BeginTerm(BeginTerm { cluster, incarnation, level: deps.feature_level, policy });
     let placed = loop {
         match session.place(&command).await {
             Ok(placed) => break placed,

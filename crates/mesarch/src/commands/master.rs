@@ -60,6 +60,8 @@ pub(crate) struct Arguments {
     offers_per_second_max: u32,
     #[command(flatten)]
     sharing: Sharing,
+    #[command(flatten)]
+    advanced: Advanced,
     /// Wait for the election timeout even when the leader's machine says that its process is gone
     #[arg(long)]
     no_crash_detector: bool,
@@ -122,6 +124,20 @@ struct Sharing {
     domain: Option<String>,
 }
 
+#[derive(clap::Args)]
+#[command(next_help_heading = "Advanced")]
+struct Advanced {
+    /// Take a snapshot after so many log entries, 10 to 1000000; a fifth of them is kept for masters that lag a little
+    #[arg(long, default_value_t = Options::default().snapshot_entries, value_name = "N")]
+    snapshot_entries: u64,
+    /// Compare the masters' states once in so much time, 100ms to 1days; the same for all of them
+    #[arg(long, default_value_t = Span::from_ms(Options::default().state_digest_interval_ms), value_name = "TIME")]
+    state_digest_interval: Span,
+    /// Let the cluster rise to no higher feature level than this, so that an older version can be gone back to
+    #[arg(long, default_value_t = Options::default().feature_level_max, value_name = "N")]
+    feature_level_max: u32,
+}
+
 /// Until it is asked to stop; then it hands over its leadership.
 pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> anyhow::Result<ExitCode> {
     service_logs(log)?;
@@ -148,7 +164,7 @@ async fn serve(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 fn options(arguments: Arguments) -> anyhow::Result<Options> {
-    let (timing, sharing) = (arguments.timing, arguments.sharing);
+    let (timing, sharing, advanced) = (arguments.timing, arguments.sharing, arguments.advanced);
     Registry::builtin().make(&sharing.allocator).map_err(|error| usage(format!("--allocator: {error}")))?;
     Ok(Options {
         node_id: arguments.node_id,
@@ -163,6 +179,9 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
         election_min_ms: timing.election_min.as_ms(),
         election_max_ms: timing.election_max.as_ms(),
         crash_detector: !arguments.no_crash_detector,
+        snapshot_entries: advanced.snapshot_entries,
+        state_digest_interval_ms: advanced.state_digest_interval.as_ms(),
+        feature_level_max: advanced.feature_level_max,
         framework_reregister_timeout_ms: timing.framework_reregister_timeout.as_ms(),
         agent_reregister_timeout_ms: timing.agent_reregister_timeout.as_ms(),
         agent_ping_timeout_ms: timing.agent_ping_timeout.as_ms(),

@@ -1,13 +1,14 @@
-//! Terms, and what was delivered in them.
+//! Terms, feature levels, and what was delivered.
 
 use std::sync::Arc;
 
-use mesarch_types::FrameworkId;
+use mesarch_types::{FrameworkId, LaunchId};
 
 use crate::{
     change::Change,
-    command::{BeginTerm, EventsDelivered},
-    model::{Attachment, Connection},
+    command::{BeginTerm, EventsDelivered, SetLevel},
+    machine::LEVEL_TRUE_LIVES,
+    model::{Attachment, Connection, Executor},
     outcome::{Outcome, Refusal},
     step::Step,
 };
@@ -36,6 +37,34 @@ impl Step<'_> {
         self.expect_agents();
         self.change(Change::TermBegan);
         Ok(Outcome::TermBegun)
+    }
+
+    /// A level is for ever: there is no way back. What states of the lower level kept otherwise is brought up to date.
+    pub(crate) fn set_level(&mut self, c: SetLevel) -> Result<Outcome, Refusal> {
+        let before = self.state.meta.level;
+        if c.level <= before {
+            return Err(Refusal::StaleLevel);
+        }
+        self.state.meta.level = c.level;
+        if before < LEVEL_TRUE_LIVES && c.level >= LEVEL_TRUE_LIVES {
+            self.count_launches_on_executors();
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// An executor used to name the launch that brought it, and now names the newest that counts on it.
+    fn count_launches_on_executors(&mut self) {
+        let newest = |executor: &Executor| {
+            let tasks = executor.tasks.iter();
+            let tasks = tasks.filter_map(|task| self.state.task(&executor.key.framework, task));
+            (executor.key.clone(), tasks.map(|task| task.launch).fold(executor.launch, LaunchId::max))
+        };
+        let launches: Vec<_> = self.state.executors.values().map(|executor| newest(executor)).collect();
+        for (key, launch) in launches {
+            if let Some(executor) = self.executor_mut(&key) {
+                executor.launch = launch;
+            }
+        }
     }
 
     fn expect_frameworks(&mut self) {

@@ -1,14 +1,14 @@
 //! Terms, time and outboxes.
 
-use mesarch_types::{AgentId, At, ClusterId, Epoch, Millis, WallMillis};
+use mesarch_types::{AgentId, At, ClusterId, Epoch, LaunchId, Millis, WallMillis};
 
 use crate::{
     Change, Command, Effect, Outcome, State,
-    command::{BeginTerm, EventsDelivered, OutboxPosition, SetWeights},
+    command::{BeginTerm, EventsDelivered, OutboxPosition, SetLevel, SetWeights},
     model::{Attachment, Connection, OUTBOX_MAX, OutboxItem, TaskNews},
     open_work,
     outcome::Refusal,
-    testing::{World, begin_term, task},
+    testing::{World, begin_term, task, task_with_executor},
 };
 
 #[test]
@@ -44,6 +44,44 @@ fn a_foreign_log_or_an_older_incarnation_is_refused() {
     world.apply(Command::BeginTerm(BeginTerm { incarnation: 3, level: 9, ..begin_term() }));
     assert_eq!((world.state.incarnation(), world.state.level()), (3, crate::FEATURE_LEVEL_MAX));
     assert!(world.framework().as_str().ends_with("-3-0000"));
+}
+
+#[test]
+fn a_level_rises_once_and_never_goes_down() {
+    let mut world = World::new();
+    world.state.meta.level = 1;
+    let table = [
+        (0, Err(Refusal::StaleLevel), 1),
+        (1, Err(Refusal::StaleLevel), 1),
+        (2, Ok(Outcome::Done), 2),
+        (2, Err(Refusal::StaleLevel), 2),
+        (1, Err(Refusal::StaleLevel), 2),
+    ];
+    for (level, expect, then) in table {
+        let applied = world.apply(Command::SetLevel(SetLevel { level }));
+        let expect = expect.unwrap_or_else(Outcome::Refused);
+        assert_eq!((applied.outcome, applied.effects), (expect, vec![]), "to {level}");
+        assert_eq!(world.state.level(), then);
+        // A new leader of whatever version begins its term on the level that there is.
+        world.apply(Command::BeginTerm(BeginTerm { level: 1, ..begin_term() }));
+        assert_eq!(world.state.level(), then);
+    }
+}
+
+/// Otherwise the end of a run that the agent reports would be taken for the end of the one that a later launch starts.
+#[test]
+fn executors_of_the_first_level_name_their_newest_launch_once_the_level_rises() {
+    let mut world = World::new();
+    world.state.meta.level = 1;
+    let (agent, framework) = (world.agent(1), world.framework());
+    let mut newest = LaunchId::default();
+    for id in ["one", "two"] {
+        newest = world.launch(&framework, &agent, &task_with_executor(id, "e"));
+    }
+    let named = |world: &World| world.state.executors().map(|executor| executor.launch).collect::<Vec<_>>();
+    assert!(named(&world)[0] < newest);
+    world.apply(Command::SetLevel(SetLevel { level: 2 }));
+    assert_eq!(named(&world), [newest]);
 }
 
 #[test]

@@ -49,10 +49,16 @@ fn pick<T>(list: impl IntoIterator<Item = T>, choice: u8) -> Option<T> {
 
 impl Driver {
     pub(crate) fn new() -> Self {
+        Self::of_level(FEATURE_LEVEL_MAX)
+    }
+
+    /// A cluster that begins on a level; if it is not the newest, the level rises on the way.
+    pub(crate) fn of_level(level: u32) -> Self {
         let at = At { index: 0, position: 0, term: 0, now: Millis(1), wall: WallMillis(1) };
         let mut driver = Self { state: State::new(), at, serial: 0 };
-        let begin = driver.begin_term();
-        driver.apply(begin);
+        if let Command::BeginTerm(begin) = driver.begin_term() {
+            driver.apply(Command::BeginTerm(BeginTerm { level, ..begin }));
+        }
         driver
     }
 
@@ -71,6 +77,9 @@ impl Driver {
         let few_agents = self.state.agents().count() < 4;
         match kind % 50 {
             0 if a < 64 => self.begin_term(),
+            0 if self.state.level() < FEATURE_LEVEL_MAX => {
+                Command::SetLevel(SetLevel { level: self.state.level() + 1 })
+            }
             0..=3 if few_agents || b < 16 => self.register(a, b),
             0..=3 => self.attach(a, b, c),
             4 if b < 96 => Command::DetachAgent(self.detach(a, b)),

@@ -58,6 +58,10 @@ impl Admin for Service {
             members,
             cluster: known.cluster.map_or_else(Default::default, |cluster| cluster.0.to_vec().into()),
             incarnation: known.incarnation,
+            snapshot: known.snapshot.unwrap_or(0),
+            purged: known.purged.unwrap_or(0),
+            level: self.app.newest().state.level(),
+            level_known: self.app.options.feature_level_max,
         }))
     }
 
