@@ -8,6 +8,7 @@ mod all_masters;
 mod binary;
 mod clients;
 mod frameworks;
+mod golden;
 mod grafana;
 mod kills;
 mod one_thread;

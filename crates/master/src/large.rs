@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use mesarch_mesos_v1::{ContentType, DecodeError};
-use mesarch_proto::mesos::v1::scheduler::Call;
+use mesarch_mesos_v1::{ApiMessage, ContentType, DecodeError};
 use tokio::sync::Semaphore;
 
 use crate::calls::CallError;
@@ -47,11 +46,11 @@ impl LargeCalls {
     }
 
     /// Reads a call, in place if it is small.
-    pub(crate) async fn decode(
+    pub(crate) async fn decode<M: ApiMessage + Send + 'static>(
         &self,
         content_type: ContentType,
         bytes: Bytes,
-    ) -> Result<Result<Box<Call>, DecodeError>, CallError> {
+    ) -> Result<Result<Box<M>, DecodeError>, CallError> {
         let is_large = bytes.len() > LARGE_BYTES;
         let decode = move || mesarch_mesos_v1::decode(content_type, &bytes).map(Box::new);
         match is_large {

@@ -7,16 +7,18 @@
 //!
 //! **Must never do.** Input or output, or anything that depends on the state of the cluster. No input may panic.
 //!
-//! Start with [`media`] and [`codec`], then [`scheduler`]; the JSON rules are those of `mesarch_proto::json`.
+//! Start with [`media`] and [`codec`], then [`scheduler`] and [`operator`], whose long answers go through [`writer`]; the JSON rules are those of `mesarch_proto::json`.
 
 pub mod codec;
 pub mod convert;
 pub mod executor;
 pub mod json;
 pub mod media;
+pub mod operator;
 pub mod recordio;
 pub mod required;
 pub mod scheduler;
+pub mod writer;
 
 pub use codec::{ApiMessage, DecodeError, decode, encode};
 pub use media::ContentType;

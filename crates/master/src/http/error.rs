@@ -22,10 +22,14 @@ pub(super) fn not_implemented(what: &str) -> Response<Body> {
     text(StatusCode::NOT_IMPLEMENTED, &format!("not implemented: {what}"))
 }
 
-/// 405: the v1 APIs take POST only.
-pub(super) fn method_not_allowed() -> Response<Body> {
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Expecting one of { 'POST' }");
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+/// 405, with the methods that are allowed.
+pub(super) fn method_not_allowed(allowed: &[&'static str]) -> Response<Body> {
+    let quoted: Vec<String> = allowed.iter().map(|method| format!("'{method}'")).collect();
+    let reason = format!("Expecting one of {{ {} }}", quoted.join(", "));
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &reason);
+    if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
     response
 }
 

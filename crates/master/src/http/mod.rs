@@ -2,6 +2,9 @@
 
 mod body;
 mod error;
+mod gates;
+mod operator;
+mod read;
 mod redirect;
 mod routes;
 mod scheduler;
@@ -11,14 +14,14 @@ mod v0;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use crate::{app::App, patience::Patience};
+use crate::{app::App, leader::Session, patience::Patience};
 
 pub(crate) use server::serve;
 
-use routes::{Endpoint, Route};
+use routes::{Change, Endpoint, Local, Read, Route};
 
 /// Answers one request.
 ///
@@ -34,49 +37,85 @@ pub(crate) async fn handle(
     };
     match endpoint {
         Endpoint::Scheduler => scheduler::call(app, request, long_path, patience).await,
-        Endpoint::Health => empty(StatusCode::OK),
-        Endpoint::Version => v0::version(request.uri().query()),
-        Endpoint::Metrics => v0::prometheus(&app),
-        Endpoint::MetricsSnapshot => v0::metrics_snapshot(&app, request.uri().query()),
-        Endpoint::Redirect => Box::pin(redirect::to_leader(&app)).await,
-        Endpoint::Operator => Box::pin(at_leader(app, &long_path, request, AtLeader::Operator)).await,
-        Endpoint::Read(read) => Box::pin(at_leader(app, &long_path, request, AtLeader::Read(read))).await,
-        Endpoint::Unimplemented(name) => {
-            Box::pin(at_leader(app, &long_path, request, AtLeader::Unimplemented(name))).await
+        Endpoint::Operator => Box::pin(operator::call(app, request, long_path)).await,
+        Endpoint::Local(local) => {
+            Box::pin(answer_locally(&app, local, &long_path, request.uri().query())).await
+        }
+        Endpoint::UnimplementedHere(name) => error::not_implemented(name),
+        Endpoint::Read(_) | Endpoint::Change(_) | Endpoint::Unimplemented(_) => {
+            Box::pin(at_leader(app, endpoint, long_path, request)).await
         }
     }
 }
 
-/// What only the leader answers, beside scheduler calls.
-enum AtLeader {
-    Operator,
-    Read(routes::Read),
-    Unimplemented(&'static str),
-}
-
-async fn at_leader(
-    app: Arc<App>,
-    long_path: &str,
-    request: Request<Incoming>,
-    what: AtLeader,
-) -> Response<Body> {
-    let query = request.uri().query().map(str::to_owned);
-    let session = match redirect::leader(&app, long_path, query.as_deref()).await {
-        Ok(session) => session,
-        Err(elsewhere) => return *elsewhere,
-    };
-    match what {
-        AtLeader::Read(read) => v0::read(app, session, read, query).await,
-        AtLeader::Operator => operator(&request),
-        AtLeader::Unimplemented(name) => error::not_implemented(name),
+/// What any master answers.
+async fn answer_locally(app: &App, local: Local, path: &str, query: Option<&str>) -> Response<Body> {
+    let query = &v0::Query::parse(query);
+    match local {
+        Local::Redirect => redirect::to_leader(app).await,
+        Local::Health => empty(StatusCode::OK),
+        Local::Version => v0::version(query),
+        Local::Metrics => v0::prometheus(app),
+        Local::MetricsSnapshot => v0::metrics_snapshot(app, query),
+        Local::Flags => v0::flags_view(app, query),
+        Local::Help => v0::help(path, query),
+        Local::Logging => v0::logging(query),
+        Local::System => v0::system(query),
+        Local::Files => v0::no_files(),
+        Local::FileNames => v0::no_file_names(query),
     }
 }
 
-/// The operator API is not there yet; its gates are.
-fn operator(request: &Request<Incoming>) -> Response<Body> {
-    match request.method() == http::Method::POST {
-        true => error::not_implemented("the operator API (/api/v1)"),
-        false => error::method_not_allowed(),
+/// What only the leader answers, beside the v1 APIs.
+async fn at_leader(
+    app: Arc<App>,
+    endpoint: Endpoint,
+    long_path: String,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let query = request.uri().query().map(str::to_owned);
+    let session = match redirect::leader(&app, &long_path, query.as_deref()).await {
+        Ok(session) => session,
+        Err(elsewhere) => return *elsewhere,
+    };
+    match endpoint_of(endpoint, request.method()) {
+        Endpoint::Read(read) => v0::read(app, session, read, query).await,
+        Endpoint::Change(change) => changed(app, session, change, &long_path, request).await,
+        Endpoint::Unimplemented(name) => error::not_implemented(name),
+        Endpoint::Scheduler | Endpoint::Operator | Endpoint::Local(_) | Endpoint::UnimplementedHere(_) => {
+            error::text(StatusCode::NOT_FOUND, "Not Found")
+        }
+    }
+}
+
+/// The same with the method: some paths are read and changed. Any method reads what can only be read.
+fn endpoint_of(endpoint: Endpoint, method: &Method) -> Endpoint {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    match endpoint {
+        Endpoint::Read(Read::Quota) if !reads => Endpoint::Change(Change::Quota),
+        Endpoint::Read(Read::Weights) if !reads => Endpoint::Change(Change::Weights),
+        Endpoint::Read(Read::MaintenanceSchedule) if *method == Method::POST => {
+            Endpoint::Unimplemented("changes of /maintenance/schedule")
+        }
+        _ => endpoint,
+    }
+}
+
+async fn changed(
+    app: Arc<App>,
+    session: Arc<Session>,
+    change: Change,
+    long_path: &str,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = match gates::whole(body).await {
+        Ok(body) => body,
+        Err(refused) => return *refused,
+    };
+    match v0::change(&app, &session, change, long_path, &parts.method, &body).await {
+        Ok(response) => response,
+        Err(error) => operator::refused(&app, long_path, parts.uri.query(), &error).await,
     }
 }
 

@@ -12,6 +12,47 @@ pub(super) enum Endpoint {
     Operator,
     /// A read of the state, by the leader.
     Read(Read),
+    /// A change of the state, by the leader.
+    Change(Change),
+    /// What any master says of itself.
+    Local(Local),
+    /// Known in Mesos, not there yet; asked of the leader.
+    Unimplemented(&'static str),
+    /// The same, of any master.
+    UnimplementedHere(&'static str),
+}
+
+/// The reads of the v0 API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    State,
+    Summary,
+    Frameworks,
+    Slaves,
+    Tasks,
+    Roles,
+    Quota,
+    Weights,
+    MaintenanceSchedule,
+    MaintenanceStatus,
+    Registry,
+}
+
+/// The changes of the v0 API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Quota,
+    Weights,
+    Reserve,
+    Unreserve,
+    CreateVolumes,
+    DestroyVolumes,
+    Teardown,
+}
+
+/// What needs no leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Local {
     /// Where the leader is.
     Redirect,
     /// Whether this master answers.
@@ -22,18 +63,18 @@ pub(super) enum Endpoint {
     MetricsSnapshot,
     /// Metrics for Prometheus.
     Metrics,
-    /// Known in Mesos, not there yet.
-    Unimplemented(&'static str),
-}
-
-/// The reads of the v0 API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
-    State,
-    Frameworks,
-    Slaves,
-    Tasks,
-    Roles,
+    /// The settings of this master.
+    Flags,
+    /// The endpoints.
+    Help,
+    /// How much this master logs.
+    Logging,
+    /// The machine.
+    System,
+    /// Files that are attached: none.
+    Files,
+    /// Names of files that are attached.
+    FileNames,
 }
 
 /// Where a path leads.
@@ -44,37 +85,76 @@ pub(super) struct Route {
     pub(super) long_path: String,
 }
 
-/// Paths with their process. Those of other processes than the master have no alias.
-const TABLE: &[(&str, Endpoint)] = &[
-    ("/master/api/v1/scheduler", Endpoint::Scheduler),
-    ("/master/api/v1", Endpoint::Operator),
-    ("/master/state", Endpoint::Read(Read::State)),
-    ("/master/frameworks", Endpoint::Read(Read::Frameworks)),
-    ("/master/slaves", Endpoint::Read(Read::Slaves)),
-    ("/master/tasks", Endpoint::Read(Read::Tasks)),
-    ("/master/roles", Endpoint::Read(Read::Roles)),
-    ("/master/redirect", Endpoint::Redirect),
-    ("/master/health", Endpoint::Health),
-    ("/master/state-summary", Endpoint::Unimplemented("/state-summary")),
-    ("/master/flags", Endpoint::Unimplemented("/flags")),
-    ("/master/quota", Endpoint::Unimplemented("/quota")),
-    ("/master/weights", Endpoint::Unimplemented("/weights")),
-    ("/master/reserve", Endpoint::Unimplemented("/reserve")),
-    ("/master/unreserve", Endpoint::Unimplemented("/unreserve")),
-    ("/master/create-volumes", Endpoint::Unimplemented("/create-volumes")),
-    ("/master/destroy-volumes", Endpoint::Unimplemented("/destroy-volumes")),
-    ("/master/teardown", Endpoint::Unimplemented("/teardown")),
-    ("/master/maintenance/schedule", Endpoint::Unimplemented("/maintenance/schedule")),
-    ("/master/maintenance/status", Endpoint::Unimplemented("/maintenance/status")),
-    ("/master/machine/down", Endpoint::Unimplemented("/machine/down")),
-    ("/master/machine/up", Endpoint::Unimplemented("/machine/up")),
-    ("/version", Endpoint::Version),
-    ("/metrics/snapshot", Endpoint::MetricsSnapshot),
-    ("/metrics", Endpoint::Metrics),
+/// Paths with their process, what they reach, and what they are for. Those of other processes than the master have no
+/// alias.
+const TABLE: &[(&str, Endpoint, &str)] = &[
+    ("/master/api/v1/scheduler", Endpoint::Scheduler, "the v1 scheduler API"),
+    ("/master/api/v1", Endpoint::Operator, "the v1 operator API"),
+    ("/master/state", Endpoint::Read(Read::State), "the whole state"),
+    ("/master/state-summary", Endpoint::Read(Read::Summary), "agents and frameworks with counts of tasks"),
+    ("/master/frameworks", Endpoint::Read(Read::Frameworks), "frameworks; framework_id"),
+    ("/master/slaves", Endpoint::Read(Read::Slaves), "agents; slave_id"),
+    ("/master/tasks", Endpoint::Read(Read::Tasks), "tasks; framework_id, task_id, limit, offset, order"),
+    ("/master/roles", Endpoint::Read(Read::Roles), "roles with weight, quota and resources"),
+    ("/master/quota", Endpoint::Read(Read::Quota), "quota: GET, POST, and DELETE of /master/quota/ROLE"),
+    ("/master/weights", Endpoint::Read(Read::Weights), "weights: GET and PUT"),
+    ("/master/reserve", Endpoint::Change(Change::Reserve), "POST slaveId, resources"),
+    ("/master/unreserve", Endpoint::Change(Change::Unreserve), "POST slaveId, resources"),
+    ("/master/create-volumes", Endpoint::Change(Change::CreateVolumes), "POST slaveId, volumes"),
+    ("/master/destroy-volumes", Endpoint::Change(Change::DestroyVolumes), "POST slaveId, volumes"),
+    ("/master/teardown", Endpoint::Change(Change::Teardown), "POST frameworkId"),
+    ("/master/maintenance/schedule", Endpoint::Read(Read::MaintenanceSchedule), "planned maintenance: GET"),
+    ("/master/maintenance/status", Endpoint::Read(Read::MaintenanceStatus), "machines in maintenance"),
+    ("/master/machine/down", Endpoint::Unimplemented("/machine/down"), NOT_THERE),
+    ("/master/machine/up", Endpoint::Unimplemented("/machine/up"), NOT_THERE),
+    ("/master/redirect", Endpoint::Local(Local::Redirect), "sends to the leader"),
+    ("/master/health", Endpoint::Local(Local::Health), "200 while this master answers"),
+    ("/master/flags", Endpoint::Local(Local::Flags), "settings of this master"),
+    ("/registrar(1)/registry", Endpoint::Read(Read::Registry), "what outlives a leader, in short"),
+    (
+        "/allocator/offer_constraints_debug",
+        Endpoint::Unimplemented("/allocator/offer_constraints_debug"),
+        NOT_THERE,
+    ),
+    ("/version", Endpoint::Local(Local::Version), "version of the API and of this master"),
+    ("/metrics/snapshot", Endpoint::Local(Local::MetricsSnapshot), "metrics as JSON; timeout"),
+    ("/metrics", Endpoint::Local(Local::Metrics), "metrics for Prometheus"),
+    ("/files/browse", Endpoint::Local(Local::Files), "files; path"),
+    ("/files/read", Endpoint::Local(Local::Files), "a part of a file; path, offset, length"),
+    ("/files/download", Endpoint::Local(Local::Files), "a whole file; path"),
+    ("/files/debug", Endpoint::Local(Local::FileNames), "names of files"),
+    ("/logging/toggle", Endpoint::Local(Local::Logging), "how much is logged; level with duration"),
+    ("/system/stats.json", Endpoint::Local(Local::System), "load, processors and memory of the machine"),
+    ("/help", Endpoint::Local(Local::Help), "this list; format=json"),
+    ("/profiler/start", Endpoint::UnimplementedHere("/profiler"), NOT_THERE),
+    ("/profiler/stop", Endpoint::UnimplementedHere("/profiler"), NOT_THERE),
+    ("/memory-profiler", Endpoint::UnimplementedHere("/memory-profiler"), NOT_THERE),
+    ("/__processes__", Endpoint::UnimplementedHere("/__processes__"), NOT_THERE),
 ];
 
+/// Said of endpoints of Mesos' that answer 501.
+const NOT_THERE: &str = "not implemented";
+
 /// Processes that paths may name.
-const PROCESSES: [&str; 3] = ["master", "version", "metrics"];
+const PROCESSES: [&str; 12] = [
+    "master",
+    "version",
+    "metrics",
+    "files",
+    "logging",
+    "system",
+    "help",
+    "registrar(1)",
+    "allocator",
+    "profiler",
+    "memory-profiler",
+    "__processes__",
+];
+
+/// All endpoints, and what they are for.
+pub(super) fn endpoints() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TABLE.iter().map(|(path, _, text)| (*path, *text))
+}
 
 /// Finds the endpoint of a path.
 pub(super) fn resolve(path: &str) -> Option<Route> {
@@ -89,13 +169,13 @@ pub(super) fn resolve(path: &str) -> Option<Route> {
     let endpoint = longest_prefix(long_path.trim_end_matches('/'))?;
     // Asking where the leader is must not loop: nothing is below that question.
     let exact = long_path.trim_end_matches('/') == "/master/redirect";
-    (endpoint != Endpoint::Redirect || exact).then_some(Route { endpoint, long_path })
+    (endpoint != Endpoint::Local(Local::Redirect) || exact).then_some(Route { endpoint, long_path })
 }
 
 fn longest_prefix(path: &str) -> Option<Endpoint> {
     let mut rest = path;
     loop {
-        if let Some((_, endpoint)) = TABLE.iter().find(|(known, _)| *known == rest) {
+        if let Some((_, endpoint, _)) = TABLE.iter().find(|(known, ..)| *known == rest) {
             return Some(*endpoint);
         }
         rest = rest.rsplit_once('/')?.0;
@@ -123,15 +203,23 @@ mod tests {
             ("/slaves/some-id", Some(Endpoint::Read(Read::Slaves))),
             ("/state.json", None),
             ("/master/state.json", None),
-            ("/redirect", Some(Endpoint::Redirect)),
-            ("/master/redirect", Some(Endpoint::Redirect)),
-            ("/redirect/", Some(Endpoint::Redirect)),
+            ("/redirect", Some(Endpoint::Local(Local::Redirect))),
+            ("/master/redirect", Some(Endpoint::Local(Local::Redirect))),
+            ("/redirect/", Some(Endpoint::Local(Local::Redirect))),
             ("/redirect/x", None),
-            ("/health", Some(Endpoint::Health)),
-            ("/version", Some(Endpoint::Version)),
-            ("/metrics", Some(Endpoint::Metrics)),
-            ("/metrics/", Some(Endpoint::Metrics)),
-            ("/metrics/snapshot", Some(Endpoint::MetricsSnapshot)),
+            ("/health", Some(Endpoint::Local(Local::Health))),
+            ("/version", Some(Endpoint::Local(Local::Version))),
+            ("/metrics", Some(Endpoint::Local(Local::Metrics))),
+            ("/metrics/", Some(Endpoint::Local(Local::Metrics))),
+            ("/metrics/snapshot", Some(Endpoint::Local(Local::MetricsSnapshot))),
+            ("/state-summary", Some(Endpoint::Read(Read::Summary))),
+            ("/quota/eng", Some(Endpoint::Read(Read::Quota))),
+            ("/help/master/state", Some(Endpoint::Local(Local::Help))),
+            ("/registrar(1)/registry", Some(Endpoint::Read(Read::Registry))),
+            ("/master/registrar", None),
+            ("/system/stats", None),
+            ("/master/version", None),
+            ("/logging/toggle", Some(Endpoint::Local(Local::Logging))),
             ("/state/../health", None),
             ("/..", None),
             ("/", None),

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use mesarch_mesos_v1::{ContentType, scheduler::validate};
+use mesarch_mesos_v1::scheduler::validate;
 use mesarch_proto::mesos::v1::scheduler::{Call, call::Type};
 use mesarch_types::StreamId;
 
-use super::{body, error, redirect};
+use super::{body, error, gates, redirect};
 use crate::{
     app::App,
     calls::{self, CallError, Subscription},
@@ -66,31 +66,13 @@ pub(super) async fn call(
 }
 
 /// Gates 5 to 9: method, type, body, form.
-async fn form(app: &App, request: Request<Incoming>) -> Result<Formed, Box<Response<Body>>> {
-    let refuse = |status: StatusCode, reason: &str| Box::new(error::text(status, reason));
+async fn form(app: &App, request: Request<Incoming>) -> Result<Formed, gates::Refused> {
     let (parts, body) = request.into_parts();
-    if parts.method != Method::POST {
-        return Err(Box::new(error::method_not_allowed()));
-    }
-    let Some(content_type) = parts.headers.get(header::CONTENT_TYPE) else {
-        return Err(refuse(StatusCode::BAD_REQUEST, "Expecting 'Content-Type' to be present"));
-    };
-    let Some(content_type) = content_type.to_str().ok().and_then(ContentType::parse) else {
-        let reason = "Expecting 'Content-Type' of application/json or application/x-protobuf";
-        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
-    };
-    let bytes = body::read(body).await.map_err(|error| {
-        let status = match error {
-            body::BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            body::BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            body::BodyError::Broken => StatusCode::BAD_REQUEST,
-        };
-        refuse(status, &error.to_string())
-    })?;
+    let (content_type, bytes) = gates::post(&parts, body).await?;
     let decoded = app.large.decode(content_type, bytes).await;
-    let call = decoded
+    let call: Box<Call> = decoded
         .map_err(|error| Box::new(error::of_call(&error)))?
-        .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
+        .map_err(|error| gates::refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
     let kind = validate(&call, None).map_err(|error| Box::new(error::of_call(&CallError::Invalid(error))))?;
     Ok(Formed { call, kind, headers: parts.headers })
 }
@@ -99,25 +81,15 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// All `Accept` headers as one; what is not text accepts nothing.
-fn accept(headers: &HeaderMap) -> Option<String> {
-    let values: Vec<_> =
-        headers.get_all(header::ACCEPT).iter().map(|one| one.to_str().unwrap_or("-")).collect();
-    (!values.is_empty()).then(|| values.join(","))
-}
-
 async fn submit(app: &App, session: &Session, formed: Formed) -> Result<Response<Body>, CallError> {
     let Formed { call, kind, headers } = formed;
-    if kind == Type::ReconcileOperations && ContentType::negotiate(accept(&headers).as_deref()).is_none() {
-        return Ok(not_acceptable());
+    if kind == Type::ReconcileOperations
+        && let Err(refused) = gates::negotiate(&headers)
+    {
+        return Ok(*refused);
     }
     calls::submit(app, session, call, kind, text(&headers, &STREAM_ID)).await?;
     Ok(super::empty(StatusCode::ACCEPTED))
-}
-
-fn not_acceptable() -> Response<Body> {
-    let reason = "Expecting 'Accept' to allow application/json or application/x-protobuf";
-    error::text(StatusCode::NOT_ACCEPTABLE, reason)
 }
 
 async fn subscribe(
@@ -127,8 +99,9 @@ async fn subscribe(
     connection: Option<Arc<Patience>>,
 ) -> Result<Response<Body>, CallError> {
     let Formed { call, headers, .. } = formed;
-    let Some(content_type) = ContentType::negotiate(accept(&headers).as_deref()) else {
-        return Ok(not_acceptable());
+    let content_type = match gates::negotiate(&headers) {
+        Ok(content_type) => content_type,
+        Err(refused) => return Ok(*refused),
     };
     if headers.contains_key(&STREAM_ID) {
         return Err(CallError::StreamIdOnSubscribe);

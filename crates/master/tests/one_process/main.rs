@@ -9,12 +9,14 @@ mod cluster;
 mod random;
 
 mod agents_test;
+mod endpoints_test;
 mod failover_test;
 mod gates_test;
 mod grpc_test;
 mod large_test;
 mod limits_test;
 mod offers_test;
+mod operator_test;
 mod random_task_test;
 mod reads_test;
 mod sharing_test;

@@ -14,13 +14,18 @@ use mesarch_proto::admin::{
     SetWeightsRequest, SetWhitelistReply, SetWhitelistRequest, StatusReply, StatusRequest,
     TransferLeaderReply, TransferLeaderRequest, admin_server::Admin,
 };
-use mesarch_state::{Command, LEVEL_SHARING, Outcome, State};
+use mesarch_state::{Command, State};
 use mesarch_types::{AgentId, Conversion, FrameworkId, NodeId, Resources};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::{leader, status};
-use crate::{app::App, calls, leader::ToLeader, view::LeaderView};
+use crate::{
+    app::App,
+    leader::ToLeader,
+    operator::{self, ChangeError, Invalid},
+    view::LeaderView,
+};
 
 /// How long the leader has to explain something.
 const EXPLANATION_WAIT: Duration = Duration::from_secs(10);
@@ -181,22 +186,10 @@ impl Admin for Service {
 impl Service {
     /// Commits an operator's change; how many offers were withdrawn for it. A refusal says what is wrong with the request
     /// (INVALID_ARGUMENT) or what of the cluster stands against it (FAILED_PRECONDITION).
-    async fn change(&self, command: impl FnOnce(&App) -> Result<Command, Status>) -> Result<u32, Status> {
+    async fn change(&self, command: impl FnOnce(&App) -> Result<Command, Invalid>) -> Result<u32, Status> {
         let session = leader(&self.app).await?;
-        let command = command(&self.app)?;
-        let level = self.app.newest().state.level();
-        if level < LEVEL_SHARING && !matches!(command, Command::SetWeights(_)) {
-            let text = format!("the cluster is at feature level {level}; this needs {LEVEL_SHARING}");
-            return Err(Status::failed_precondition(text));
-        }
-        let placed = session.place(&command).await.map_err(|error| status(&error.into()))?;
-        let answer = calls::decided(placed.resolved()).await.map_err(|error| status(&error))?;
-        match answer.outcome {
-            Outcome::Changed { rescinded } => Ok(rescinded),
-            Outcome::Denied(denial) => Err(Status::failed_precondition(denial.to_string())),
-            Outcome::Refused(refusal) => Err(Status::failed_precondition(refusal.to_string())),
-            _ => Ok(0),
-        }
+        let command = command(&self.app).map_err(|error| changed(&error.into()))?;
+        operator::commit(&self.app, &session, command).await.map_err(|error| changed(&error))
     }
 
     async fn convert(
@@ -212,6 +205,17 @@ impl Service {
     async fn read<T>(&self, reply: impl FnOnce(&State) -> T) -> Result<Response<T>, Status> {
         leader(&self.app).await?;
         Ok(Response::new(reply(&self.app.newest().state)))
+    }
+}
+
+/// A change that was not made.
+fn changed(error: &ChangeError) -> Status {
+    match error {
+        ChangeError::Invalid(_) => Status::invalid_argument(error.to_string()),
+        ChangeError::Level { .. } | ChangeError::Denied(_) | ChangeError::Refused(_) => {
+            Status::failed_precondition(error.to_string())
+        }
+        ChangeError::Call(error) => status(error),
     }
 }
 

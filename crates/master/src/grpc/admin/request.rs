@@ -1,87 +1,42 @@
 //! What operators ask for, judged by form. Each error names the field and the bound.
 
-use std::{collections::BTreeSet, fmt::Display, sync::Arc};
+use std::sync::Arc;
 
 use mesarch_allocator::Registry;
-use mesarch_mesos_v1::convert::resources_from_v1;
 use mesarch_proto::admin::{
     ConvertRequest, Quantity, RoleQuota, SetPolicyRequest, SetPrioritiesRequest, SetQuotaRequest,
     SetWeightsRequest, SetWhitelistRequest,
 };
 use mesarch_state::{
     Command,
-    command::{ConvertResources, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist},
+    command::{SetPolicy, SetPriorities, SetWhitelist},
 };
-use mesarch_types::{Conversion, FrameworkId, Priority, Quantities, Quota, Resources, Role, Scalar, Weight};
-use tonic::Status;
+use mesarch_types::{Conversion, FrameworkId, Priority, Quantities, Quota, Resources, Scalar, Weight};
 
-/// Most roles or frameworks of one request.
-const ENTRIES_MAX: usize = 10_000;
+use crate::operator::{
+    Invalid,
+    request::{self, ENTRIES_MAX, Once, check_count, invalid, role},
+};
+
 /// Most hosts of a whitelist.
 const HOSTS_MAX: usize = 100_000;
 
-fn invalid(text: impl Display) -> Status {
-    Status::invalid_argument(text.to_string())
+pub(super) fn weights(request: SetWeightsRequest) -> Result<Command, Invalid> {
+    let weight = |thousandths| Weight::from_thousandths(thousandths);
+    request::weights(request.weights.iter().map(|one| (one.role.as_str(), weight(one.thousandths))))
 }
 
-fn check_count(field: &str, count: usize, max: usize) -> Result<(), Status> {
-    match count {
-        0 => Err(invalid(format!("{field}: must not be empty"))),
-        _ if count > max => Err(invalid(format!("{field}: {count} are more than the bound of {max}"))),
-        _ => Ok(()),
-    }
+pub(super) fn quotas(request: SetQuotaRequest) -> Result<Command, Invalid> {
+    request::quotas(request.quotas.into_iter().map(quota), request.force)
 }
 
-fn role(text: &str) -> Result<Role, Status> {
-    Role::parse(text).map_err(|error| invalid(format!("role: {error}")))
-}
-
-/// Names that come only once.
-struct Once(&'static str, BTreeSet<String>);
-
-impl Once {
-    fn of(field: &'static str) -> Self {
-        Self(field, BTreeSet::new())
-    }
-
-    fn add(&mut self, name: &str) -> Result<(), Status> {
-        match self.1.insert(name.to_owned()) {
-            true => Ok(()),
-            false => Err(invalid(format!("{}: {name} is named twice", self.0))),
-        }
-    }
-}
-
-pub(super) fn weights(request: SetWeightsRequest) -> Result<Command, Status> {
-    check_count("weights", request.weights.len(), ENTRIES_MAX)?;
-    let mut names = Once::of("weights");
-    let weights = request.weights.iter().map(|one| {
-        names.add(&one.role)?;
-        let wrong = |error| invalid(format!("{}: {error}", one.role));
-        Ok((role(&one.role)?, Weight::from_thousandths(one.thousandths).map_err(wrong)?))
-    });
-    let weights = weights.collect::<Result<_, Status>>()?;
-    Ok(Command::SetWeights(SetWeights { weights }))
-}
-
-pub(super) fn quotas(request: SetQuotaRequest) -> Result<Command, Status> {
-    check_count("quotas", request.quotas.len(), ENTRIES_MAX)?;
-    let mut names = Once::of("quotas");
-    let quotas = request.quotas.into_iter().map(|one| {
-        names.add(&one.role)?;
-        quota(one)
-    });
-    let quotas = quotas.collect::<Result<_, Status>>()?;
-    Ok(Command::SetQuota(SetQuota { quotas, force: request.force }))
-}
-
-fn quota(one: RoleQuota) -> Result<Quota, Status> {
+fn quota(one: RoleQuota) -> Result<Quota, Invalid> {
     let role = role(&one.role)?;
     let (guarantees, limits) = (amounts("guarantees", one.guarantees)?, amounts("limits", one.limits)?);
     Quota::new(role, guarantees, limits).map_err(|error| invalid(format!("quota of {}: {error}", one.role)))
 }
 
-fn amounts(field: &'static str, list: Vec<Quantity>) -> Result<Quantities, Status> {
+fn amounts(field: &'static str, list: Vec<Quantity>) -> Result<Quantities, Invalid> {
     let mut names = Once::of(field);
     let amounts = list.into_iter().map(|one| {
         if one.name.is_empty() {
@@ -93,7 +48,7 @@ fn amounts(field: &'static str, list: Vec<Quantity>) -> Result<Quantities, Statu
     amounts.collect()
 }
 
-pub(super) fn priorities(request: SetPrioritiesRequest) -> Result<Command, Status> {
+pub(super) fn priorities(request: SetPrioritiesRequest) -> Result<Command, Invalid> {
     check_count("roles and frameworks", request.roles.len() + request.frameworks.len(), ENTRIES_MAX)?;
     let (mut names, mut ids) = (Once::of("roles"), Once::of("frameworks"));
     let of = |name: &str, value| Priority::new(value).map_err(|error| invalid(format!("{name}: {error}")));
@@ -106,17 +61,17 @@ pub(super) fn priorities(request: SetPrioritiesRequest) -> Result<Command, Statu
         Ok((FrameworkId::from(one.framework.as_str()), of(&one.framework, one.priority)?))
     });
     Ok(Command::SetPriorities(SetPriorities {
-        roles: roles.collect::<Result<_, Status>>()?,
-        frameworks: frameworks.collect::<Result<_, Status>>()?,
+        roles: roles.collect::<Result<_, Invalid>>()?,
+        frameworks: frameworks.collect::<Result<_, Invalid>>()?,
     }))
 }
 
-pub(super) fn policy(request: SetPolicyRequest, known: &Registry) -> Result<Command, Status> {
+pub(super) fn policy(request: SetPolicyRequest, known: &Registry) -> Result<Command, Invalid> {
     known.make(&request.name).map_err(invalid)?;
     Ok(Command::SetPolicy(SetPolicy { name: request.name.into() }))
 }
 
-pub(super) fn whitelist(request: SetWhitelistRequest) -> Result<Command, Status> {
+pub(super) fn whitelist(request: SetWhitelistRequest) -> Result<Command, Invalid> {
     let Some(hosts) = request.hosts else {
         return Ok(Command::SetWhitelist(SetWhitelist { hosts: None }));
     };
@@ -134,12 +89,8 @@ pub(super) fn whitelist(request: SetWhitelistRequest) -> Result<Command, Status>
 pub(super) fn convert(
     request: ConvertRequest,
     conversion: fn(Resources) -> Conversion,
-) -> Result<Command, Status> {
-    let wrong = |error: &dyn Display| invalid(format!("resources: {error}"));
-    let resources = resources_from_v1(&request.resources).map_err(|error| wrong(&error))?;
-    let conversion = conversion(resources.without_allocation());
-    conversion.sides().map_err(|error| wrong(&error))?;
-    Ok(Command::ConvertResources(ConvertResources { agent: request.agent.into(), conversion }))
+) -> Result<Command, Invalid> {
+    request::convert(request.agent.into(), &request.resources, conversion)
 }
 
 #[cfg(test)]
@@ -148,10 +99,9 @@ mod tests {
 
     use super::*;
 
-    fn check(asked: Result<Command, Status>, expect: &str) {
-        let status = asked.expect_err(expect);
-        assert_eq!(status.code(), tonic::Code::InvalidArgument);
-        assert!(status.message().contains(expect), "{} instead of {expect}", status.message());
+    fn check(asked: Result<Command, Invalid>, expect: &str) {
+        let Invalid(text) = asked.expect_err(expect);
+        assert!(text.contains(expect), "{text} instead of {expect}");
     }
 
     fn quota(role: &str, guarantees: &[(&str, i64)], limits: &[(&str, i64)]) -> SetQuotaRequest {

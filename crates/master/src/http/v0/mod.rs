@@ -1,15 +1,24 @@
-//! The reads that tools made for Mesos rely on, in the shapes that it gave them.
+//! The endpoints without a version that tools made for Mesos rely on, in the shapes that it gave them.
 
+mod change;
+mod duration;
+mod help;
 mod model;
 mod numbers;
+mod policy;
+mod process;
 mod roles;
 mod snapshot;
+mod summary;
 mod tasks;
 
 #[cfg(test)]
 mod v0_test;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -19,14 +28,17 @@ use serde::Serialize;
 use super::{error, json, routes::Read};
 use crate::{app::App, leader::Session, master_info::API_VERSION};
 
-/// How long a read waits for its turn.
-const READ_WAIT: Duration = Duration::from_secs(10);
+pub(super) use change::make as change;
+pub(super) use help::help;
+pub(super) use process::{flags, flags_view, logging, system};
+pub(super) use roles::{RoleHoldings, role_holdings};
+pub(super) use snapshot::gather as metrics;
 
 /// Query parameters; the last of a name counts.
 pub(super) struct Query(HashMap<String, String>);
 
 impl Query {
-    fn parse(query: Option<&str>) -> Self {
+    pub(super) fn parse(query: Option<&str>) -> Self {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(decoded).collect())
     }
@@ -72,37 +84,31 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A read by the leader, while it holds its lease. Rendered from a copy of the state, on a thread of its own: a big
-/// answer takes its time, and nobody waits for it but its reader.
+/// A read by the leader, while it holds its lease.
 pub(super) async fn read(
     app: Arc<App>,
     session: Arc<Session>,
     read: Read,
     query: Option<String>,
 ) -> Response<Body> {
-    if let Err(error) = app.consensus.0.lease_read().await {
-        tracing::debug!(%error, "a read was refused: the lease is not held");
-        return error::text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected");
-    }
-    let Ok(Ok(_place)) = tokio::time::timeout(READ_WAIT, app.reads.acquire()).await else {
-        return error::text(StatusCode::SERVICE_UNAVAILABLE, "too many reads at a time");
-    };
-    let published = app.newest();
-    let shared = app.clone();
-    let render = move || render(&shared, &session, &published.state, read, &Query::parse(query.as_deref()));
-    tokio::task::spawn_blocking(render).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a read failed");
-        error::text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written")
-    })
+    let render =
+        move |app: &App, state: &State| render(app, &session, state, read, &Query::parse(query.as_deref()));
+    super::read::rendered(app, render).await
 }
 
 fn render(app: &App, session: &Session, state: &State, read: Read, query: &Query) -> Response<Body> {
     match read {
         Read::State => answer(&model::state(app, session, state), query),
+        Read::Summary => answer(&summary::summary(app, state), query),
         Read::Frameworks => answer(&model::frameworks(state, query.get("framework_id")), query),
         Read::Slaves => answer(&model::slaves(state, query.get("slave_id")), query),
         Read::Tasks => answer(&tasks::list(state, query), query),
         Read::Roles => answer(&roles::list(state), query),
+        Read::Quota => answer(&policy::quota(state), query),
+        Read::Weights => answer(&policy::weights(state), query),
+        Read::Registry => answer(&policy::registry(app, state), query),
+        // Nothing can be scheduled yet.
+        Read::MaintenanceSchedule | Read::MaintenanceStatus => answer(&BTreeMap::<&str, u8>::new(), query),
     }
 }
 
@@ -117,7 +123,7 @@ fn answer(value: &impl Serialize, query: &Query) -> Response<Body> {
 }
 
 /// The API level that we implement, which clients compare, and our own version beside it.
-pub(super) fn version(query: Option<&str>) -> Response<Body> {
+pub(super) fn version(query: &Query) -> Response<Body> {
     #[derive(Serialize)]
     struct Version {
         version: &'static str,
@@ -133,7 +139,7 @@ pub(super) fn version(query: Option<&str>) -> Response<Body> {
         build_time: 0.0,
         build_user: "",
     };
-    answer(&version, &Query::parse(query))
+    answer(&version, query)
 }
 
 /// `/metrics`.
@@ -147,7 +153,20 @@ pub(super) fn prometheus(app: &App) -> Response<Body> {
     response
 }
 
-/// `/metrics/snapshot`.
-pub(super) fn metrics_snapshot(app: &App, query: Option<&str>) -> Response<Body> {
-    answer(&snapshot::gather(app), &Query::parse(query))
+/// `/metrics/snapshot`. All values are in memory: a timeout is read, and never met.
+pub(super) fn metrics_snapshot(app: &App, query: &Query) -> Response<Body> {
+    if let Some(text) = query.get("timeout").filter(|text| duration::parse(text).is_none()) {
+        return error::text(StatusCode::BAD_REQUEST, &format!("timeout: {text:?} is not like 5secs"));
+    }
+    answer(&metrics(app), query)
+}
+
+/// Files, by either API: there are none to show.
+pub(super) fn no_files() -> Response<Body> {
+    error::text(StatusCode::NOT_FOUND, "no such file: a master logs to standard error and attaches no files")
+}
+
+/// `/files/debug`: which files are attached.
+pub(super) fn no_file_names(query: &Query) -> Response<Body> {
+    answer(&BTreeMap::<&str, &str>::new(), query)
 }

@@ -42,7 +42,7 @@ pub(super) struct StateView<'a> {
     id: String,
     pid: String,
     hostname: String,
-    capabilities: [&'static str; 1],
+    capabilities: [&'static str; 2],
     activated_slaves: f64,
     deactivated_slaves: f64,
     unreachable_slaves: f64,
@@ -82,7 +82,7 @@ pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> St
         id: facts.id(),
         pid: facts.pid(),
         hostname: facts.host().to_owned(),
-        capabilities: ["AGENT_UPDATE"],
+        capabilities: ["AGENT_UPDATE", "QUOTA_V2"],
         activated_slaves: active as f64,
         deactivated_slaves: (counts.agents - active) as f64,
         unreachable_slaves: counts.unreachable_agents as f64,
@@ -94,7 +94,7 @@ pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> St
             hostname: facts.host().to_owned(),
         },
         cluster: &app.options.cluster,
-        flags: flags(app),
+        flags: super::flags(app),
         slaves: state.agents().map(|agent| slave(agent, false)).collect(),
         recovered_slaves: [],
         frameworks: state.frameworks().map(|framework| registered(state, framework)).collect(),
@@ -102,26 +102,6 @@ pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> St
         orphan_tasks: [],
         unregistered_frameworks: [],
     }
-}
-
-/// Those settings that have a flag of Mesos' as their like.
-fn flags(app: &App) -> BTreeMap<&'static str, String> {
-    let options = &app.options;
-    let duration = |ms: u64| match ms % 1000 {
-        0 => format!("{}secs", ms / 1000),
-        _ => format!("{ms}ms"),
-    };
-    BTreeMap::from([
-        ("agent_ping_timeout", duration(options.agent_ping_timeout_ms)),
-        ("agent_reregister_timeout", duration(options.agent_reregister_timeout_ms)),
-        ("allocation_interval", duration(options.allocation_interval_ms)),
-        ("authenticate_agents", "false".to_owned()),
-        ("authenticate_http_frameworks", "false".to_owned()),
-        ("hostname", app.facts.host().to_owned()),
-        ("max_agent_ping_timeouts", options.max_agent_ping_timeouts.to_string()),
-        ("port", app.facts.port().to_string()),
-        ("work_dir", options.data_dir.display().to_string()),
-    ])
 }
 
 #[derive(Serialize)]
@@ -186,7 +166,7 @@ struct FullResources {
     offered_resources_full: Vec<Raw>,
 }
 
-fn slave(agent: &Agent, full: bool) -> SlaveView<'_> {
+pub(super) fn slave(agent: &Agent, full: bool) -> SlaveView<'_> {
     let AgentSpec { hostname, port, total: _, attributes, capabilities, version, info } = &*agent.spec;
     let total = &agent.total();
     let info = v1::AgentInfo::decode(info.clone()).unwrap_or_default();
@@ -238,8 +218,9 @@ fn raws(resources: &Resources) -> Vec<Raw> {
     resources_to_v1(resources, ResourceForm::Both).iter().filter_map(raw).collect()
 }
 
+/// What `/state-summary` says of a framework beside its counts.
 #[derive(Serialize)]
-pub(super) struct FrameworkView<'a> {
+pub(super) struct ShortFramework<'a> {
     id: &'a str,
     name: &'a str,
     used_resources: Amounts,
@@ -250,6 +231,40 @@ pub(super) struct FrameworkView<'a> {
     active: bool,
     connected: bool,
     recovered: bool,
+}
+
+/// A registered framework, in short.
+pub(super) fn short<'a>(state: &'a State, framework: &'a Framework) -> ShortFramework<'a> {
+    let info = v1::FrameworkInfo::decode(framework.spec.info.clone()).unwrap_or_default();
+    let offers = framework.offers.iter().filter_map(|id| state.offer(id));
+    ShortFramework {
+        used_resources: used(state, framework),
+        offered_resources: Amounts::of(offers.map(|offer| &offer.resources)),
+        ..bare_short(framework, &info)
+    }
+}
+
+fn bare_short<'a>(framework: &'a Framework, info: &v1::FrameworkInfo) -> ShortFramework<'a> {
+    let spec = &framework.spec;
+    ShortFramework {
+        id: framework.id.as_str(),
+        name: &spec.name,
+        used_resources: Amounts::default(),
+        offered_resources: Amounts::default(),
+        capabilities: spec.capabilities.iter().map(|capability| capability.name()).collect(),
+        hostname: info.hostname.clone().unwrap_or_default(),
+        webui_url: info.webui_url.clone().unwrap_or_default(),
+        active: framework.is_connected(),
+        connected: framework.is_connected(),
+        // Had a stream at an earlier leader and has not come back to this one yet.
+        recovered: framework.is_active() && !framework.is_connected(),
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct FrameworkView<'a> {
+    #[serde(flatten)]
+    short: ShortFramework<'a>,
     user: &'a str,
     failover_timeout: f64,
     checkpoint: bool,
@@ -275,14 +290,11 @@ pub(super) struct FrameworkView<'a> {
 }
 
 fn registered<'a>(state: &'a State, framework: &'a Framework) -> FrameworkView<'a> {
-    let used = used(state, framework);
     let offers: Vec<&Offer> = framework.offers.iter().filter_map(|id| state.offer(id)).collect();
-    let offered = Amounts::of(offers.iter().map(|offer| &offer.resources));
-    let mut both = used.clone();
+    let mut both = used(state, framework);
     offers.iter().for_each(|offer| both.add(&offer.resources));
     FrameworkView {
-        used_resources: used,
-        offered_resources: offered,
+        short: short(state, framework),
         resources: both,
         tasks: framework
             .tasks
@@ -326,17 +338,7 @@ fn bare(framework: &Framework) -> FrameworkView<'_> {
     let multi_role = spec.capabilities.has(FrameworkCapability::MultiRole);
     let roles: Vec<&str> = spec.roles.iter().map(|role| role.as_str()).collect();
     FrameworkView {
-        id: framework.id.as_str(),
-        name: &spec.name,
-        used_resources: Amounts::default(),
-        offered_resources: Amounts::default(),
-        capabilities: spec.capabilities.iter().map(|capability| capability.name()).collect(),
-        hostname: info.hostname.unwrap_or_default(),
-        webui_url: info.webui_url.unwrap_or_default(),
-        active: framework.is_connected(),
-        connected: framework.is_connected(),
-        // Had a stream at an earlier leader and has not come back to this one yet.
-        recovered: framework.is_active() && !framework.is_connected(),
+        short: bare_short(framework, &info),
         user: &spec.user,
         failover_timeout: failover_seconds(spec.failover_timeout, info.failover_timeout),
         checkpoint: spec.checkpoint,
@@ -370,13 +372,8 @@ fn completed<'a>(state: &'a State, only: Option<&'a str>) -> impl Iterator<Item 
 }
 
 fn ended(view: FrameworkView<'_>, at: WallMillis) -> FrameworkView<'_> {
-    FrameworkView {
-        active: false,
-        connected: false,
-        recovered: false,
-        unregistered_time: seconds(at),
-        ..view
-    }
+    let short = ShortFramework { active: false, connected: false, recovered: false, ..view.short };
+    FrameworkView { short, unregistered_time: seconds(at), ..view }
 }
 
 #[derive(Serialize)]

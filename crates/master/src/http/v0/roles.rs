@@ -40,26 +40,34 @@ struct QuotaView {
 
 /// What a role has, over all agents.
 #[derive(Default)]
-struct Holdings {
-    allocated: Vec<Resources>,
-    offered: Vec<Resources>,
+pub(in crate::http) struct RoleHoldings {
+    pub(in crate::http) allocated: Vec<Resources>,
+    pub(in crate::http) offered: Vec<Resources>,
     reserved: Vec<Resources>,
 }
 
-/// Roles that have frameworks, resources, reservations, weights or quota, and all above them.
 pub(super) fn list(state: &State) -> RolesView<'_> {
-    let holdings = holdings(state);
-    let mut names: BTreeSet<Role> = holdings.keys().cloned().collect();
+    let holdings = role_holdings(state);
+    RolesView { roles: holdings.iter().map(|(role, held)| view(state, role, held)).collect() }
+}
+
+/// Roles that have frameworks, resources, reservations, weights or quota, and all above them.
+pub(in crate::http) fn role_holdings(state: &State) -> BTreeMap<Role, RoleHoldings> {
+    let mut all = holdings(state);
+    let mut names: BTreeSet<Role> = all.keys().cloned().collect();
     names.extend(state.weights().map(|(role, _)| role.clone()));
     names.extend(state.quotas().map(|quota| quota.role().clone()));
     names.extend(state.frameworks().flat_map(|framework| framework.spec.roles.iter().cloned()));
     let above: Vec<Role> = names.iter().flat_map(|role| role.ancestors().map(Role::from)).collect();
     names.extend(above);
-    RolesView { roles: names.into_iter().map(|role| view(state, role, &holdings)).collect() }
+    for role in names {
+        all.entry(role).or_default();
+    }
+    all
 }
 
-fn holdings(state: &State) -> BTreeMap<Role, Holdings> {
-    let mut all: BTreeMap<Role, Holdings> = BTreeMap::new();
+fn holdings(state: &State) -> BTreeMap<Role, RoleHoldings> {
+    let mut all: BTreeMap<Role, RoleHoldings> = BTreeMap::new();
     for agent in state.agents() {
         for ((_, role), used) in agent.ledger.used() {
             all.entry(role.clone()).or_default().allocated.push(used.clone());
@@ -77,16 +85,14 @@ fn holdings(state: &State) -> BTreeMap<Role, Holdings> {
     all
 }
 
-fn view<'a>(state: &'a State, role: Role, holdings: &BTreeMap<Role, Holdings>) -> RoleView<'a> {
-    let none = Holdings::default();
-    let held = holdings.get(&role).unwrap_or(&none);
-    let frameworks = state.frameworks().filter(|framework| framework.spec.roles.contains(&role));
+fn view<'a>(state: &'a State, role: &Role, held: &RoleHoldings) -> RoleView<'a> {
+    let frameworks = state.frameworks().filter(|framework| framework.spec.roles.contains(role));
     let unused = held.reserved.iter();
     let (allocated, offered) = (quantities(&held.allocated), quantities(&held.offered));
     let unreserved_use: Vec<Resources> = held.allocated.iter().map(Resources::unreserved).collect();
-    let quota = state.quota(&role);
+    let quota = state.quota(role);
     RoleView {
-        weight: state.weight(&role).thousandths() as f64 / 1000.0,
+        weight: state.weight(role).thousandths() as f64 / 1000.0,
         quota: QuotaView {
             role: role.to_string(),
             guarantee: quota.map(|quota| amounts(quota.guarantees())).unwrap_or_default(),

@@ -9,9 +9,9 @@ use mesarch_types::{TaskState, resource::Scalar};
 use crate::{app::App, view::LeaderView};
 
 /// Values by name.
-type Values = BTreeMap<String, f64>;
+pub(in crate::http) type Values = BTreeMap<String, f64>;
 
-pub(super) fn gather(app: &App) -> Values {
+pub(in crate::http) fn gather(app: &App) -> Values {
     let leading = matches!(*app.view.borrow(), LeaderView::Leading(_));
     let mut values = Values::from([
         ("master/elected".to_owned(), if leading { 1.0 } else { 0.0 }),

@@ -1,0 +1,57 @@
+//! What every call of a v1 API passes before anybody looks at its meaning, in Mesos' order: method, type, body.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
+use hyper::body::Incoming;
+use mesarch_mesos_v1::ContentType;
+
+use super::{body, error};
+
+/// A refusal; boxed because answers are large and most calls have none.
+pub(super) type Refused = Box<Response<Body>>;
+
+/// The body of a POST and its encoding.
+pub(super) async fn post(parts: &Parts, body: Incoming) -> Result<(ContentType, Bytes), Refused> {
+    if parts.method != Method::POST {
+        return Err(Box::new(error::method_not_allowed(&["POST"])));
+    }
+    let Some(content_type) = parts.headers.get(header::CONTENT_TYPE) else {
+        return Err(refuse(StatusCode::BAD_REQUEST, "Expecting 'Content-Type' to be present"));
+    };
+    let Some(content_type) = content_type.to_str().ok().and_then(ContentType::parse) else {
+        let reason = "Expecting 'Content-Type' of application/json or application/x-protobuf";
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+    };
+    Ok((content_type, whole(body).await?))
+}
+
+/// A whole body, bounded in bytes and time.
+pub(super) async fn whole(body: Incoming) -> Result<Bytes, Refused> {
+    body::read(body).await.map_err(|error| {
+        let status = match error {
+            body::BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            body::BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            body::BodyError::Broken => StatusCode::BAD_REQUEST,
+        };
+        refuse(status, &error.to_string())
+    })
+}
+
+pub(super) fn refuse(status: StatusCode, reason: &str) -> Refused {
+    Box::new(error::text(status, reason))
+}
+
+/// The encoding that the client wants its answer in.
+pub(super) fn negotiate(headers: &HeaderMap) -> Result<ContentType, Refused> {
+    let acceptable = ContentType::negotiate(accept(headers).as_deref());
+    let reason = "Expecting 'Accept' to allow application/json or application/x-protobuf";
+    acceptable.ok_or_else(|| refuse(StatusCode::NOT_ACCEPTABLE, reason))
+}
+
+/// All `Accept` headers as one; what is not text accepts nothing.
+fn accept(headers: &HeaderMap) -> Option<String> {
+    let values: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().map(|one| one.to_str().unwrap_or("-")).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}

@@ -1,0 +1,52 @@
+//! GET_AGENTS.
+
+use std::collections::BTreeMap;
+
+use mesarch_mesos_v1::{
+    convert::{ResourceForm, resources_to_v1},
+    writer::{Field, Fields},
+};
+use mesarch_proto::mesos::v1::{
+    self, AgentInfo, agent_info::Capability, master::response::get_agents::Agent as Shown,
+};
+use mesarch_state::{
+    State,
+    model::{Agent, Holder},
+};
+use mesarch_types::resource::Resources;
+use prost::Message;
+
+use crate::{events, status::time};
+
+/// Agents that are expected back after a change of leader are registered: the log knows all of them.
+pub(super) fn write(state: &State, out: &mut Fields<'_>) {
+    out.list(Field("agents", 1), state.agents().map(shown));
+    out.list(Field("recovered_agents", 2), [] as [AgentInfo; 0]);
+}
+
+fn shown(agent: &Agent) -> Shown {
+    let spec = &agent.spec;
+    // Our own encoding of what the agent said.
+    let info = AgentInfo::decode(spec.info.clone()).unwrap_or_default();
+    Shown {
+        agent_info: AgentInfo { id: Some(events::agent_id(&agent.id)), ..info },
+        active: agent.is_active(),
+        deactivated: Some(false),
+        version: spec.version.to_string(),
+        pid: Some(format!("slave(1)@{}:{}", spec.hostname, spec.port)),
+        registered_time: Some(time(agent.registered)),
+        reregistered_time: agent.reregistered.map(time),
+        total_resources: resources_to_v1(&agent.total(), ResourceForm::Both),
+        allocated_resources: held(agent.ledger.used()),
+        offered_resources: held(agent.ledger.offered()),
+        capabilities: spec.capabilities.numbers().map(|number| Capability { r#type: Some(number) }).collect(),
+        ..Shown::default()
+    }
+}
+
+/// All that is in a book, marked with the roles that hold it.
+fn held(book: &BTreeMap<Holder, Resources>) -> Vec<v1::Resource> {
+    let all = book.iter().map(|((_, role), held)| held.allocated_to(role));
+    let sum = all.fold(Resources::default(), |sum, held| sum.saturating_add(&held));
+    resources_to_v1(&sum, ResourceForm::Both)
+}

@@ -1,0 +1,197 @@
+//! Changes, answered once they are committed.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use mesarch_proto::mesos::v1::{
+    self, WeightInfo,
+    master::call::{ReserveResources, UpdateQuota},
+    quota::{QuotaConfig, QuotaRequest},
+};
+use mesarch_state::{
+    Command, State,
+    command::{SetQuota, Teardown},
+    outcome::{Denial, Refusal},
+};
+use mesarch_types::{Conversion, ConversionError, FrameworkId, Quota, Resources, Role, Weight};
+
+use crate::{
+    app::App,
+    http::{empty, error},
+    leader::Session,
+    operator::{
+        self, ChangeError, Invalid,
+        request::{self, Once, invalid},
+    },
+};
+
+/// Commits a change; an empty answer says so.
+async fn committed(
+    app: &App,
+    session: &Session,
+    command: Command,
+    done: StatusCode,
+) -> Result<Response<Body>, ChangeError> {
+    operator::commit(app, session, command).await?;
+    Ok(empty(done))
+}
+
+/// Weights of roles, as both APIs name them. An empty list changes nothing.
+pub(in crate::http) async fn set_weights(
+    app: &App,
+    session: &Session,
+    infos: &[WeightInfo],
+) -> Result<Response<Body>, ChangeError> {
+    if infos.is_empty() {
+        return Ok(empty(StatusCode::OK));
+    }
+    let named = infos.iter().map(|info| (info.role().trim(), Weight::from_f64(info.weight)));
+    committed(app, session, request::weights(named)?, StatusCode::OK).await
+}
+
+/// Quotas of roles, all of them or none. An empty list changes nothing.
+pub(super) async fn update_quota(
+    app: &App,
+    session: &Session,
+    update: &UpdateQuota,
+) -> Result<Response<Body>, ChangeError> {
+    if update.quota_configs.is_empty() {
+        return Ok(empty(StatusCode::OK));
+    }
+    let command = request::quotas(update.quota_configs.iter().map(quota), update.force())?;
+    committed(app, session, command, StatusCode::OK).await
+}
+
+fn quota(config: &QuotaConfig) -> Result<Quota, Invalid> {
+    let role = request::role(&config.role)?;
+    let guarantees = config.guarantees.iter().map(|(kind, scalar)| (kind.as_str(), scalar.value));
+    let limits = config.limits.iter().map(|(kind, scalar)| (kind.as_str(), scalar.value));
+    let quota = Quota::from_doubles(role, guarantees, limits);
+    quota.map_err(|error| invalid(format!("quota of {}: {error}", config.role)))
+}
+
+/// The deprecated way: a guarantee that is the limit as well, for a role that has no quota yet.
+pub(in crate::http) async fn set_quota(
+    app: &App,
+    session: &Session,
+    request: &QuotaRequest,
+) -> Result<Response<Body>, ChangeError> {
+    let quota = requested_quota(request)?;
+    if app.newest().state.quota(quota.role()).is_some() {
+        return Err(invalid(format!("role: {} has a quota already", quota.role())).into());
+    }
+    let command = Command::SetQuota(SetQuota { quotas: vec![quota], force: request.force() });
+    match committed(app, session, command, StatusCode::OK).await {
+        Err(error @ ChangeError::Denied(_)) => Ok(error::text(StatusCode::CONFLICT, &error.to_string())),
+        answered => answered,
+    }
+}
+
+fn requested_quota(request: &QuotaRequest) -> Result<Quota, Invalid> {
+    let role = request::role(request.role.as_deref().unwrap_or_default())?;
+    if request.guarantee.is_empty() {
+        return Err(invalid("guarantee: must not be empty"));
+    }
+    let mut names = Once::of("guarantee");
+    let amounts = request.guarantee.iter().map(|resource| {
+        names.add(&resource.name)?;
+        Ok((resource.name.as_str(), plain_amount(resource)?))
+    });
+    let amounts = amounts.collect::<Result<Vec<_>, Invalid>>()?;
+    let quota = Quota::from_doubles(role, amounts.iter().copied(), amounts.iter().copied());
+    quota.map_err(|error| invalid(format!("guarantee: {error}")))
+}
+
+/// Of a scalar that says nothing but its amount.
+fn plain_amount(resource: &v1::Resource) -> Result<f64, Invalid> {
+    let wrong = |what: &str| Err(invalid(format!("guarantee: {} {what}", resource.name)));
+    match &resource.scalar {
+        None => wrong("is not a scalar"),
+        _ if !resource.reservations.is_empty() || resource.reservation.is_some() => wrong("is reserved"),
+        _ if resource.role.as_deref().is_some_and(|role| role != "*") => wrong("is reserved"),
+        _ if resource.disk.is_some() => wrong("has disk info"),
+        _ if resource.revocable.is_some() => wrong("is revocable"),
+        Some(scalar) => Ok(scalar.value),
+    }
+}
+
+/// The deprecated removal of a quota that is there.
+pub(in crate::http) async fn remove_quota(
+    app: &App,
+    session: &Session,
+    role: &str,
+) -> Result<Response<Body>, ChangeError> {
+    let command = removal(&app.newest().state, role)?;
+    committed(app, session, command, StatusCode::OK).await
+}
+
+fn removal(state: &State, role: &str) -> Result<Command, Invalid> {
+    let role: Role = request::role(role)?;
+    if state.quota(&role).is_none() {
+        return Err(invalid(format!("role: {role} has no quota")));
+    }
+    let nothing = Quota::new(role, [].into_iter().collect(), [].into_iter().collect());
+    let nothing = nothing.map_err(|error| invalid(format!("role: {error}")))?;
+    Ok(Command::SetQuota(SetQuota { quotas: vec![nothing], force: true }))
+}
+
+/// Ends a framework with all of its tasks.
+pub(in crate::http) async fn teardown(
+    app: &App,
+    session: &Session,
+    framework: &str,
+) -> Result<Response<Body>, ChangeError> {
+    let command = Command::Teardown(Teardown { framework: FrameworkId::from(framework) });
+    committed(app, session, command, StatusCode::OK).await
+}
+
+/// A reservation of what is not reserved yet.
+pub(super) async fn reserve(
+    app: &App,
+    session: &Session,
+    reserve: &ReserveResources,
+) -> Result<Response<Body>, ChangeError> {
+    if !reserve.source.is_empty() {
+        return Ok(error::not_implemented("RESERVE_RESOURCES with a source"));
+    }
+    convert(app, session, &reserve.agent_id.value, &reserve.resources, Conversion::Reserve).await
+}
+
+/// A reservation or volume, made or undone, of resources that belong to nobody yet.
+pub(in crate::http) async fn convert(
+    app: &App,
+    session: &Session,
+    agent: &str,
+    resources: &[v1::Resource],
+    conversion: fn(Resources) -> Conversion,
+) -> Result<Response<Body>, ChangeError> {
+    if let Some(marked) = resources.iter().find(|resource| resource.allocation_info.is_some()) {
+        return Err(invalid(format!("resources: {} must not be allocated to a role", marked.name)).into());
+    }
+    let command = request::convert(agent.into(), resources, conversion)?;
+    committed(app, session, command, StatusCode::ACCEPTED).await
+}
+
+/// Status of a change that was not made.
+fn status(error: &ChangeError) -> StatusCode {
+    match error {
+        ChangeError::Invalid(_) => StatusCode::BAD_REQUEST,
+        ChangeError::Level { .. } => StatusCode::CONFLICT,
+        ChangeError::Denied(Denial::Conversion(ConversionError::NotThere { .. })) => StatusCode::CONFLICT,
+        ChangeError::Denied(Denial::Quota { .. } | Denial::UnknownAgent(_) | Denial::Conversion(_)) => {
+            StatusCode::BAD_REQUEST
+        }
+        ChangeError::Refused(Refusal::UnknownFramework | Refusal::FrameworkRemoved) => {
+            StatusCode::BAD_REQUEST
+        }
+        ChangeError::Refused(_) => StatusCode::CONFLICT,
+        ChangeError::Call(error) => error::status(error),
+    }
+}
+
+/// A change that was not made.
+pub(super) fn refused(error: &ChangeError) -> Response<Body> {
+    match error {
+        ChangeError::Call(error) => error::of_call(error),
+        _ => error::text(status(error), &error.to_string()),
+    }
+}

@@ -1,0 +1,164 @@
+//! `/api/v1`: the gates in Mesos' order, then the call. Reads are in `read.rs` and the files of what they list, changes
+//! in `change.rs`.
+
+mod agents;
+mod change;
+mod frameworks;
+mod process;
+mod read;
+mod roles;
+mod tasks;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use mesarch_mesos_v1::{ContentType, operator::validate};
+use mesarch_proto::mesos::v1::master::{Call, Response as Answer, call::Type, response::Type as AnswerType};
+use mesarch_types::Conversion;
+
+use super::{error, gates, redirect};
+use crate::{app::App, calls::CallError, leader::Session, operator::ChangeError};
+
+pub(super) use change::{convert, remove_quota, set_quota, set_weights, teardown};
+pub(super) use roles::{config as quota_config, info as quota_info};
+
+/// A call that passed the gates.
+struct Admitted {
+    /// Boxed because it is large and moves from step to step.
+    call: Box<Call>,
+    kind: Type,
+    /// Of the answer.
+    content_type: ContentType,
+}
+
+/// Answers one call. `long_path` is what a redirect names.
+pub(super) async fn call(app: Arc<App>, request: Request<Incoming>, long_path: String) -> Response<Body> {
+    let query = request.uri().query().map(str::to_owned);
+    let session = match redirect::leader(&app, &long_path, query.as_deref()).await {
+        Ok(session) => session,
+        Err(elsewhere) => return *elsewhere,
+    };
+    let admitted = match admit(&app, request).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return *refused,
+    };
+    match carry_out(app.clone(), session, admitted).await {
+        Ok(response) => response,
+        Err(error) => refused(&app, &long_path, query.as_deref(), &error).await,
+    }
+}
+
+/// A change that was not made. If another master leads by now, the client is sent there: nothing was done.
+pub(super) async fn refused(
+    app: &App,
+    long_path: &str,
+    query: Option<&str>,
+    error: &ChangeError,
+) -> Response<Body> {
+    if matches!(error, ChangeError::Call(CallError::NotLeader))
+        && let Err(elsewhere) = redirect::leader(app, long_path, query).await
+    {
+        return *elsewhere;
+    }
+    change::refused(error)
+}
+
+async fn admit(app: &App, request: Request<Incoming>) -> Result<Admitted, gates::Refused> {
+    let (parts, body) = request.into_parts();
+    let (content_type, bytes) = gates::post(&parts, body).await?;
+    let decoded = app.large.decode(content_type, bytes).await;
+    let call: Box<Call> = decoded
+        .map_err(|error| Box::new(error::of_call(&error)))?
+        .map_err(|error| gates::refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
+    let kind = validate(&call).map_err(|error| {
+        gates::refuse(StatusCode::BAD_REQUEST, &format!("Failed to validate master::Call: {error}"))
+    })?;
+    Ok(Admitted { call, kind, content_type: gates::negotiate(&parts.headers)? })
+}
+
+/// What each call leads to. The field of its type is there: the gates saw to that.
+async fn carry_out(
+    app: Arc<App>,
+    session: Arc<Session>,
+    admitted: Admitted,
+) -> Result<Response<Body>, ChangeError> {
+    let Admitted { call, kind, content_type } = admitted;
+    match kind {
+        Type::GetHealth => Ok(small(content_type, &process::health())),
+        Type::GetFlags => Ok(small(content_type, &process::flags(&app))),
+        Type::GetVersion => Ok(small(content_type, &process::version())),
+        Type::GetMetrics => Ok(small(content_type, &process::metrics(&app))),
+        Type::GetLoggingLevel => Ok(small(content_type, &process::logging_level())),
+        Type::SetLoggingLevel => Ok(process::set_logging_level(&call.set_logging_level.unwrap_or_default())),
+        Type::GetMaster => Ok(small(content_type, &process::master(&app, &session))),
+        Type::ListFiles | Type::ReadFile => Ok(super::v0::no_files()),
+        Type::GetState => Ok(read::long(app, content_type, &read::STATE).await),
+        Type::GetAgents => Ok(read::long(app, content_type, &read::AGENTS).await),
+        Type::GetFrameworks => Ok(read::long(app, content_type, &read::FRAMEWORKS).await),
+        Type::GetExecutors => Ok(read::long(app, content_type, &read::EXECUTORS).await),
+        Type::GetTasks => Ok(read::long(app, content_type, &read::TASKS).await),
+        Type::GetOperations => Ok(read::short(app, content_type, read::operations).await),
+        Type::GetRoles => Ok(read::short(app, content_type, read::roles).await),
+        Type::GetWeights => Ok(read::short(app, content_type, read::weights).await),
+        Type::GetQuota => Ok(read::short(app, content_type, read::quota).await),
+        Type::GetMaintenanceStatus => Ok(read::short(app, content_type, read::maintenance_status).await),
+        Type::GetMaintenanceSchedule => Ok(read::short(app, content_type, read::maintenance_schedule).await),
+        Type::UpdateWeights => {
+            let weights = call.update_weights.unwrap_or_default().weight_infos;
+            set_weights(&app, &session, &weights).await
+        }
+        Type::UpdateQuota => {
+            change::update_quota(&app, &session, &call.update_quota.unwrap_or_default()).await
+        }
+        Type::SetQuota => set_quota(&app, &session, &call.set_quota.unwrap_or_default().quota_request).await,
+        Type::RemoveQuota => remove_quota(&app, &session, &call.remove_quota.unwrap_or_default().role).await,
+        Type::ReserveResources => {
+            change::reserve(&app, &session, &call.reserve_resources.unwrap_or_default()).await
+        }
+        Type::UnreserveResources => {
+            let asked = call.unreserve_resources.unwrap_or_default();
+            convert(&app, &session, &asked.agent_id.value, &asked.resources, Conversion::Unreserve).await
+        }
+        Type::CreateVolumes => {
+            let asked = call.create_volumes.unwrap_or_default();
+            convert(&app, &session, &asked.agent_id.value, &asked.volumes, Conversion::Create).await
+        }
+        Type::DestroyVolumes => {
+            let asked = call.destroy_volumes.unwrap_or_default();
+            convert(&app, &session, &asked.agent_id.value, &asked.volumes, Conversion::Destroy).await
+        }
+        Type::Teardown => {
+            teardown(&app, &session, &call.teardown.unwrap_or_default().framework_id.value).await
+        }
+        Type::Subscribe
+        | Type::GrowVolume
+        | Type::ShrinkVolume
+        | Type::UpdateMaintenanceSchedule
+        | Type::StartMaintenance
+        | Type::StopMaintenance
+        | Type::DrainAgent
+        | Type::DeactivateAgent
+        | Type::ReactivateAgent
+        | Type::MarkAgentGone => Ok(error::not_implemented(kind.as_str_name())),
+        Type::Unknown => Ok(error::not_implemented("a call of type UNKNOWN")),
+    }
+}
+
+/// An answer of this type, to be filled.
+fn of(kind: AnswerType) -> Answer {
+    Answer { r#type: Some(kind as i32), ..Answer::default() }
+}
+
+/// An answer that is small.
+fn small(content_type: ContentType, answer: &Answer) -> Response<Body> {
+    with(content_type, mesarch_mesos_v1::encode(content_type, answer))
+}
+
+fn with(content_type: ContentType, bytes: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(bytes.into());
+    let kind = HeaderValue::from_static(content_type.as_str());
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

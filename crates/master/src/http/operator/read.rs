@@ -1,0 +1,107 @@
+//! Reads of what the cluster holds, rendered from a copy of the state.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::Response;
+use mesarch_mesos_v1::{
+    ContentType,
+    writer::{Field, Fields, message},
+};
+use mesarch_proto::mesos::v1::{
+    WeightInfo,
+    maintenance::{ClusterStatus, Schedule},
+    master::{
+        Response as Answer,
+        response::{self, Type as AnswerType},
+    },
+};
+use mesarch_state::State;
+
+use super::{agents, frameworks, of, roles, small, tasks, with};
+use crate::{app::App, http::read::rendered};
+
+/// An answer that grows with the cluster: its type, its field, and what is in it.
+pub(super) struct Long {
+    kind: AnswerType,
+    field: Field,
+    write: fn(&State, &mut Fields<'_>),
+}
+
+pub(super) const STATE: Long =
+    Long { kind: AnswerType::GetState, field: Field("get_state", 9), write: write_state };
+pub(super) const AGENTS: Long =
+    Long { kind: AnswerType::GetAgents, field: Field("get_agents", 10), write: agents::write };
+pub(super) const FRAMEWORKS: Long =
+    Long { kind: AnswerType::GetFrameworks, field: Field("get_frameworks", 11), write: frameworks::write };
+pub(super) const EXECUTORS: Long =
+    Long { kind: AnswerType::GetExecutors, field: Field("get_executors", 12), write: tasks::write_executors };
+pub(super) const TASKS: Long =
+    Long { kind: AnswerType::GetTasks, field: Field("get_tasks", 13), write: tasks::write };
+
+/// Writes a long answer, item by item.
+pub(super) async fn long(app: Arc<App>, content_type: ContentType, long: &'static Long) -> Response<Body> {
+    let render = move |_: &App, state: &State| {
+        let answer = message(content_type, |answer| {
+            answer.symbol(Field("type", 1), long.kind.as_str_name(), long.kind as i32);
+            answer.message(long.field, |lists| (long.write)(state, lists));
+        });
+        with(content_type, answer)
+    };
+    rendered(app, render).await
+}
+
+/// All lists of one and the same state.
+fn write_state(state: &State, out: &mut Fields<'_>) {
+    out.message(Field("get_tasks", 1), |lists| tasks::write(state, lists));
+    out.message(Field("get_executors", 2), |lists| tasks::write_executors(state, lists));
+    out.message(Field("get_frameworks", 3), |lists| frameworks::write(state, lists));
+    out.message(Field("get_agents", 4), |lists| agents::write(state, lists));
+}
+
+/// Writes an answer that is built as a whole.
+pub(super) async fn short(
+    app: Arc<App>,
+    content_type: ContentType,
+    answer: fn(&State) -> Answer,
+) -> Response<Body> {
+    rendered(app, move |_, state| small(content_type, &answer(state))).await
+}
+
+/// There are none: reservations and volumes take effect with the log entry that makes them.
+pub(super) fn operations(_: &State) -> Answer {
+    Answer { get_operations: Some(response::GetOperations::default()), ..of(AnswerType::GetOperations) }
+}
+
+pub(super) fn roles(state: &State) -> Answer {
+    let get_roles = response::GetRoles { roles: roles::list(state) };
+    Answer { get_roles: Some(get_roles), ..of(AnswerType::GetRoles) }
+}
+
+/// Those that were set; without any, Mesos leaves the whole field out.
+pub(super) fn weights(state: &State) -> Answer {
+    let weights = state.weights().map(|(role, weight)| WeightInfo {
+        weight: weight.thousandths() as f64 / 1000.0,
+        role: Some(role.to_string()),
+    });
+    let weight_infos: Vec<WeightInfo> = weights.collect();
+    let get_weights = (!weight_infos.is_empty()).then_some(response::GetWeights { weight_infos });
+    Answer { get_weights, ..of(AnswerType::GetWeights) }
+}
+
+pub(super) fn quota(state: &State) -> Answer {
+    let get_quota = response::GetQuota { status: roles::quota(state) };
+    Answer { get_quota: Some(get_quota), ..of(AnswerType::GetQuota) }
+}
+
+/// Empty: nothing can be scheduled yet.
+pub(super) fn maintenance_schedule(_: &State) -> Answer {
+    let schedule = response::GetMaintenanceSchedule { schedule: Schedule::default() };
+    Answer { get_maintenance_schedule: Some(schedule), ..of(AnswerType::GetMaintenanceSchedule) }
+}
+
+/// Empty: see [`maintenance_schedule`].
+pub(super) fn maintenance_status(_: &State) -> Answer {
+    let status = response::GetMaintenanceStatus { status: ClusterStatus::default() };
+    Answer { get_maintenance_status: Some(status), ..of(AnswerType::GetMaintenanceStatus) }
+}

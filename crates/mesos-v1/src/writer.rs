@@ -1,0 +1,169 @@
+//! Long answers, written piece by piece in either encoding: nothing larger than one list item is ever built as a
+//! message.
+//!
+//! The bytes are those that [`encode`](crate::encode) gives for the whole message.
+
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+
+use crate::{ApiMessage, ContentType, codec};
+
+/// A field of a message, by its name in JSON and its number in protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field(pub &'static str, pub u32);
+
+/// The fields of one message, in the order in which they are written.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    content_type: ContentType,
+    out: &'a mut Vec<u8>,
+    is_first: bool,
+}
+
+/// Writes one message.
+pub fn message(content_type: ContentType, fields: impl FnOnce(&mut Fields<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    braced(content_type, &mut out, fields);
+    out
+}
+
+fn braced(content_type: ContentType, out: &mut Vec<u8>, fields: impl FnOnce(&mut Fields<'_>)) {
+    let is_json = content_type == ContentType::Json;
+    if is_json {
+        out.push(b'{');
+    }
+    fields(&mut Fields { content_type, out: &mut *out, is_first: true });
+    if is_json {
+        out.push(b'}');
+    }
+}
+
+impl Fields<'_> {
+    /// A value of an enum.
+    pub fn symbol(&mut self, field: Field, name: &'static str, number: i32) {
+        match self.content_type {
+            ContentType::Json => {
+                self.name(field);
+                self.out.push(b'"');
+                self.out.extend_from_slice(name.as_bytes());
+                self.out.push(b'"');
+            }
+            ContentType::Protobuf => prost::encoding::int32::encode(field.1, &number, self.out),
+        }
+    }
+
+    /// A message that is written piece by piece.
+    pub fn message(&mut self, field: Field, fields: impl FnOnce(&mut Fields<'_>)) {
+        match self.content_type {
+            ContentType::Json => {
+                self.name(field);
+                braced(ContentType::Json, self.out, fields);
+            }
+            ContentType::Protobuf => {
+                encode_key(field.1, WireType::LengthDelimited, self.out);
+                let start = self.out.len();
+                braced(ContentType::Protobuf, self.out, fields);
+                let bytes = (self.out.len() - start) as u64;
+                let mut length = Vec::with_capacity(encoded_len_varint(bytes));
+                encode_varint(bytes, &mut length);
+                self.out.splice(start..start, length);
+            }
+        }
+    }
+
+    /// A list that JSON shows even if it is empty. Each item is made, written and dropped.
+    pub fn list<T: ApiMessage>(&mut self, field: Field, items: impl IntoIterator<Item = T>) {
+        match self.content_type {
+            ContentType::Json => {
+                self.name(field);
+                self.out.push(b'[');
+                for (place, item) in items.into_iter().enumerate() {
+                    if place > 0 {
+                        self.out.push(b',');
+                    }
+                    codec::append(ContentType::Json, &item, self.out);
+                }
+                self.out.push(b']');
+            }
+            ContentType::Protobuf => {
+                for item in items {
+                    prost::encoding::message::encode(field.1, &item, self.out);
+                }
+            }
+        }
+    }
+
+    fn name(&mut self, Field(name, _): Field) {
+        if !std::mem::take(&mut self.is_first) {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mesarch_proto::mesos::v1::{
+        AgentId, ExecutorInfo, Task, TaskId,
+        master::{Response, response},
+    };
+
+    use super::*;
+
+    fn task(id: &str) -> Task {
+        Task { name: "ä\n".into(), task_id: TaskId { value: id.into() }, ..Task::default() }
+    }
+
+    fn executor() -> response::get_executors::Executor {
+        response::get_executors::Executor {
+            executor_info: ExecutorInfo::default(),
+            agent_id: AgentId { value: "S".repeat(200) },
+        }
+    }
+
+    fn whole(tasks: usize) -> Response {
+        let get_tasks = response::GetTasks {
+            tasks: (0..tasks).map(|number| task(&number.to_string())).collect(),
+            completed_tasks: vec![task("done")],
+            ..Default::default()
+        };
+        let get_executors =
+            response::GetExecutors { executors: vec![executor(); tasks], ..Default::default() };
+        Response {
+            r#type: Some(response::Type::GetState as i32),
+            get_state: Some(response::GetState {
+                get_tasks: Some(get_tasks),
+                get_executors: Some(get_executors),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn in_pieces(content_type: ContentType, tasks: usize) -> Vec<u8> {
+        message(content_type, |answer| {
+            answer.symbol(Field("type", 1), "GET_STATE", response::Type::GetState as i32);
+            answer.message(Field("get_state", 9), |state| {
+                state.message(Field("get_tasks", 1), |lists| {
+                    lists.list(Field("tasks", 2), (0..tasks).map(|number| task(&number.to_string())));
+                    lists.list(Field("unreachable_tasks", 5), [] as [Task; 0]);
+                    lists.list(Field("completed_tasks", 3), [task("done")]);
+                });
+                state.message(Field("get_executors", 2), |lists| {
+                    lists.list(Field("executors", 1), (0..tasks).map(|_| executor()));
+                });
+            });
+        })
+    }
+
+    #[test]
+    fn pieces_are_the_whole_in_both_encodings() {
+        for tasks in [0, 1, 2, 100] {
+            for content_type in [ContentType::Json, ContentType::Protobuf] {
+                let expect = crate::encode(content_type, &whole(tasks));
+                assert_eq!(in_pieces(content_type, tasks), expect, "{tasks} tasks, {content_type:?}");
+            }
+        }
+    }
+}
