@@ -116,10 +116,10 @@ async fn conformance() -> Result<()> {
     let list = std::fs::read_to_string(folder().join("skipped.tsv"))?;
     let skipped = skipped(&list)?;
     for (case, reason) in &skipped {
-        println!("skipped: {case}: {reason}");
+        eprintln!("skipped: {case}: {reason}");
     }
     let passed = judged.values().filter(|verdict| **verdict == Verdict::Passed).count();
-    println!("{passed} of {} cases pass", judged.len());
+    eprintln!("{passed} of {} cases pass", judged.len());
     let disagreements = disagreements(&judged, &skipped);
     ensure!(disagreements.is_empty(), "{}", disagreements.join("\n"));
     Ok(())

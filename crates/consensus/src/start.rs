@@ -10,7 +10,7 @@ use mesarch_storage::{DataDir, DataDirError, DiskError, Fatal, Log, NodeInfo, Sn
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, ConfigError, SnapshotPolicy};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::compaction::compact;
 use crate::compare::{Checkpoints, Digests, Taken, compare};
