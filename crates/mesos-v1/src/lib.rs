@@ -17,6 +17,7 @@ pub mod media;
 pub mod recordio;
 pub mod required;
 pub mod scheduler;
+pub mod v0;
 
 pub use codec::{ApiMessage, DecodeError, decode, encode};
 pub use media::ContentType;

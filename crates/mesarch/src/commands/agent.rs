@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mesarch_agent::{Agent, Options};
-use mesarch_client::masters;
+use mesarch_client::{leftovers, masters};
 use tokio::sync::oneshot;
 
-use crate::cluster::leftovers;
 use crate::commands::{asked_to_stop, exit_with_parent, is_parent, service_logs, service_runtime};
 use crate::duration::Span;
 use crate::failure::usage;
