@@ -47,7 +47,7 @@ impl Look {
         let info = &self.identity.info;
         let total = resources(&info.resources);
         let allocated = self.allocated();
-        json!({
+        let mut document = json!({
             "version": super::API_LEVEL,
             "mesarch_version": env!("CARGO_PKG_VERSION"),
             "build_date": "",
@@ -72,7 +72,11 @@ impl Look {
             "flags": self.facts.flags,
             "frameworks": self.frameworks(),
             "completed_frameworks": self.completed_frameworks(),
-        })
+        });
+        if let Some(domain) = &info.domain {
+            document["domain"] = json_of(domain);
+        }
+        document
     }
 
     fn frameworks(&self) -> Vec<Value> {
