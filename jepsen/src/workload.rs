@@ -187,7 +187,9 @@ impl Actor {
         let kind = match self.calls.launch([offer.id.clone()], tasks).await {
             Ok(()) => Kind::Ok,
             Err(CallError::OutcomeUnknown { .. }) => Kind::Unknown,
-            Err(CallError::Refused { .. } | CallError::Unavailable { .. }) => Kind::Fail,
+            Err(CallError::Refused { .. } | CallError::Unavailable { .. } | CallError::Full { .. }) => {
+                Kind::Fail
+            }
             Err(error @ CallError::Ended(_)) => return Err(error.into()),
         };
         self.recorder.record(kind, accept());
@@ -229,7 +231,9 @@ impl Actor {
         let kind = match self.calls.acknowledge(status).await {
             Ok(()) => Kind::Ok,
             Err(CallError::OutcomeUnknown { .. }) => Kind::Unknown,
-            Err(CallError::Refused { .. } | CallError::Unavailable { .. }) => Kind::Fail,
+            Err(CallError::Refused { .. } | CallError::Unavailable { .. } | CallError::Full { .. }) => {
+                Kind::Fail
+            }
             Err(error @ CallError::Ended(_)) => return Err(error.into()),
         };
         self.recorder.record(kind, acknowledge());

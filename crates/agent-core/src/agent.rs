@@ -58,8 +58,6 @@ pub struct Agent {
     pub(crate) exited: BTreeMap<ExecutorKey, Exit>,
     /// Not attached since the start, or more ends than are kept: the masters may have missed an executor's end.
     pub(crate) owes_inventory: bool,
-    /// Dismissed by the masters: its runs are ended, and the shell ends it once they are over.
-    pub(crate) dismissed: bool,
 }
 
 /// The end of an executor of which no run is there or awaited.
@@ -163,7 +161,6 @@ impl Agent {
             forgotten: VecDeque::new(),
             exited: BTreeMap::new(),
             owes_inventory: false,
-            dismissed: false,
         }
     }
 
@@ -210,11 +207,6 @@ impl Agent {
         self.link.is_some_and(|link| link.attached)
     }
 
-    /// Whether the masters dismissed the agent and everything here has ended.
-    pub fn dismissed_and_idle(&self) -> bool {
-        self.dismissed && self.runs.is_empty()
-    }
-
     /// The present run of an executor.
     pub fn run(&self, framework: &FrameworkId, executor: &ExecutorId) -> Option<RunView> {
         let key = ExecutorKey::new(framework, executor);
@@ -251,7 +243,6 @@ impl Agent {
             MasterMessage::ShutdownFramework(framework) => self.shutdown_framework(out, &framework),
             MasterMessage::Message { executor, data } => self.message_to_executor(out, &executor, data),
             MasterMessage::ExecutorExitNoted { executor, newest } => self.exit_noted(&executor, newest),
-            MasterMessage::Dismissed => self.dismiss(out),
         }
     }
 

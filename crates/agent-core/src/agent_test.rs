@@ -185,17 +185,6 @@ fn a_framework_that_cannot_say_gone_is_told_lost() {
     expect(&outputs, &["t 10 TASK_LOST latest TASK_LOST"]);
 }
 
-#[test]
-fn a_dismissed_agent_ends_everything_and_takes_nothing() {
-    let mut driver = Driver::attached();
-    let run = driver.running("t", 10);
-    expect(&driver.master(MasterMessage::Dismissed), &["t<shutdown"]);
-    assert!(!driver.agent.dismissed_and_idle());
-    expect(&driver.master(run_task("u", 11)), &["u 11 TASK_DROPPED latest TASK_DROPPED"]);
-    driver.input(Input::ExecutorExited { run, status: 0 });
-    assert!(driver.agent.dismissed_and_idle());
-}
-
 /// A life that was refused must not hide an older one that still runs.
 #[test]
 fn a_third_life_waits_for_the_first_although_the_second_was_refused() {

@@ -290,15 +290,6 @@ impl Agent {
         self.start_run(out, executor.run(&container), spec);
     }
 
-    /// Ends everything, because the masters do not want the agent.
-    pub(crate) fn dismiss(&mut self, out: &mut Out) {
-        self.dismissed = true;
-        let runs: Vec<Run> = self.runs.iter().map(|(key, state)| key.run(&state.container)).collect();
-        for run in &runs {
-            self.end_run(out, run);
-        }
-    }
-
     pub(crate) fn message_to_executor(&mut self, out: &mut Out, executor: &ExecutorKey, data: Bytes) {
         if let Some(state) = self.runs.get(executor)
             && state.phase == RunPhase::Subscribed

@@ -147,8 +147,6 @@ pub enum MasterMessage {
         /// As it was told; the end of a later run is not meant.
         newest: LaunchId,
     },
-    /// The cluster does not want this agent: it ends its executors and takes nothing more.
-    Dismissed,
 }
 
 /// What the agent needs to know of a framework.

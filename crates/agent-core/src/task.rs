@@ -68,10 +68,6 @@ impl Agent {
         if let Some(message) = launch.refused.clone() {
             return self.refuse(out, launch, TaskState::Failed, Reason::ContainerLaunchFailed, &message);
         }
-        if self.dismissed {
-            let message = "The agent was dismissed by the masters";
-            return self.refuse(out, launch, TaskState::Dropped, Reason::AgentRemoved, message);
-        }
         if let Some(older) = self.live_life(&launch.key) {
             self.kill_task(out, &older, Bytes::new());
             let message = "An earlier task with this id still runs on the agent; it is being killed";

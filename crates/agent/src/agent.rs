@@ -21,7 +21,7 @@ use crate::{
     http,
     info::Identity,
     launch::Rules,
-    link::Follower,
+    link::{Follower, OtherCluster},
     requests::REQUESTS_MAX,
     runner::{Clock, Decided, Facts, Runner, RunnerEnd},
     status::Renderer,
@@ -73,10 +73,17 @@ pub enum RunError {
     /// The checkpoint cannot be written: nothing more may be promised.
     #[error("the checkpoint failed")]
     Checkpoint(#[source] CheckpointError),
-    /// The masters do not want this agent; its executors have ended. Its work directory has to be emptied before it
-    /// can come back as a new agent.
-    #[error("the masters dismissed this agent; empty its work directory to let it come back as a new one")]
-    Dismissed,
+    /// Whoever leads at these addresses leads another cluster than the one that the work directory belongs to.
+    #[error(
+        "{work_dir} belongs to an agent of another cluster than the one at {masters}; name the masters of its own \
+         cluster, or an empty work directory to join this one as a new agent"
+    )]
+    OtherCluster {
+        /// Whose agent this is.
+        work_dir: PathBuf,
+        /// Who was asked.
+        masters: String,
+    },
     /// The HTTP server failed.
     #[error("the HTTP server failed")]
     Http(#[source] io::Error),
@@ -119,7 +126,7 @@ impl Agent {
     /// Runs until `shutdown` is done, which leaves executors running, or until something ends it.
     ///
     /// # Errors
-    /// See [`RunError`]; a failed checkpoint and a dismissal are final.
+    /// See [`RunError`]; a failed checkpoint and another cluster's masters are final.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(RunError::Http)?;
@@ -129,6 +136,9 @@ impl Agent {
         let follower = Follower::new(&self.options.masters, sender.clone(), rules, &tasks);
         let common = common(&self.options, &self.identity);
         let work_dir = self.options.work_dir.clone();
+        let masters = self.options.masters.join(",");
+        tracing::info!(address = %self.identity.address, work_dir = %work_dir.display(), %masters, "this agent serves");
+        let stray = RunError::OtherCluster { work_dir: work_dir.clone(), masters };
         let posix = Posix::new(work_dir.clone(), self.program, common, sender.clone(), tasks.clone());
         let clock = Clock::start();
         let history = History::of(&self.records);
@@ -155,7 +165,7 @@ impl Agent {
                 Ok(never) => match never {},
                 Err(end) => Err(end.into()),
             },
-            () = follower.run() => Err(RunError::Broken),
+            OtherCluster = follower.run() => Err(stray),
             () = http::serve(listener, site, tasks.clone()) => Err(RunError::Broken),
             () = shutdown => Ok(()),
         };
@@ -168,7 +178,6 @@ impl From<RunnerEnd> for RunError {
     fn from(end: RunnerEnd) -> Self {
         match end {
             RunnerEnd::Checkpoint(error) => Self::Checkpoint(error),
-            RunnerEnd::Dismissed => Self::Dismissed,
             RunnerEnd::Broken => Self::Broken,
         }
     }

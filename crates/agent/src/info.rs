@@ -8,8 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use mesarch_mesos_v1::convert::{ResourceForm, attributes_to_v1, resources_to_v1};
-use mesarch_proto::mesos::v1;
-use mesarch_types::{Ranges, Resource, Resources, Role, Scalar, parse_attributes, parse_resources};
+use mesarch_proto::mesos::v1::{
+    self,
+    domain_info::fault_domain::{RegionInfo, ZoneInfo},
+};
+use mesarch_types::{FaultDomain, Ranges, Resource, Resources, Scalar};
 use prost::Message;
 
 use crate::{InvalidOptions, Options, options::Advertised};
@@ -38,14 +41,14 @@ impl Identity {
     pub(crate) fn new(options: &Options, listening: SocketAddr) -> Result<Self, InvalidOptions> {
         let (name, address) = found_at(options, listening)?;
         let resources = resources(options)?;
-        let attributes = options.attributes.as_deref().unwrap_or_default();
-        let attributes =
-            parse_attributes(attributes).map_err(|error| InvalidOptions::Attributes(error.to_string()))?;
+        let attributes = options.parse_attributes()?;
+        let domain = options.parse_domain()?;
         let info = v1::AgentInfo {
             hostname: options.hostname.clone().unwrap_or(name),
             port: Some(i32::from(address.port())),
             resources: resources_to_v1(&resources, ResourceForm::New),
             attributes: attributes_to_v1(&attributes),
+            domain: domain.as_ref().map(domain_to_v1),
             ..Default::default()
         };
         let bytes = info.encode_to_vec().into();
@@ -77,13 +80,17 @@ fn found_at(options: &Options, listening: SocketAddr) -> Result<(String, SocketA
 /// The operator's text; what it does not name is taken from the machine.
 fn resources(options: &Options) -> Result<Resources, InvalidOptions> {
     let refused = |error: &dyn std::fmt::Display| InvalidOptions::Resources(error.to_string());
-    let text = options.resources.as_deref().unwrap_or_default();
-    let given =
-        parse_resources(text, &Role::from(options.default_role.as_str())).map_err(|error| refused(&error))?;
+    let given = options.parse_resources()?;
     let named = |name: &str| given.iter().any(|resource| &*resource.name == name);
     let found = detect(&options.work_dir).into_iter().filter(|resource| !named(&resource.name));
     let found = Resources::new(found).map_err(|error| refused(&error))?;
     given.checked_add(&found).ok_or_else(|| InvalidOptions::Resources("too much to count".to_owned()))
+}
+
+fn domain_to_v1(domain: &FaultDomain) -> v1::DomainInfo {
+    let region = RegionInfo { name: domain.region.to_string() };
+    let zone = ZoneInfo { name: domain.zone.to_string() };
+    v1::DomainInfo { fault_domain: Some(v1::domain_info::FaultDomain { region, zone }) }
 }
 
 fn detect(work_dir: &Path) -> Vec<Resource> {
@@ -161,6 +168,21 @@ mod tests {
         assert_eq!(found.address, "127.0.0.1:6000".parse().unwrap());
         assert_eq!((found.info.hostname.as_str(), found.info.port), ("localhost", Some(6000)));
         assert!(identity("no-such-host.invalid").unwrap_err().to_string().starts_with("advertise"));
+    }
+
+    #[test]
+    fn the_masters_are_told_where_the_machine_stands() {
+        let identity = |domain: Option<&str>| {
+            let options = Options {
+                domain: domain.map(str::to_owned),
+                work_dir: std::env::temp_dir(),
+                ..Options::default()
+            };
+            Identity::new(&options, options.listen).unwrap().info.domain
+        };
+        assert_eq!(identity(None), None);
+        let domain = identity(Some("eu/hall-2")).unwrap().fault_domain.unwrap();
+        assert_eq!((domain.region.name.as_str(), domain.zone.name.as_str()), ("eu", "hall-2"));
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! The link to the leader: one stream at a time, always the newest.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use mesarch_agent_core::Input;
 use mesarch_client::backoff::{self, Backoff};
@@ -9,10 +15,10 @@ use mesarch_proto::link::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::{Code, Streaming, transport::Channel};
 
 use crate::{
     launch::Rules,
@@ -31,17 +37,31 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// The largest message in either direction; an inventory is the largest one.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// Without a leader for this long, it is time to say so; and again after each of the longer intervals.
+const COMPLAIN_AFTER: Duration = Duration::from_secs(5);
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
 /// Follows the leader until it is dropped.
 pub(crate) struct Follower {
     standings: Vec<watch::Receiver<Standing>>,
+    /// Whether a leader has taken this agent since it started.
+    attached: Arc<AtomicBool>,
+    /// Why the last link ended: the same again is not worth another line.
+    told: String,
     requests: mpsc::Sender<Request>,
     rules: Arc<Rules>,
     links: u64,
 }
 
+/// The agent is one of another cluster than the one that is led at its masters' addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OtherCluster;
+
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 enum LinkEnd {
+    #[error("this agent's work directory belongs to another cluster than its masters")]
+    OtherCluster,
     #[error("the leader did not answer in time")]
     NoAnswer,
     #[error("the leader has been silent for too long")]
@@ -52,8 +72,14 @@ enum LinkEnd {
     GivenUp,
     #[error("the leader's message cannot be read")]
     Unreadable(#[from] WireError),
-    #[error(transparent)]
-    Refused(#[from] tonic::Status),
+    #[error("{}", .0.message())]
+    Refused(tonic::Status),
+}
+
+impl From<tonic::Status> for LinkEnd {
+    fn from(status: tonic::Status) -> Self {
+        if status.code() == Code::PermissionDenied { Self::OtherCluster } else { Self::Refused(status) }
+    }
 }
 
 impl Follower {
@@ -64,22 +90,24 @@ impl Follower {
         tasks: &Tasks,
     ) -> Self {
         let follow = |master: &String| {
-            let (sender, receiver) = watch::channel(Standing::default());
+            let (sender, receiver) = watch::channel(Standing::unknown(master));
             tasks.spawn("watch on a master", masters::follow(master.clone(), sender));
             receiver
         };
         let standings = masters.iter().map(follow).collect();
-        Self { standings, requests, rules: Arc::new(rules), links: 0 }
+        let (attached, told) = (Arc::default(), String::new());
+        Self { standings, attached, told, requests, rules: Arc::new(rules), links: 0 }
     }
 
-    /// One link after another, always to whoever leads in the highest term.
-    pub(crate) async fn run(mut self) {
+    /// One link after another, always to whoever leads in the highest term. Ends only if the first leader that this
+    /// agent meets is another cluster's: one that was taken before goes on asking, for its masters may come back.
+    pub(crate) async fn run(mut self) -> OtherCluster {
         let mut backoff = Backoff::new();
         loop {
             let (term, channel) = self.leader_above(None).await;
             self.links += 1;
             let link = self.links;
-            let session = Session { link, requests: self.requests.clone(), rules: self.rules.clone() };
+            let session = self.session(link);
             let began = Instant::now();
             let end = tokio::select! {
                 end = session.run(channel) => Some(end),
@@ -87,7 +115,8 @@ impl Follower {
             };
             self.tell(Request::Input(Input::LinkClosed { link })).await;
             match end {
-                Some(end) => tracing::info!(link, term, end = %end, "the link to the leader ended"),
+                Some(LinkEnd::OtherCluster) if !self.attached.load(Ordering::Relaxed) => return OtherCluster,
+                Some(end) => self.tell_end(link, term, &end),
                 None => tracing::info!(link, term, "a newer leader is there"),
             }
             if began.elapsed() > backoff::LONGEST {
@@ -103,6 +132,21 @@ impl Follower {
         }
     }
 
+    fn session(&self, link: u64) -> Session {
+        let (requests, rules) = (self.requests.clone(), self.rules.clone());
+        Session { link, requests, rules, attached: self.attached.clone() }
+    }
+
+    fn tell_end(&mut self, link: u64, term: u64, end: &LinkEnd) {
+        let text = end.to_string();
+        match end {
+            _ if text == self.told => tracing::debug!(link, term, %end, "the link to the leader ended again"),
+            LinkEnd::OtherCluster => tracing::error!(link, term, %end, "the masters do not take this agent"),
+            _ => tracing::info!(link, term, %end, "the link to the leader ended"),
+        }
+        self.told = text;
+    }
+
     async fn tell(&self, request: Request) {
         // The runner outlives its follower; if it is gone there is nobody to tell.
         let _ = self.requests.send(request).await;
@@ -115,6 +159,7 @@ impl Follower {
 
     /// Waits for a master that leads in a higher term than `term`.
     async fn leader_above(&mut self, term: Option<u64>) -> (u64, Channel) {
+        let mut complain_at = Instant::now() + COMPLAIN_AFTER;
         loop {
             self.standings.iter_mut().for_each(|standing| {
                 standing.borrow_and_update();
@@ -122,8 +167,21 @@ impl Follower {
             if let Some(best) = self.best().filter(|(newest, _)| term.is_none_or(|term| *newest > term)) {
                 return best;
             }
-            any_change(&mut self.standings).await;
+            tokio::select! {
+                () = any_change(&mut self.standings) => {}
+                // Who has a leader and waits for a newer one misses nothing.
+                () = sleep_until(complain_at), if term.is_none() => {
+                    tracing::warn!(masters = %self.troubles(), "no master leads; still looking");
+                    complain_at = Instant::now() + COMPLAIN_EVERY;
+                }
+            }
         }
+    }
+
+    /// What each master's watch says, for people.
+    fn troubles(&self) -> String {
+        let troubles = self.standings.iter().map(|standing| standing.borrow().to_string());
+        troubles.collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -142,6 +200,7 @@ struct Session {
     link: u64,
     requests: mpsc::Sender<Request>,
     rules: Arc<Rules>,
+    attached: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -183,8 +242,8 @@ impl Session {
             let sender = pongs.upgrade().ok_or(LinkEnd::GivenUp)?;
             return sender.try_send(pong).map_err(|_| LinkEnd::GivenUp);
         }
-        if let to_agent::Kind::Dismissed(dismissed) = &kind {
-            tracing::error!(reason = %dismissed.reason, "the masters dismissed this agent");
+        if let to_agent::Kind::Attached(_) = &kind {
+            self.attached.store(true, Ordering::Relaxed);
         }
         let fence = wire::fence_from(message.fence.as_ref().ok_or(WireError("fence"))?)?;
         let Some(message) = wire::master_message(kind, &self.rules)? else {

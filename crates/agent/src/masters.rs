@@ -2,7 +2,7 @@
 //!
 //! The connection over which a master is watched is the one on which a link is opened when that master comes to lead.
 
-use std::time::Duration;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use mesarch_client::backoff::Backoff;
 use mesarch_proto::link::{LeaderChange, WatchLeaderRequest, agent_link_client::AgentLinkClient};
@@ -15,20 +15,40 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What one master says of itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Standing {
+    master: Arc<str>,
     /// Present while this master leads, in this term: a link may be opened on it.
     pub(crate) leads: Option<(u64, Channel)>,
+    /// Why it cannot be watched at the moment; none if it answers.
+    trouble: Option<Arc<str>>,
+}
+
+impl Standing {
+    /// Of a master that was not asked yet.
+    pub(crate) fn unknown(master: &str) -> Self {
+        Self { master: master.into(), leads: None, trouble: Some("not asked yet".into()) }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let does_not_lead = if self.leads.is_some() { "leads" } else { "does not lead" };
+        write!(f, "{}: {}", self.master, self.trouble.as_deref().unwrap_or(does_not_lead))
+    }
 }
 
 /// Watches one master for ever.
 pub(crate) async fn follow(master: String, standing: watch::Sender<Standing>) {
     let mut backoff = Backoff::new();
     loop {
-        if let Err(error) = watch_once(&master, &standing, &mut backoff).await {
-            tracing::debug!(%master, error = %error, "the watch on a master ended");
-        }
-        standing.send_replace(Standing::default());
+        let trouble = match watch_once(&master, &standing, &mut backoff).await {
+            Ok(()) => "it ended the watch".to_owned(),
+            Err(error) => with_causes(&*error),
+        };
+        tracing::debug!(%master, %trouble, "the watch on a master ended");
+        let trouble = Some(trouble.into());
+        standing.send_replace(Standing { trouble, ..Standing::unknown(&master) });
         sleep(backoff.next()).await;
     }
 }
@@ -42,12 +62,27 @@ async fn watch_once(
     let mut client = AgentLinkClient::new(channel.clone());
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, client.watch_leader(WatchLeaderRequest {}));
     let mut changes = asked.await??.into_inner();
-    while let Some(LeaderChange { term, leader, here }) = changes.message().await? {
+    // It says at once what it knows, and then whatever changes, which may take for ever: signs of life bound that.
+    let mut next = tokio::time::timeout(CONNECT_TIMEOUT, changes.message()).await??;
+    while let Some(LeaderChange { term, leader, here }) = next {
         backoff.reset();
         tracing::debug!(%master, term, %leader, here, "told who leads");
-        standing.send_replace(Standing { leads: here.then(|| (term, channel.clone())) });
+        let leads = here.then(|| (term, channel.clone()));
+        standing.send_replace(Standing { leads, trouble: None, ..Standing::unknown(master) });
+        next = changes.message().await?;
     }
     Ok(())
+}
+
+/// An error and what led to it; the outermost one alone says next to nothing.
+fn with_causes(error: &dyn Error) -> String {
+    let (mut texts, mut next) = (Vec::new(), Some(error));
+    while let Some(cause) = next {
+        texts.push(cause.to_string());
+        next = cause.source();
+    }
+    texts.dedup();
+    texts.join(": ")
 }
 
 fn endpoint(master: &str) -> Result<Endpoint, tonic::transport::Error> {
@@ -57,4 +92,23 @@ fn endpoint(master: &str) -> Result<Endpoint, tonic::transport::Error> {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_master_that_cannot_be_watched_is_told_with_its_reason() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let master = closed.local_addr().unwrap().to_string();
+        drop(closed);
+        let (sender, mut standing) = watch::channel(Standing::unknown(&master));
+        assert_eq!(standing.borrow().to_string(), format!("{master}: not asked yet"));
+        let watching = tokio::spawn(follow(master.clone(), sender));
+        standing.changed().await.unwrap();
+        watching.abort();
+        let told = standing.borrow().to_string();
+        assert!(told.starts_with(&master) && told.contains("refused"), "{told}");
+    }
 }

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use mesarch_types::{Attribute, FaultDomain, Resources, Role, parse_attributes, parse_resources};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -34,6 +35,8 @@ pub struct Options {
     pub attributes: Option<String>,
     /// Role of resources that name none.
     pub default_role: String,
+    /// Where this machine stands, `region/zone`; without, it counts as being where the leader is.
+    pub domain: Option<String>,
     /// The program that has the subcommands `command-executor` and `executor-launcher`; this program if unset.
     pub executor_program: Option<PathBuf>,
     /// From the start of an executor to its SUBSCRIBE, or it is killed.
@@ -60,6 +63,7 @@ impl Default for Options {
             resources: None,
             attributes: None,
             default_role: "*".to_owned(),
+            domain: None,
             executor_program: None,
             executor_registration_timeout_ms: 60_000,
             executor_reregistration_timeout_ms: 2_000,
@@ -81,12 +85,12 @@ pub enum InvalidOptions {
     BadMaster(String),
     /// Would let anybody on the network run commands here.
     #[error(
-        "listen: {0} is reachable from outside and the API has no authentication; say allow-remote if that is wanted"
+        "listen: {0} is reachable from outside and the API has no authentication; say --allow-remote if that is wanted"
     )]
     Remote(SocketAddr),
     /// Nobody would find the agent.
     #[error(
-        "listen: {0} means every address of this machine; say with advertise under which one it is found"
+        "listen: {0} means every address of this machine; say with --advertise under which one it is found"
     )]
     Unspecified(SocketAddr),
     /// Not a place.
@@ -118,6 +122,12 @@ pub enum InvalidOptions {
     /// Not in the form of attributes.
     #[error("attributes: {0}")]
     Attributes(String),
+    /// Not the path of a role.
+    #[error("default-role: {0}")]
+    DefaultRole(String),
+    /// Not a region and a zone.
+    #[error("domain: {0}")]
+    Domain(String),
 }
 
 impl Options {
@@ -139,10 +149,33 @@ impl Options {
         if !self.work_dir.is_absolute() {
             return Err(InvalidOptions::RelativeWorkDir(self.work_dir.clone()));
         }
+        self.parse_resources()?;
+        self.parse_attributes()?;
+        self.parse_domain()?;
         self.durations().into_iter().try_for_each(|(option, value, min, max)| {
             let fits = (min..=max).contains(&value);
             fits.then_some(()).ok_or(InvalidOptions::Duration { option, value, min, max })
         })
+    }
+
+    /// What the operator says that this machine offers.
+    pub(crate) fn parse_resources(&self) -> Result<Resources, InvalidOptions> {
+        let role = Role::parse(&self.default_role)
+            .map_err(|error| InvalidOptions::DefaultRole(error.to_string()))?;
+        let text = self.resources.as_deref().unwrap_or_default();
+        parse_resources(text, &role).map_err(|error| InvalidOptions::Resources(with_cause(&error)))
+    }
+
+    /// What the operator says of this machine.
+    pub(crate) fn parse_attributes(&self) -> Result<Vec<Attribute>, InvalidOptions> {
+        let text = self.attributes.as_deref().unwrap_or_default();
+        parse_attributes(text).map_err(|error| InvalidOptions::Attributes(with_cause(&error)))
+    }
+
+    /// Where the operator says that this machine stands.
+    pub(crate) fn parse_domain(&self) -> Result<Option<FaultDomain>, InvalidOptions> {
+        let parsed = self.domain.as_deref().map(str::parse).transpose();
+        parsed.map_err(|error| InvalidOptions::Domain(with_cause(&error)))
     }
 
     /// The settings by the names of Mesos' flags, as tools read them.
@@ -157,6 +190,7 @@ impl Options {
             ("resources", self.resources.clone()),
             ("attributes", self.attributes.clone()),
             ("default_role", text(&self.default_role)),
+            ("domain", self.domain.clone()),
         ];
         let times = [
             ("executor_registration_timeout", self.executor_registration_timeout_ms),
@@ -219,6 +253,12 @@ impl Advertised {
     }
 }
 
+/// An error that is shown without its chain, with what led to it.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
@@ -250,6 +290,11 @@ mod tests {
         check(|it| it.masters.push("host:0".into()), "masters");
         check(|it| it.listen = "0.0.0.0:5051".parse().unwrap(), "listen");
         check(|it| it.work_dir = "relative".into(), "work-dir");
+        check(|it| it.resources = Some("cpus".into()), "resources: ");
+        check(|it| it.resources = Some("cpus:-1".into()), "resources: ");
+        check(|it| it.attributes = Some("rack".into()), "attributes: ");
+        check(|it| it.default_role = "*/a".into(), "default-role: ");
+        check(|it| it.domain = Some("eu".into()), "domain: \"eu\" is not REGION/ZONE");
         check(|it| it.executor_reregistration_timeout_ms = 15_001, "executor-reregistration-timeout");
     }
 

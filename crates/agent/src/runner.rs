@@ -120,8 +120,6 @@ fn millis(duration: std::time::Duration) -> u64 {
 pub(crate) enum RunnerEnd {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    #[error("the masters dismissed this agent")]
-    Dismissed,
     #[error("a part of the agent ended unexpectedly")]
     Broken,
 }
@@ -150,9 +148,6 @@ impl Runner {
             }
             batch.drain(..).for_each(|request| self.take(request));
             self.flush().await?;
-            if self.core.dismissed_and_idle() {
-                return Err(RunnerEnd::Dismissed);
-            }
         }
     }
 

@@ -68,7 +68,6 @@ pub(crate) fn master_message(
         Kind::Message(it) => {
             MasterMessage::Message { executor: executor(it.framework, it.executor), data: it.data }
         }
-        Kind::Dismissed(_) => MasterMessage::Dismissed,
         Kind::ExecutorExitNoted(it) => MasterMessage::ExecutorExitNoted {
             executor: executor(it.framework, it.executor),
             newest: launch_from(it.newest.ok_or(WireError("newest"))?),

@@ -118,7 +118,6 @@ impl Tasks {
             Hear::ShutdownFramework(end) => {
                 vec![Say::Forgot(link::Forgot { updates: Vec::new(), frameworks: vec![end.framework] })]
             }
-            Hear::Dismissed(why) => bail!("dismissed: {}", why.reason),
             Hear::Attached(_) | Hear::ShutdownExecutor(_) | Hear::Message(_) | Hear::ExecutorExitNoted(_) => {
                 Vec::new()
             }

@@ -1,6 +1,7 @@
 //! What can go wrong, and what to do about it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Whether repeating a failed request can help, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +31,20 @@ pub enum CallError {
         /// What the last try ended with.
         last: String,
     },
-    /// The call was sent, and the connection broke before its answer: it may have happened. Reconcile to find out.
-    #[error("the connection broke before the answer, so the call may have happened: {cause}")]
+    /// The leader has run out of something that it needs for more work, until the call's deadline. Nothing was done.
+    #[error("the leader is out of {what} and took no call until the deadline: {reason}")]
+    Full {
+        /// What runs out, as the leader calls it: `disk space`, `memory` or `descriptors`.
+        what: String,
+        /// The leader's own words.
+        reason: String,
+        /// How long the leader asks to be left alone.
+        retry_after: Duration,
+    },
+    /// The call was sent, and no answer came that says whether it happened: it may have. Reconcile to find out.
+    #[error("no answer says whether the call happened, so it may have: {cause}")]
     OutcomeUnknown {
-        /// How the connection broke.
+        /// How the connection broke, or what the leader said instead.
         cause: String,
     },
     /// The subscription is over; no call can be made any more.
@@ -49,6 +60,18 @@ impl CallError {
                 Retry::Never
             }
             CallError::Unavailable { .. } => Retry::FindLeader,
+            CallError::Full { .. } => Retry::SameNode,
+        }
+    }
+
+    /// How long to wait before repeating the call, if the leader said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            CallError::Full { retry_after, .. } => Some(*retry_after),
+            CallError::Refused { .. }
+            | CallError::Unavailable { .. }
+            | CallError::OutcomeUnknown { .. }
+            | CallError::Ended(_) => None,
         }
     }
 }

@@ -55,6 +55,7 @@ pub mod build;
 mod error;
 pub mod executor;
 mod http;
+pub mod leftovers;
 pub mod masters;
 pub mod operator;
 pub mod readiness;

@@ -65,7 +65,7 @@ impl Performer {
                 Work::Perform { index, effects } => self.perform(index, effects),
                 Work::Open { stream, subscribed } => self.open(stream, *subscribed, session.clone()),
                 Work::Send { link, message } => self.send(&session, link, &message),
-                Work::CloseLink { link, reason } => self.links.close(link, &reason.to_string()),
+                Work::CloseLink { link, reason } => self.links.dismiss(link, reason),
             }
         }
     }

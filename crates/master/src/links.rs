@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use mesarch_leader_core::CloseReason;
 use mesarch_proto::link::ToAgent;
 use mesarch_state::command::Link;
 use tokio::sync::mpsc;
@@ -45,21 +46,37 @@ impl Links {
         }
         tracing::warn!(?link, "the agent reads too slowly: its link is closed");
         metrics::link_overflowed();
-        end(open.remove(&link), "messages were not read in time");
+        end(open.remove(&link), Status::unavailable("messages were not read in time"));
         metrics::links_open(open.len());
     }
 
     /// Ends a link after what is queued.
     pub(crate) fn close(&self, link: Link, reason: &str) {
+        self.end(link, Status::unavailable(reason));
+    }
+
+    /// [`Links::close`] by decision of the leader: an agent that must not come back as it is can tell by the code.
+    pub(crate) fn dismiss(&self, link: Link, reason: CloseReason) {
+        let text = reason.to_string();
+        self.end(
+            link,
+            match reason {
+                CloseReason::ForeignCluster => Status::permission_denied(text),
+                _ => Status::unavailable(text),
+            },
+        );
+    }
+
+    fn end(&self, link: Link, status: Status) {
         let mut open = self.lock();
-        end(open.remove(&link), reason);
+        end(open.remove(&link), status);
         metrics::links_open(open.len());
     }
 
     /// Ends all links.
     pub(crate) fn close_all(&self, reason: &str) {
         let all = std::mem::take(&mut *self.lock());
-        all.into_values().for_each(|sender| end(Some(sender), reason));
+        all.into_values().for_each(|sender| end(Some(sender), Status::unavailable(reason)));
         metrics::links_open(0);
     }
 
@@ -68,10 +85,10 @@ impl Links {
     }
 }
 
-fn end(sender: Option<mpsc::Sender<Outgoing>>, reason: &str) {
+fn end(sender: Option<mpsc::Sender<Outgoing>>, status: Status) {
     if let Some(sender) = sender {
         // The last place was kept for this; a stream that is gone needs no reason.
-        let _ = sender.try_send(Err(Status::unavailable(reason)));
+        let _ = sender.try_send(Err(status));
     }
 }
 
@@ -92,6 +109,20 @@ mod tests {
         let last = queue.recv().await.expect("a reason").expect_err("a status");
         assert!(last.message().contains("not read in time"));
         assert!(queue.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_agent_of_another_cluster_is_told_so_by_the_code() {
+        let (links, link) = (Links::default(), Link { term: 1, serial: 1 });
+        for (reason, code) in [
+            (CloseReason::ForeignCluster, tonic::Code::PermissionDenied),
+            (CloseReason::Replaced, tonic::Code::Unavailable),
+        ] {
+            let mut queue = links.open(link);
+            links.dismiss(link, reason);
+            let status = queue.recv().await.expect("a reason").expect_err("a status");
+            assert_eq!((status.code(), status.message()), (code, reason.to_string().as_str()));
+        }
     }
 
     #[tokio::test]

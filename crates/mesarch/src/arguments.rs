@@ -73,8 +73,16 @@ fn one_line(text: &str) -> String {
     format!("{} (see --help)", words.join(" "))
 }
 
-fn is_run(mut arguments: impl Iterator<Item = String>) -> bool {
-    arguments.by_ref().nth(1).is_some_and(|first| first == "run")
+/// Whether the subcommand is `run`; `--log` and its value may come before it.
+fn is_run(arguments: impl Iterator<Item = String>) -> bool {
+    let mut words = arguments.skip(1);
+    let mut first = words.next();
+    while let Some(flag) = first.as_deref().filter(|word| word.starts_with("--log")) {
+        // The value is a word of its own unless it comes with the flag.
+        let value = if flag == "--log" { 1 } else { 0 };
+        first = words.nth(value);
+    }
+    first.is_some_and(|command| command == "run")
 }
 
 #[cfg(test)]
@@ -92,6 +100,21 @@ mod tests {
         for (given, expect) in table {
             let found = normalized(given.iter().map(OsString::from));
             assert_eq!(found, *expect);
+        }
+    }
+
+    #[test]
+    fn run_is_found_behind_the_log_flag() {
+        let table: [(&[&str], bool); 6] = [
+            (&["mesarch", "run", "--x"], true),
+            (&["mesarch", "--log", "debug", "run"], true),
+            (&["mesarch", "--log=debug", "run"], true),
+            (&["mesarch", "--log", "run"], false),
+            (&["mesarch", "get", "run"], false),
+            (&["mesarch"], false),
+        ];
+        for (words, expect) in table {
+            assert_eq!(is_run(words.iter().map(|word| (*word).to_owned())), expect, "{words:?}");
         }
     }
 

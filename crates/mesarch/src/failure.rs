@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use mesarch_client::{Ended, OperatorError};
+
 /// It failed.
 const STATUS_FAILED: u8 = 1;
 /// Wrong usage or bad input.
@@ -19,6 +21,10 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
 }
 
+/// What to do when nobody leads at the addresses that were asked.
+pub(crate) const WHERE_IS_IT: &str =
+    "is it running? name its masters with --master or $MESARCH_MASTER, or start one here with `mesarch dev`";
+
 /// Shows the error with its causes and gives the exit status.
 #[expect(clippy::print_stderr, reason = "this is where errors are shown")]
 pub(crate) fn report(error: &anyhow::Error, is_run: bool) -> ExitCode {
@@ -31,8 +37,19 @@ pub(crate) fn report(error: &anyhow::Error, is_run: bool) -> ExitCode {
 }
 
 fn line(error: &anyhow::Error) -> String {
-    let parts: Vec<String> = error.chain().map(|cause| cause.to_string().replace('\n', " ")).collect();
-    parts.join(": ")
+    let parts = error.chain().map(|cause| cause.to_string().replace('\n', " "));
+    let advice = finds_nobody(error).then(|| WHERE_IS_IT.to_owned());
+    parts.chain(advice).collect::<Vec<_>>().join(": ")
+}
+
+/// Whether there was no leader at all to ask.
+fn finds_nobody(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let reading = cause.downcast_ref::<OperatorError>();
+        let subscribing = cause.downcast_ref::<Ended>();
+        matches!(reading, Some(OperatorError::NoLeader { .. }))
+            || matches!(subscribing, Some(Ended::NoLeader { .. }))
+    })
 }
 
 #[cfg(test)]
@@ -43,5 +60,16 @@ mod tests {
     fn causes_follow_on_the_same_line() {
         let error = anyhow::anyhow!("no such\nfile").context("cannot start");
         assert_eq!(line(&error), "cannot start: no such file");
+    }
+
+    #[test]
+    fn who_found_no_leader_is_told_how_to_name_one() {
+        let (masters, last) = ("a:1".to_owned(), "refused".to_owned());
+        let reading = OperatorError::NoLeader { masters: masters.clone(), last: last.clone() };
+        let subscribing = Ended::NoLeader { masters, last };
+        for error in [anyhow::Error::from(reading), anyhow::Error::from(subscribing)] {
+            let line = line(&error.context("cannot run"));
+            assert!(line.contains("a:1: refused") && line.ends_with(WHERE_IS_IT), "{line}");
+        }
     }
 }

@@ -18,6 +18,7 @@ pub mod operator;
 pub mod recordio;
 pub mod required;
 pub mod scheduler;
+pub mod v0;
 pub mod writer;
 
 pub use codec::{ApiMessage, DecodeError, decode, encode};

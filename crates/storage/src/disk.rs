@@ -19,6 +19,12 @@ pub enum DiskError {
         /// What was being opened.
         path: PathBuf,
     },
+    /// The file system takes no changes.
+    #[error("{}: the file system is read-only; remount it for writing, or name another folder", path.display())]
+    ReadOnly {
+        /// What was being written.
+        path: PathBuf,
+    },
     /// What is there is not what was written, or was written by something else.
     #[error("{}: corrupt: {what}", path.display())]
     Corrupt {
@@ -56,7 +62,8 @@ impl DiskError {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { path },
+            io::ErrorKind::PermissionDenied => Self::Denied { path },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path },
             _ => Self::Io { path, action, source },
         }
     }

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use mesarch_client::operator::{self, Operator};
-use mesarch_client::readiness;
+use mesarch_client::{leftovers, readiness};
 use tempfile::TempDir;
 
-use crate::leftovers;
 use crate::node::Node;
 use crate::ports;
 use crate::slots::{Slot, slot};

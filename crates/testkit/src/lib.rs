@@ -12,7 +12,6 @@
 //! Start reading at [`cluster`].
 
 pub mod cluster;
-mod leftovers;
 pub mod node;
 mod ports;
 pub mod raw_http;

@@ -15,6 +15,7 @@ pub mod attribute;
 pub mod capability;
 pub mod constraint;
 pub mod digest;
+pub mod domain;
 pub mod filter;
 pub mod id;
 pub mod quota;
@@ -29,6 +30,7 @@ pub use capability::{AgentCapabilities, AgentCapability, FrameworkCapabilities, 
 pub use constraint::{
     Constraint, Constraints, ConstraintsError, PatternError, Predicate, Selector, TextPattern,
 };
+pub use domain::{FaultDomain, FaultDomainTextError};
 pub use filter::{FILTERS_MAX, REFUSE_DEFAULT, REFUSE_MAX, RefuseFilter, refuse_duration};
 pub use id::*;
 pub use quota::{Priority, PriorityError, Quota, QuotaError, QuotaField, Weight, WeightError};

@@ -46,26 +46,30 @@ async fn strangers() -> Result<()> {
     refused(1, &path("file/below"), "").await
 }
 
-/// A file system too small for anything, as long as it lives. Root may mount one; others cannot try this.
-struct Full(tempfile::TempDir);
+/// A file system of its own, as long as it lives. Root may mount one; others cannot try this.
+struct Mounted(tempfile::TempDir);
 
-impl Full {
-    fn mount() -> Result<Option<Self>> {
+impl Mounted {
+    fn with(options: &str) -> Result<Option<Self>> {
         let place = tempfile::tempdir()?;
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "mesarch-test"]).arg(place.path());
+        mount.args(["-t", "tmpfs", "-o", options, "mesarch-test"]).arg(place.path());
         let mounted = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
-        if !mounted {
-            return Ok(None);
+        Ok(mounted.then_some(Self(place)))
+    }
+
+    /// Too small for anything.
+    fn full() -> Result<Option<Self>> {
+        let mounted = Self::with("size=64k")?;
+        if let Some(full) = &mounted {
+            // To the last byte: the write that does not fit is the point.
+            let _ = std::fs::write(full.0.path().join("ballast"), vec![0; 64 << 10]);
         }
-        let full = Self(place);
-        // To the last byte: the write that does not fit is the point.
-        let _ = std::fs::write(full.0.path().join("ballast"), vec![0; 64 << 10]);
-        Ok(Some(full))
+        Ok(mounted)
     }
 }
 
-impl Drop for Full {
+impl Drop for Mounted {
     fn drop(&mut self) {
         // A busy mount would stay behind, in the temporary folder.
         let _ = std::process::Command::new("umount").arg(self.0.path()).status();
@@ -74,11 +78,26 @@ impl Drop for Full {
 
 #[expect(clippy::print_stderr, reason = "a check that cannot run here says so")]
 async fn no_room() -> Result<()> {
-    let Some(full) = Full::mount()? else {
+    let Some(full) = Mounted::full()? else {
         eprintln!("NOT CHECKED: a full disk; only root may mount a small file system");
         return Ok(());
     };
     refused(1, &full.0.path().join("master").display().to_string(), "no space left").await
+}
+
+#[expect(clippy::print_stderr, reason = "a check that cannot run here says so")]
+async fn no_changes() -> Result<()> {
+    let Some(mounted) = Mounted::with("ro")? else {
+        eprintln!("NOT CHECKED: a read-only disk; only root may mount one");
+        return Ok(());
+    };
+    let dir = mounted.0.path().join("of-anybody").display().to_string();
+    refused(1, &dir, "read-only").await?;
+    let agent = ["agent", "--listen", "127.0.0.1:0", "--master", "127.0.0.1:9", "--work-dir", &dir];
+    let ended = run("", &agent).await?;
+    let last = ended.err.lines().last().unwrap_or_default();
+    ensure!(ended.status == 1 && last.contains(&dir) && last.contains("read-only"), "{ended:?}");
+    Ok(())
 }
 
 async fn not_allowed() -> Result<()> {
@@ -132,6 +151,11 @@ async fn a_foreign_data_directory_is_refused_by_name_and_left_alone() {
 #[tokio::test]
 async fn a_disk_without_room_is_told_by_its_path() {
     no_room().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_changes_is_told_by_its_path() {
+    no_changes().await.unwrap();
 }
 
 #[tokio::test]

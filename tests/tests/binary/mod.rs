@@ -19,12 +19,18 @@ async fn errors() -> Result<()> {
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("letter"), "dear diary")?;
     let foreign = folder.path().display().to_string();
-    let table: [(&[&str], i32); 15] = [
+    let table: [(&[&str], i32); 23] = [
         (&["frobnicate"], STATUS_USAGE),
         (&["get", "nothing"], STATUS_USAGE),
         (&["get", "tasks", "--master", "a:b:c"], STATUS_USAGE),
         (&["master", "--listen", "here"], STATUS_USAGE),
         (&["master", "--initial-masters", "one"], STATUS_USAGE),
+        (&["master", "--node-id", "0"], STATUS_USAGE),
+        (&["agent", "--resources", "cpus"], STATUS_USAGE),
+        (&["agent", "--default-role", "a//b"], STATUS_USAGE),
+        (&["agent", "--domain", "eu"], STATUS_USAGE),
+        (&["dev", "--base-port", "65530"], STATUS_USAGE),
+        (&["reserve", "--agent", "x", "cpus:1"], STATUS_USAGE),
         (&["dev", "--masters", "0"], STATUS_USAGE),
         (&["dev", "--dir", &foreign], STATUS_USAGE),
         (&["dev", "--frobnicate"], STATUS_USAGE),
@@ -34,6 +40,8 @@ async fn errors() -> Result<()> {
         (&["run", "--frobnicate", "--", "true"], STATUS_RUN),
         (&["get", "tasks", "--master", nobody], 1),
         (&["run"], STATUS_RUN),
+        (&["run", "--cpus", "-1", "--", "true"], STATUS_RUN),
+        (&["run", "--role", "a//b", "--", "true"], STATUS_RUN),
         (&["run", "--cpus", "0", "--", "true"], STATUS_RUN),
     ];
     for (arguments, status) in table {
@@ -50,6 +58,12 @@ async fn errors() -> Result<()> {
     ensure!(left.len() == 1, "what is not a cluster is left alone: {left:?}");
     let nowhere = run("", &["get", "tasks", "--master", nobody]).await?;
     ensure!(nowhere.err.contains(nobody), "it says who was asked: {nowhere:?}");
+    ensure!(nowhere.err.contains("--master"), "and how to ask somebody else: {nowhere:?}");
+    let late = run("", &["run", "--master", nobody, "--launch-timeout", "200ms", "--", "true"]).await?;
+    ensure!(
+        late.status == STATUS_RUN && late.err.contains(nobody),
+        "a deadline holds from the start: {late:?}"
+    );
     for command in ["master", "agent", "dev", "demo", "run", "get"] {
         let help = run("", &[command, "--help"]).await?;
         let example = format!("  mesarch {command}");

@@ -188,3 +188,33 @@ fn foreign_newer_and_used_folders_are_refused() {
     fs::create_dir_all(mesos.path().join("meta/slaves/latest")).unwrap();
     assert!(matches!(Checkpoint::open(mesos.path()), Err(CheckpointError::Foreign(_))));
 }
+
+#[test]
+fn what_is_not_an_agents_is_told_by_its_name_and_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let refusal = |path: &Path| Checkpoint::open(path).expect_err("refused").to_string();
+    fs::write(place.path().join("letter"), "dear diary").unwrap();
+    let occupied = refusal(place.path());
+    assert!(occupied.contains("(letter)") && occupied.ends_with("choose an empty folder"), "{occupied}");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing is added");
+    for file in ["letter", "letter/below"] {
+        let text = refusal(&place.path().join(file));
+        assert!(text.contains(file) && text.ends_with("a file is in its place; choose a folder"), "{text}");
+    }
+}
+
+#[test]
+fn a_folder_is_taken_that_a_file_system_or_a_first_start_left() {
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("lost+found")).unwrap();
+    fs::create_dir(place.path().join("meta")).unwrap();
+    fs::write(place.path().join("meta/agent.new"), "half a log").unwrap();
+    assert_eq!(reopen(place.path()), []);
+}
+
+#[test]
+fn a_disk_that_takes_no_changes_is_told_as_such() {
+    let error = |kind: io::ErrorKind| failed(Path::new("/d"), "opening", kind.into()).to_string();
+    assert!(error(io::ErrorKind::ReadOnlyFilesystem).starts_with("/d: the file system is read-only"));
+    assert_eq!(error(io::ErrorKind::PermissionDenied), "/d: opening failed");
+}

@@ -22,6 +22,9 @@ use frames::{FrameError, HEADER};
 
 /// How long the lock may be held by a former owner's child between its fork and its exec, which inherits it that long.
 const LOCK_WITHIN: Duration = Duration::from_secs(1);
+/// Within the work directory: what the agent knows of itself, and its log there.
+const META: &str = "meta";
+const LOG: &str = "agent.log";
 const LOCK_AGAIN: Duration = Duration::from_millis(10);
 /// The log is written anew when it is longer than this and than [`GROWTH_MAX`] times its last compact form.
 const COMPACT_BYTES_MIN: u64 = 4 << 20;
@@ -51,6 +54,20 @@ pub enum CheckpointError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The file system takes no changes.
+    #[error("{0}: the file system is read-only; remount it for writing, or choose another work directory")]
+    ReadOnly(PathBuf),
+    /// It, or a folder above it, is a file.
+    #[error("{0}: a file is in its place; choose a folder")]
+    NotAFolder(PathBuf),
+    /// It holds what is not an agent's.
+    #[error("{path}: holds other files ({name}) and no agent; choose an empty folder")]
+    Occupied {
+        /// The work directory.
+        path: PathBuf,
+        /// One of the files.
+        name: String,
     },
     /// Another process holds the lock.
     #[error("{0}: another agent uses this work directory")]
@@ -85,14 +102,15 @@ pub enum CheckpointError {
 impl Checkpoint {
     /// Locks the work directory and reads what is there; a blank one is set up.
     pub(crate) fn open(work_dir: &Path) -> Result<(Self, Vec<Record>), CheckpointError> {
-        let meta = work_dir.join("meta");
+        let meta = work_dir.join(META);
+        // Nothing is changed in a folder that is not ours.
+        if !meta.join(LOG).exists() {
+            refuse_foreign(work_dir)?;
+        }
         fs::create_dir_all(&meta).map_err(|error| failed(&meta, "creating the folder", error))?;
         let lock = lock(&meta)?;
-        let path = meta.join("agent.log");
+        let path = meta.join(LOG);
         if !path.exists() {
-            if meta.join("slaves").exists() {
-                return Err(CheckpointError::Foreign(work_dir.to_owned()));
-            }
             create(&path)?;
         }
         Self::read(path, lock)
@@ -158,6 +176,27 @@ impl Checkpoint {
     }
 }
 
+/// Accepts what a first start that was cut short leaves, and what file systems put into a new one.
+fn refuse_foreign(work_dir: &Path) -> Result<(), CheckpointError> {
+    let listed = |error| failed(work_dir, "listing", error);
+    let entries = match fs::read_dir(work_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(listed)?,
+    };
+    for entry in entries {
+        let name = entry.map_err(listed)?.file_name();
+        if name != META && name != "lost+found" {
+            let name = name.to_string_lossy().into_owned();
+            return Err(CheckpointError::Occupied { path: work_dir.to_owned(), name });
+        }
+    }
+    // Apache's agents have such a folder, too, with this in it.
+    match work_dir.join(META).join("slaves").exists() {
+        true => Err(CheckpointError::Foreign(work_dir.to_owned())),
+        false => Ok(()),
+    }
+}
+
 fn lock(meta: &Path) -> Result<File, CheckpointError> {
     let path = meta.join("lock");
     let options = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
@@ -205,7 +244,12 @@ fn open_cut(path: &Path, good: u64, length: u64) -> Result<File, CheckpointError
 }
 
 fn failed(path: &Path, action: &'static str, source: io::Error) -> CheckpointError {
-    CheckpointError::Io { path: path.to_owned(), action, source }
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => CheckpointError::ReadOnly(path),
+        io::ErrorKind::NotADirectory => CheckpointError::NotAFolder(path),
+        _ => CheckpointError::Io { path, action, source },
+    }
 }
 
 #[cfg(test)]

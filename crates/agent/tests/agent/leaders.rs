@@ -5,6 +5,8 @@ use mesarch_proto::{
     mesos::v1::TaskState::*,
 };
 
+use tonic::Status;
+
 use crate::{
     master::{Master, status},
     process::{Process, shell},
@@ -52,6 +54,31 @@ async fn a_broken_link_is_opened_again_and_pings_are_answered() {
     master.send(to_agent::Kind::Ping(mesarch_proto::link::Ping { number: 9 })).await;
     let from_agent::Kind::Pong(pong) = master.next().await else { panic!("answers") };
     assert_eq!(pong.number, 9);
+}
+
+#[tokio::test]
+async fn an_agent_whose_first_masters_are_another_clusters_ends_and_says_what_to_do() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let mut agent = Process::start(dir.path(), &[&master]).await;
+    master.hello().await;
+    master.send_away(Status::unavailable("the agent opened a newer link")).await;
+    master.hello().await;
+    master.send_away(Status::permission_denied("the agent belongs to another cluster")).await;
+    let text = agent.end().await.expect_err("it ends by itself").to_string();
+    for part in [&dir.path().display().to_string(), &master.address.to_string(), "empty work directory"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_was_taken_once_waits_for_its_own_masters() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let _agent = Process::start(dir.path(), &[&master]).await;
+    master.attach().await;
+    for _ in 0..2 {
+        master.send_away(Status::permission_denied("the agent belongs to another cluster")).await;
+        assert!(matches!(master.attach().await, from_agent::Kind::Attach(_)), "it asks again");
+    }
 }
 
 #[tokio::test]

@@ -131,6 +131,12 @@ impl Master {
         self.link = None;
     }
 
+    /// Ends the link as a leader does that sends its agent away.
+    pub(crate) async fn send_away(&mut self, status: Status) {
+        let link = self.link.take().expect("a link is open");
+        link.outgoing.send(Err(status)).await.expect("the link lives");
+    }
+
     pub(crate) async fn send(&self, kind: to_agent::Kind) {
         self.send_in(self.term, kind).await;
     }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use mesarch_agent::{Agent, Options, StartError};
+use mesarch_agent::{Agent, Options, RunError, StartError};
 use mesarch_proto::mesos::v1::{AgentId, CommandInfo, TaskId, TaskInfo, TaskStatus};
 use rustix::process::{Pid, Signal, getsid, kill_process};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::Instant};
@@ -15,7 +15,7 @@ pub(crate) struct Process {
     options: Options,
     /// Dropped to ask it to stop.
     stop: Option<oneshot::Sender<()>>,
-    running: Option<JoinHandle<()>>,
+    running: Option<JoinHandle<Result<(), RunError>>>,
     /// Another agent goes on with the executors.
     succeeded: bool,
 }
@@ -45,8 +45,7 @@ impl Process {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel();
         let until_asked = async { drop(stopped.await) };
-        let running = runtime
-            .spawn(async move { agent.run(until_asked).await.expect("runs until it is asked to stop") });
+        let running = runtime.spawn(agent.run(until_asked));
         let (stop, running) = (Some(stop), Some(running));
         Self { runtime: Some(runtime), address: options.listen, options, stop, running, succeeded: false }
     }
@@ -54,9 +53,15 @@ impl Process {
     /// Asks it to stop; afterwards nothing of it runs.
     pub(crate) async fn stop(&mut self) {
         self.stop = None;
-        self.running.take().expect("it runs").await.expect("it ends without a panic");
+        self.end().await.expect("runs until it is asked to stop");
         let metrics = self.runtime.as_ref().expect("it was not killed").metrics();
         until(|| (metrics.num_alive_tasks() == 0).then_some(())).await;
+    }
+
+    /// Waits until it has ended; why, if it was not asked to.
+    pub(crate) async fn end(&mut self) -> Result<(), RunError> {
+        let running = self.running.take().expect("it runs");
+        tokio::time::timeout(DEADLINE, running).await.expect("it ends").expect("it ends without a panic")
     }
 
     /// Dies at once, and a new agent starts in its place.

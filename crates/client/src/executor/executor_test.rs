@@ -1,3 +1,8 @@
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::session::Session;
 use super::{Environment, Event, Executor, status};
 use crate::ContentType;
 use crate::scheduler::fake_master::{FakeMaster, FakeRequest};
@@ -87,6 +92,23 @@ async fn an_executor_of_a_framework_that_does_not_checkpoint_ends_with_its_agent
     drop(stream);
     assert!(matches!(executor.next().await.unwrap(), Event::Disconnected { .. }));
     assert!(matches!(executor.next().await.unwrap_err(), super::Ended::AgentLost(_)));
+}
+
+#[tokio::test]
+async fn an_agent_that_answers_and_does_not_greet_is_asked_again() {
+    let mut agent = FakeMaster::start().await;
+    let (event_sender, mut events) = mpsc::channel(1);
+    let (_calls, call_queue) = mpsc::channel(1);
+    let environment = environment(&agent.address, "1");
+    let session = Session::new(environment, ContentType::Protobuf, event_sender, call_queue);
+    let running = tokio::spawn(session.subscribed_within(Duration::from_millis(20)).run());
+    let mute = agent.request().await;
+    mute.stream("").await;
+    let again = agent.request().await;
+    assert_eq!(read(&again).r#type(), call::Type::Subscribe);
+    subscribe(&again).await;
+    assert!(matches!(events.recv().await, Some(Event::Subscribed(_))), "nobody was told of the mute one");
+    running.abort();
 }
 
 #[tokio::test]

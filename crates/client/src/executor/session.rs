@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mesarch_mesos_v1::recordio;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Ended, Environment, Event, Queued, Subscribed};
 use crate::ContentType;
@@ -29,6 +29,8 @@ pub(super) struct Session {
     events: mpsc::Sender<Event>,
     queue: mpsc::Receiver<Queued>,
     held: Unacknowledged,
+    /// How long the agent may take from its answer to SUBSCRIBED.
+    subscribed_within: Duration,
 }
 
 /// What a restarted agent has to be told again.
@@ -70,7 +72,15 @@ impl Session {
         events: mpsc::Sender<Event>,
         queue: mpsc::Receiver<Queued>,
     ) -> Self {
-        Self { environment, content_type, events, queue, held: Unacknowledged::default() }
+        let (held, subscribed_within) = (Unacknowledged::default(), ANSWER_WITHIN);
+        Self { environment, content_type, events, queue, held, subscribed_within }
+    }
+
+    /// With less patience than an agent under load may need.
+    #[cfg(test)]
+    pub(super) fn subscribed_within(mut self, limit: Duration) -> Self {
+        self.subscribed_within = limit;
+        self
     }
 
     /// Until the agent is lost, or ends the executor.
@@ -135,8 +145,15 @@ impl Session {
     async fn serve(&mut self, mut response: Response<Incoming>, up: &mut bool) -> Broke {
         let mut decoder = recordio::Decoder::new(recordio::RECORD_BYTES_MAX);
         let mut calls = None;
+        let greeted_by = Instant::now() + self.subscribed_within;
         loop {
             tokio::select! {
+                // Later there is none: a quiet agent says nothing for half an hour, and one that dies on this machine
+                // takes its connections with it.
+                () = sleep_until(greeted_by), if !*up => {
+                    let waited = self.subscribed_within.as_millis();
+                    return Broke::Lost(format!("the agent did not say SUBSCRIBED within {waited} ms"));
+                }
                 frame = response.body_mut().frame() => {
                     let data = match frame {
                         None => return Broke::Lost("the agent closed the stream".to_owned()),

@@ -29,6 +29,8 @@ use crate::v1::{
 const ACKNOWLEDGEMENTS_AT_ONCE: usize = 16;
 /// Idle connections that are kept for the next call. After a burst of acknowledgements, none has to be made anew.
 const IDLE_MAX: usize = ACKNOWLEDGEMENTS_AT_ONCE;
+/// The header by which a leader says what it has run out of.
+const FULL: &str = "mesarch-full";
 /// The longest pause that a master's Retry-After can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 /// A good answer to a call has no body; UPDATE_FRAMEWORK may have a short one.
@@ -59,6 +61,8 @@ enum Tried {
     NotDone {
         why: String,
         pause: Option<Duration>,
+        /// What the leader is out of, if that is why.
+        out_of: Option<String>,
     },
     /// It was sent, and no answer came.
     Unknown(String),
@@ -204,28 +208,29 @@ impl Calls {
         let deadline = Instant::now() + self.shared.call_max;
         let again = may_be_repeated(call.r#type());
         let mut backoff = Backoff::new();
-        let mut last = "no leader was found".to_owned();
+        let mut last = CallError::Unavailable { last: "no leader was found".to_owned() };
         loop {
             let up = match timeout_at(deadline, self.subscription()).await {
                 Ok(up) => up?,
-                Err(_) => return Err(CallError::Unavailable { last }),
+                Err(_) => return Err(last),
             };
             call.framework_id = Some(up.framework.clone());
             let (why, pause) = match self.try_once(&up, &call, deadline).await {
                 Tried::Done => return Ok(()),
                 Tried::Refused { status, reason } => match self.stands(&up) {
                     true => return Err(CallError::Refused { status, reason }),
-                    false => (reason, None),
+                    false => (CallError::Unavailable { last: reason }, None),
                 },
                 Tried::Unknown(cause) if !again => return Err(CallError::OutcomeUnknown { cause }),
-                Tried::Unknown(why) => (why, None),
-                Tried::NotDone { why, pause } => (why, pause),
+                Tried::Unknown(last) => (CallError::Unavailable { last }, None),
+                Tried::NotDone { why, pause, out_of } => (not_done(why, pause, out_of), pause),
             };
             last = why;
-            if Instant::now() >= deadline {
-                return Err(CallError::Unavailable { last });
+            let pause = pause.unwrap_or_else(|| backoff.next());
+            if Instant::now() + pause >= deadline {
+                return Err(last);
             }
-            self.pause(&up, pause.unwrap_or_else(|| backoff.next())).await;
+            self.pause(&up, pause).await;
         }
     }
 
@@ -253,7 +258,7 @@ impl Calls {
     }
 
     async fn try_once(&self, up: &Up, call: &Call, deadline: Instant) -> Tried {
-        let not_done = |why: String| Tried::NotDone { why, pause: None };
+        let not_done = |why: String| Tried::NotDone { why, pause: None, out_of: None };
         let mut connection = match self.connection(up).await {
             Ok(connection) => connection,
             Err(error) => return not_done(format!("{}: {error}", up.leader)),
@@ -282,13 +287,16 @@ impl Calls {
             }
             return Tried::Done;
         }
-        let pause = retry_after(&response);
+        let (pause, out_of) = (retry_after(&response), out_of(&response));
         let reason = read_reason(response).await;
         match status {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
-                Tried::NotDone { why: reason, pause }
+                Tried::NotDone { why: reason, pause, out_of }
             }
-            StatusCode::SERVICE_UNAVAILABLE => Tried::NotDone { why: reason, pause },
+            // Retry-After is the leader's word that nothing was done; without it, something may have been.
+            StatusCode::SERVICE_UNAVAILABLE if pause.is_some() => {
+                Tried::NotDone { why: reason, pause, out_of }
+            }
             status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
                 Tried::Unknown(reason)
             }
@@ -358,6 +366,19 @@ fn may_be_repeated(kind: call::Type) -> bool {
 fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+/// What the leader has run out of, if it says that this is why it refuses.
+fn out_of(response: &Response<Incoming>) -> Option<String> {
+    Some(response.headers().get(FULL)?.to_str().ok()?.to_owned())
+}
+
+/// The error of a call that was never done, should there be no time for another try.
+fn not_done(reason: String, pause: Option<Duration>, out_of: Option<String>) -> CallError {
+    match out_of {
+        Some(what) => CallError::Full { what, reason, retry_after: pause.unwrap_or(crate::backoff::LONGEST) },
+        None => CallError::Unavailable { last: reason },
+    }
 }
 
 fn of_type(kind: call::Type) -> Call {

@@ -6,7 +6,7 @@ use mesarch_proto::link::WatchLeaderRequest;
 use mesarch_proto::link::agent_link_client::AgentLinkClient;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tonic::transport::Endpoint;
 
 use crate::backoff::Backoff;
@@ -14,6 +14,8 @@ use crate::http::CONNECT_MAX;
 
 /// A watched master is asked for a sign of life this often, and given as long to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// How long it may take to take the request, and then to say what it knows.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to watch.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -95,8 +97,13 @@ async fn follow(
         .keep_alive_while_idle(true)
         .tcp_nodelay(true);
     let channel = endpoint.connect().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
-    let mut changes = AgentLinkClient::new(channel).watch_leader(WatchLeaderRequest {}).await?.into_inner();
-    while let Some(change) = changes.message().await? {
+    let late = |_| tonic::Status::deadline_exceeded("it does not say who leads");
+    let mut client = AgentLinkClient::new(channel);
+    let asked = timeout(ANSWER_WITHIN, client.watch_leader(WatchLeaderRequest {}));
+    let mut changes = asked.await.map_err(late)??.into_inner();
+    // It says at once what it knows, and then whatever changes, which may take for ever: signs of life bound that.
+    let mut next = timeout(ANSWER_WITHIN, changes.message()).await.map_err(late)??;
+    while let Some(change) = next {
         backoff.reset();
         let here = change.here;
         let report = Report { term: change.term, leader: change.leader };
@@ -110,6 +117,7 @@ async fn follow(
         if here {
             return Ok(());
         }
+        next = changes.message().await?;
     }
     Ok(())
 }

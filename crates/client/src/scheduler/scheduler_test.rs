@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::fake_master::{FakeMaster, FakeRequest, of_type};
 use super::{Calls, Event, Options, Scheduler};
 use crate::build::framework;
-use crate::error::{CallError, Ended};
+use crate::error::{CallError, Ended, Retry};
 use crate::v1;
 use crate::v1::scheduler::{call, event};
 
@@ -18,7 +18,10 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// Subscribes to `master`; the stream lives as long as the returned request.
 async fn subscribed(master: &mut FakeMaster) -> (Scheduler, FakeRequest) {
-    let options = Options::new(vec![master.address.clone()], framework("f"));
+    subscribed_with(Options::new(vec![master.address.clone()], framework("f")), master).await
+}
+
+async fn subscribed_with(options: Options, master: &mut FakeMaster) -> (Scheduler, FakeRequest) {
     let connect = tokio::spawn(Scheduler::connect(options));
     let stream = master.request().await;
     stream.subscribed("s1", "F1").await;
@@ -132,6 +135,35 @@ async fn a_busy_leader_is_asked_again_and_a_refusal_is_final() {
         CallError::Refused { status: 400, reason } => assert_eq!(reason, "no such offer form"),
         other => panic!("{other}"),
     }
+}
+
+#[tokio::test]
+async fn a_leader_that_is_full_is_named_with_its_advice_once_time_is_up() {
+    let master = FakeMaster::start().await;
+    let (mut options, mut master) = (Options::new(vec![master.address.clone()], framework("f")), master);
+    // Less than the leader asks for: there is no time for a third try.
+    options.call_max = Duration::from_secs(4);
+    let (scheduler, _stream) = subscribed_with(options, &mut master).await;
+    let launched = launch(&scheduler.calls());
+    let full = |seconds: u32| format!("retry-after: {seconds}\r\nmesarch-full: disk space\r\n");
+    master.request().await.answer("503 Service Unavailable", &full(0), "no room").await;
+    master.request().await.answer("503 Service Unavailable", &full(3600), "no room").await;
+    let error = launched.await.unwrap().unwrap_err();
+    let CallError::Full { what, reason, .. } = &error else { panic!("{error}") };
+    assert_eq!((what.as_str(), reason.as_str()), ("disk space", "no room"));
+    assert_eq!(error.retry(), Retry::SameNode);
+    // What it asks for is bounded, however much that is.
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(5)));
+}
+
+#[tokio::test]
+async fn without_the_word_that_nothing_was_done_a_launch_is_not_repeated() {
+    let mut master = FakeMaster::start().await;
+    let (scheduler, _stream) = subscribed(&mut master).await;
+    let launched = launch(&scheduler.calls());
+    master.request().await.answer("503 Service Unavailable", "", "the outcome is unknown").await;
+    let error = launched.await.unwrap().unwrap_err();
+    assert!(matches!(error, CallError::OutcomeUnknown { .. }), "{error}");
 }
 
 #[tokio::test]

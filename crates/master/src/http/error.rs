@@ -1,9 +1,13 @@
 //! Refusals in HTTP: one table for calls, and the few that have no call.
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use mesarch_consensus::{Full, Resource};
 
 use crate::calls::CallError;
+
+/// Names what has run out, on a refusal for that.
+const FULL: HeaderName = HeaderName::from_static("mesarch-full");
 
 /// A refusal with its reason as plain text.
 pub(super) fn text(status: StatusCode, reason: &str) -> Response<Body> {
@@ -53,15 +57,38 @@ pub(super) fn status(error: &CallError) -> StatusCode {
 /// A refused call. `Retry-After` says that nothing was done, so it is not said where that is unknown.
 pub(super) fn of_call(error: &CallError) -> Response<Body> {
     let mut response = text(status(error), &error.to_string());
-    if *error == CallError::Unknown {
-        response.headers_mut().remove(header::RETRY_AFTER);
+    match error {
+        CallError::Unknown => drop(response.headers_mut().remove(header::RETRY_AFTER)),
+        CallError::Full(full) => tell_full(&mut response, full),
+        _ => {}
     }
     response
+}
+
+/// What has run out, for programs. It comes back less soon than a place in a queue.
+fn tell_full(response: &mut Response<Body>, full: &Full) {
+    const RETRY_AFTER_SECONDS: u16 = 5;
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    let what = match full.what {
+        Resource::Disk => "disk space",
+        Resource::Memory => "memory",
+        Resource::Descriptors => "descriptors",
+    };
+    response.headers_mut().insert(FULL, HeaderValue::from_static(what));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_master_that_is_full_says_of_what() {
+        let full = Full { what: Resource::Disk, free: 1, reserve: 2 };
+        let response = of_call(&CallError::Full(full));
+        assert_eq!(response.headers()[FULL], "disk space");
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        assert!(!of_call(&CallError::Busy).headers().contains_key(FULL));
+    }
 
     #[test]
     fn only_calls_that_did_nothing_are_to_be_tried_again() {

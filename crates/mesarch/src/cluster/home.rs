@@ -45,6 +45,9 @@ impl Home {
     /// Makes the folder of a new cluster, or opens the one of a cluster that `plan` does not contradict.
     pub(super) fn open(plan: &Plan) -> Result<(Self, Ports)> {
         let dir = plan.dir.as_path();
+        if dir.is_file() {
+            return Err(usage(format!("{} is a file; name a new or empty folder", dir.display())));
+        }
         fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
         let record = read(dir)?;
         if record.is_none() {
@@ -196,6 +199,9 @@ mod tests {
         let error = Home::open(&plan(place.path(), None, None, None)).unwrap_err().to_string();
         assert!(error.contains("letter") && error.contains("no cluster"), "{error}");
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+        let file = place.path().join("letter");
+        let error = Home::open(&plan(&file, None, None, None)).unwrap_err().to_string();
+        assert!(error.ends_with("letter is a file; name a new or empty folder"), "{error}");
         fs::write(place.path().join(RECORD), "{}").unwrap();
         let error = Home::open(&plan(place.path(), None, None, None)).unwrap_err().to_string();
         assert!(error.contains(RECORD), "{error}");

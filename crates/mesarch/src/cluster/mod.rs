@@ -4,7 +4,6 @@
 
 mod child;
 mod home;
-pub(crate) mod leftovers;
 mod ports;
 mod ready;
 
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mesarch_client::leftovers;
 use mesarch_storage::{Backend, DataDir};
 use mesarch_types::NodeId;
 use serde::Serialize;

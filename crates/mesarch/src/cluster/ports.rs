@@ -9,6 +9,8 @@ use std::ops::Range;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::failure::usage;
+
 /// Ports to search when none was given: below the range from which the kernel gives ports to outgoing connections, so
 /// that a restarted process finds its port still free.
 const SEARCH: Range<u16> = 15_000..32_000;
@@ -63,7 +65,8 @@ pub(crate) fn choose(masters: u16, agents: u16, base: Option<u16>) -> Result<Por
 fn from_base(masters: u16, agents: u16, base: u16) -> Result<Ports> {
     let highest = u32::from(base) + u32::from(AGENT_OFFSET) + u32::from(agents);
     if base == 0 || highest > u32::from(u16::MAX) {
-        bail!("the base port must lie between 1 and {}", u16::MAX - AGENT_OFFSET - agents);
+        let highest = u16::MAX - AGENT_OFFSET - agents;
+        return Err(usage(format!("--base-port {base}: must lie between 1 and {highest}")));
     }
     if u32::from(masters) * u32::from(MASTER_STEP) > u32::from(AGENT_OFFSET) {
         bail!("at most {} masters fit below the agents' ports", AGENT_OFFSET / MASTER_STEP);

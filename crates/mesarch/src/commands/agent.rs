@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mesarch_agent::{Agent, Options};
-use mesarch_client::masters;
+use mesarch_client::{leftovers, masters};
 use tokio::sync::oneshot;
 
-use crate::cluster::leftovers;
 use crate::commands::{asked_to_stop, exit_with_parent, is_parent, service_logs, service_runtime};
 use crate::duration::Span;
 use crate::failure::usage;
@@ -51,6 +50,10 @@ pub(crate) struct Arguments {
     /// The role of resources that name none
     #[arg(long, default_value_t = Options::default().default_role, value_name = "ROLE")]
     default_role: String,
+    /// Where this machine stands; only frameworks that are aware of regions are offered it from another region than the
+    /// leader's [default: where the leader is]
+    #[arg(long, value_name = "REGION/ZONE")]
+    domain: Option<String>,
     #[command(flatten)]
     timing: Timing,
     /// Listen on addresses that other machines reach, without authentication: whoever reaches them rules this machine
@@ -130,6 +133,7 @@ fn options(arguments: Arguments) -> Result<Options> {
         resources: arguments.resources,
         attributes: arguments.attributes,
         default_role: arguments.default_role,
+        domain: arguments.domain,
         executor_program: None,
         executor_registration_timeout_ms: timing.executor_registration_timeout.as_ms(),
         executor_reregistration_timeout_ms: timing.executor_reregistration_timeout.as_ms(),

@@ -10,7 +10,7 @@ use mesarch_client::operator::{self, Operator};
 use serde_json::{Value, json};
 
 use crate::commands::{command_logs, command_runtime, print};
-use crate::failure::usage;
+use crate::failure::{WHERE_IS_IT, usage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,7 +132,7 @@ async fn fetch_masters(operator: &Operator, masters: &[String]) -> Result<Vec<Va
     });
     let mut rows = futures::future::join_all(rows).await;
     if rows.iter().all(|row| row["role"] == "unreachable") {
-        anyhow::bail!("no master answers; asked: {}", masters.join(", "));
+        anyhow::bail!("no master answers; asked: {}: {WHERE_IS_IT}", masters.join(", "));
     }
     if let Some(leader) = leader.filter(|leader| !masters.contains(leader)) {
         rows.push(json!({ "address": leader, "role": "leader", "version": null }));

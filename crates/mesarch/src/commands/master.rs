@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::Args as _;
 use mesarch_master::{Domain, Master, MasterAddress, Options, Registry};
+use mesarch_types::FaultDomain;
 
 use crate::commands::{asked_to_stop, exit_with_parent, service_logs, service_runtime};
 use crate::duration::Span;
@@ -143,7 +145,7 @@ pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> anyhow::Result<Exi
     service_logs(log)?;
     exit_with_parent(arguments.exit_with_parent)?;
     let options = options(arguments)?;
-    options.validate().map_err(|error| usage(error.to_string()))?;
+    options.validate().map_err(|error| usage(named_as_flags(&error.to_string())))?;
     service_runtime()?.block_on(serve(options))
 }
 
@@ -202,13 +204,25 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
     })
 }
 
+/// The library names its settings; people know them by their flags.
+fn named_as_flags(text: &str) -> String {
+    let command = Arguments::augment_args(clap::Command::new("master"));
+    let flags: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let name = |word: &str| {
+        let dashed = word.trim_end_matches("_ms").replace('_', "-");
+        if flags.contains(&dashed.as_str()) { format!("--{dashed}") } else { word.to_owned() }
+    };
+    let words = text.split_inclusive(|c| !is_name(c)).map(|piece| {
+        let word = piece.trim_end_matches(|c| !is_name(c));
+        name(word) + &piece[word.len()..]
+    });
+    words.collect()
+}
+
 fn parse_domain(text: &str) -> anyhow::Result<Domain> {
-    match text.split_once('/') {
-        Some((region, zone)) if !region.is_empty() && !zone.is_empty() => {
-            Ok(Domain { region: region.to_owned(), zone: zone.to_owned() })
-        }
-        _ => Err(usage(format!("--domain: {text:?} is not REGION/ZONE"))),
-    }
+    let domain: FaultDomain = text.parse().map_err(|error| usage(format!("--domain: {error}")))?;
+    Ok(Domain { region: domain.region.to_string(), zone: domain.zone.to_string() })
 }
 
 /// `1=host:raftport/clientport,…`; empty text is no masters.
@@ -236,6 +250,32 @@ fn parse_masters(text: &str) -> anyhow::Result<BTreeMap<u64, MasterAddress>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_library_refuses_is_told_by_its_flag() {
+        let told = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            named_as_flags(&options.validate().unwrap_err().to_string())
+        };
+        assert_eq!(told(|it| it.node_id = 0), "--node-id must be above zero");
+        let elections = told(|it| it.heartbeat_ms = 0);
+        assert!(
+            elections.starts_with("--heartbeat, --election-min and --election-max must be"),
+            "{elections}"
+        );
+        let remote = told(|it| it.raft_listen = ([10, 0, 0, 1], 1).into());
+        assert!(remote.starts_with("--raft-listen is 10.0.0.1, which other machines reach"), "{remote}");
+        assert!(remote.ends_with("set --allow-remote to accept that"), "{remote}");
+    }
+
+    #[test]
+    fn a_domain_is_a_region_and_a_zone() {
+        let domain = parse_domain("eu/hall-2").unwrap();
+        assert_eq!((domain.region.as_str(), domain.zone.as_str()), ("eu", "hall-2"));
+        let error = parse_domain("eu").unwrap_err().to_string();
+        assert_eq!(error, "--domain: \"eu\" is not REGION/ZONE");
+    }
 
     #[test]
     fn initial_masters_are_read_or_refused_by_name() {

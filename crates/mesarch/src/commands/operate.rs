@@ -25,6 +25,11 @@ const REDIRECTS_MAX: usize = 5;
 /// Where a master that does not lead names the one that does.
 const LEADER_METADATA: &str = "mesarch-leader";
 
+/// The leader understood the request, and what is there now stands in its way.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(pub(super) String);
+
 /// Which cluster.
 #[derive(clap::Args)]
 pub(super) struct Target {
@@ -71,7 +76,7 @@ fn failure(leader: &str, status: &Status) -> anyhow::Error {
     match status.code() {
         Code::InvalidArgument => usage(status.message()),
         Code::FailedPrecondition | Code::ResourceExhausted | Code::OutOfRange => {
-            anyhow!("{}", status.message())
+            Refused(status.message().to_owned()).into()
         }
         Code::Unimplemented => {
             anyhow!("the leader {leader} does not know this request; is it older than this tool?")
@@ -121,6 +126,9 @@ where
 {
     let (name, value) =
         text.rsplit_once('=').ok_or_else(|| usage(format!("{what}: {text:?} is not NAME=VALUE")))?;
+    if name.is_empty() {
+        return Err(usage(format!("{what}: {text:?} names nothing before the =")));
+    }
     let value = value.parse().map_err(|error| usage(format!("{what}: {text:?}: {error}")))?;
     Ok((name.to_owned(), value))
 }
@@ -169,7 +177,7 @@ mod tests {
     #[test]
     fn assignments_name_what_is_wrong() {
         assert_eq!(assignment::<f64>("eng/web=2.5", "weight").unwrap(), ("eng/web".to_owned(), 2.5));
-        for wrong in ["eng", "eng=x", "eng="] {
+        for wrong in ["eng", "eng=x", "eng=", "=1"] {
             let error = assignment::<f64>(wrong, "weight").unwrap_err().to_string();
             assert!(error.contains(wrong) && error.contains("weight"), "{error}");
         }

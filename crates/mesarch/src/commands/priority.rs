@@ -65,9 +65,9 @@ async fn set(target: &Target, roles: &[String], frameworks: &[String]) -> Result
         return Err(usage("priority set: give ROLE=N or --framework ID=N"));
     }
     let role =
-        |text: &String| assignment(text, "priority").map(|(role, priority)| RolePriority { role, priority });
+        |text: &String| whole(text, "priority").map(|(role, priority)| RolePriority { role, priority });
     let framework = |text: &String| {
-        assignment(text, "--framework").map(|(framework, priority)| FrameworkPriority { framework, priority })
+        whole(text, "--framework").map(|(framework, priority)| FrameworkPriority { framework, priority })
     };
     let request = SetPrioritiesRequest {
         roles: roles.iter().map(role).collect::<Result<_>>()?,
@@ -76,6 +76,14 @@ async fn set(target: &Target, roles: &[String], frameworks: &[String]) -> Result
     ask(target, async |mut client| client.set_priorities(request.clone()).await).await?;
     let all: Vec<&str> = roles.iter().chain(frameworks).map(String::as_str).collect();
     print(&format!("priorities are set: {}\n", all.join(" ")))
+}
+
+/// `NAME=N`; parsing says too little of what a number may be.
+fn whole(text: &str, what: &str) -> Result<(String, i64)> {
+    let (name, number) = assignment::<String>(text, what)?;
+    let number =
+        number.parse().map_err(|_| usage(format!("{what}: {text:?}: {number:?} is not a whole number")))?;
+    Ok((name, number))
 }
 
 async fn get(target: &Target, output: Output) -> Result<()> {
@@ -93,6 +101,20 @@ async fn get(target: &Target, output: Output) -> Result<()> {
             let all: Vec<_> =
                 all.map(|(kind, name, priority)| json!({ kind: name, "priority": priority })).collect();
             print(&format!("{}\n", serde_json::to_string_pretty(&all)?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_whole_numbers() {
+        assert_eq!(whole("prod=-5", "priority").unwrap(), ("prod".to_owned(), -5));
+        for wrong in ["prod=1.5", "prod=high", "prod="] {
+            let error = whole(wrong, "priority").unwrap_err().to_string();
+            assert!(error.contains(wrong) && error.ends_with("is not a whole number"), "{error}");
         }
     }
 }

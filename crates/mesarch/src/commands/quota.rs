@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use mesarch_proto::admin::{GetQuotaRequest, RoleQuota, SetQuotaRequest};
 use serde_json::json;
 
-use crate::commands::operate::{self, Output, Target, amounts, ask, rescinded, show, table};
+use crate::commands::operate::{self, Output, Refused, Target, amounts, ask, rescinded, show, table};
 use crate::commands::{command_logs, command_runtime, print};
 use crate::failure::usage;
 
@@ -94,7 +94,15 @@ async fn act(arguments: &Arguments) -> Result<()> {
 
 async fn set(target: &Target, quota: RoleQuota, force: bool) -> Result<u32> {
     let request = SetQuotaRequest { quotas: vec![quota], force };
-    Ok(ask(target, async |mut client| client.set_quota(request.clone()).await).await?.rescinded)
+    let asked = ask(target, async |mut client| client.set_quota(request.clone()).await).await;
+    // What the cluster has or uses now stands in the way, and may be overridden; wrong input may not.
+    let refused = |error: &anyhow::Error| {
+        error.downcast_ref::<Refused>().is_some_and(|refused| refused.0.starts_with("quota of "))
+    };
+    match asked {
+        Err(error) if !force && refused(&error) => Err(anyhow!("{error} (--force sets it all the same)")),
+        asked => Ok(asked?.rescinded),
+    }
 }
 
 async fn get(target: &Target, role: Option<&str>, output: Output) -> Result<()> {

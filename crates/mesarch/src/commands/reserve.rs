@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use mesarch_mesos_v1::convert::{ResourceForm, resources_to_v1};
 use mesarch_proto::admin::ConvertRequest;
-use mesarch_types::{Role, parse_resources};
+use mesarch_types::{ReservationKind, Resource, Role, parse_resources};
 
 use crate::commands::operate::{Target, ask, rescinded};
 use crate::commands::{command_logs, command_runtime, print};
@@ -40,12 +40,22 @@ pub(crate) enum Direction {
     Unreserve,
 }
 
+/// Written with a principal, which may be empty: without one it is what an agent reserves for itself.
+fn is_reserved_by_operator(resource: &Resource) -> bool {
+    resource.reservations.last().is_some_and(|top| top.kind == ReservationKind::Dynamic)
+}
+
 pub(crate) fn run(arguments: &Arguments, direction: Direction, log: Option<&str>) -> Result<ExitCode> {
     command_logs(log)?;
     let resources = parse_resources(&arguments.resources, &Role::any()).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         usage(format!("resources: {error}{cause}"))
     })?;
+    if let Some(bare) = resources.iter().find(|resource| !is_reserved_by_operator(resource)) {
+        return Err(usage(format!(
+            "resources: {bare} names no reservation: write name(role,principal):amount"
+        )));
+    }
     let request = ConvertRequest {
         agent: arguments.agent.clone(),
         resources: resources_to_v1(&resources, ResourceForm::New),

@@ -1,14 +1,16 @@
 //! Terms, time and outboxes.
 
-use mesarch_types::{AgentId, At, ClusterId, Epoch, LaunchId, Millis, WallMillis};
+use mesarch_types::{AgentId, At, ClusterId, Epoch, LaunchId, Millis, StreamId, WallMillis};
 
 use crate::{
     Change, Command, Effect, Outcome, State,
-    command::{BeginTerm, EventsDelivered, OutboxPosition, SetLevel, SetWeights},
+    command::{
+        BeginTerm, EventsDelivered, OutboxPosition, RescindOffers, SetLevel, SetWeights, Subscribe,
+    },
     model::{Attachment, Connection, OUTBOX_MAX, OutboxItem, TaskNews},
     open_work,
     outcome::Refusal,
-    testing::{World, begin_term, task, task_with_executor},
+    testing::{World, begin_term, subscribe, task, task_with_executor},
 };
 
 #[test]
@@ -146,4 +148,46 @@ fn a_full_outbox_loses_failures_before_updates() {
     known.post(update());
     assert!(!known.outbox.contains_key(&OutboxPosition(0)));
     assert_eq!((known.outbox.len(), known.outbox_dropped), (OUTBOX_MAX, 2));
+}
+
+/// What the architecture says of RESCIND and FAILURE: up to their delivery they outlive streams and leaders.
+#[test]
+fn what_no_stream_has_taken_is_owed_to_the_next_one_in_any_term() {
+    let mut world = World::new();
+    let (agent, gone, framework) = (world.agent(1), world.agent(2), world.framework());
+    let offer = world.offer(&framework, &agent, "cpus:1");
+    world.apply(Command::RescindOffers(RescindOffers { offers: vec![offer] }));
+    world.give_up(&gone);
+    let owed = |world: &World| {
+        let position = |effect| match effect {
+            Effect::SendOutbox { position, .. } => Some(position.0),
+            _ => None,
+        };
+        open_work(&world.state).into_iter().filter_map(position).collect::<Vec<_>>()
+    };
+    let resume = |world: &mut World| {
+        let resume = Some(StreamId::from("stream-1"));
+        world.apply(Command::Subscribe(Subscribe {
+            framework: Some(framework.clone()),
+            resume,
+            ..subscribe()
+        }));
+        world.epoch()
+    };
+    assert_eq!(owed(&world), [0, 1], "RESCIND, then FAILURE");
+    let first = resume(&mut world);
+    assert_eq!(owed(&world), [0, 1], "the stream before took nothing");
+    let delivered = |stream, position| {
+        let up_to = OutboxPosition(position);
+        Command::EventsDelivered(EventsDelivered { framework: framework.clone(), stream, up_to })
+    };
+    world.apply(delivered(first, 0));
+    world.begin_term();
+    assert_eq!(owed(&world), [0; 0], "nobody to tell");
+    let second = resume(&mut world);
+    assert_eq!(owed(&world), [1], "what was taken is not told again, the other is");
+    world.apply(delivered(second, 1));
+    world.begin_term();
+    resume(&mut world);
+    assert_eq!(owed(&world), [0; 0]);
 }

@@ -1,42 +1,14 @@
 //! Resources as numbers and texts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use mesarch_types::{Resources, Value as Amount};
-use serde_json::{Map, Value, json};
+use mesarch_mesos_v1::v0::Amounts;
+use mesarch_types::Resources;
+use serde_json::{Value, json};
 
-/// Kinds that are always there.
-const ALWAYS: [&str; 4] = ["disk", "mem", "gpus", "cpus"];
-
-/// By kind, reserved and unreserved together: scalars as numbers, ranges and sets as texts. Revocable ones have kinds of
-/// their own.
+/// By kind, reserved and unreserved together.
 pub(super) fn amounts(resources: &Resources) -> Value {
-    let mut sums: BTreeMap<String, Amount> = BTreeMap::new();
-    for resource in resources.iter() {
-        let suffix = if resource.revocable { "_revocable" } else { "" };
-        let sum = sums.entry(format!("{}{suffix}", resource.name));
-        // Amounts of one kind in one agent add up; if they did not, the first would stand.
-        sum.and_modify(|sum| {
-            if let Some(more) = sum.checked_add(&resource.value) {
-                *sum = more;
-            }
-        })
-        .or_insert_with(|| resource.value.clone());
-    }
-    let mut shown: Map<String, Value> = ALWAYS.iter().map(|name| ((*name).to_owned(), json!(0.0))).collect();
-    shown.extend(sums.into_iter().map(|(name, amount)| (name, show(&amount))));
-    Value::Object(shown)
-}
-
-fn show(amount: &Amount) -> Value {
-    match amount {
-        Amount::Scalar(scalar) => json!(scalar.to_f64()),
-        Amount::Ranges(ranges) => json!(ranges.to_string()),
-        Amount::Set(set) => {
-            let items: Vec<&str> = set.iter().map(|item| &**item).collect();
-            json!(format!("{{{}}}", items.join(", ")))
-        }
-    }
+    json!(Amounts::of([resources]))
 }
 
 /// What nobody reserved.

@@ -7,11 +7,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use mesarch_agent_core::{Agent, ExecutorKey, ExecutorSpec, FrameworkSpec, Run, RunPhase, TaskKey};
 use mesarch_mesos_v1::convert::{ResourceForm, attributes_from_v1, resources_from_v1, resources_to_v1};
+use mesarch_mesos_v1::v0::Attributes;
 use mesarch_proto::{
     json::Json,
     mesos::v1::{ExecutorInfo, FrameworkInfo, Resource, TaskInfo, executor_info, framework_info},
 };
-use mesarch_types::{AgentId, AttributeValue, ContainerId, FrameworkId, Resources, TaskState};
+use mesarch_types::{AgentId, ContainerId, FrameworkId, Resources, TaskState};
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -46,7 +47,7 @@ impl Look {
         let info = &self.identity.info;
         let total = resources(&info.resources);
         let allocated = self.allocated();
-        json!({
+        let mut document = json!({
             "version": super::API_LEVEL,
             "mesarch_version": env!("CARGO_PKG_VERSION"),
             "build_date": "",
@@ -71,7 +72,11 @@ impl Look {
             "flags": self.facts.flags,
             "frameworks": self.frameworks(),
             "completed_frameworks": self.completed_frameworks(),
-        })
+        });
+        if let Some(domain) = &info.domain {
+            document["domain"] = json_of(domain);
+        }
+        document
     }
 
     fn frameworks(&self) -> Vec<Value> {
@@ -208,15 +213,7 @@ impl Look {
     }
 
     fn attributes(&self) -> Value {
-        let entries = attributes_from_v1(&self.identity.info.attributes).into_iter().map(|attribute| {
-            let value = match &attribute.value {
-                AttributeValue::Scalar(scalar) => json!(scalar.to_f64()),
-                AttributeValue::Ranges(ranges) => json!(ranges.to_string()),
-                AttributeValue::Text(text) => json!(&**text),
-            };
-            (attribute.name.to_string(), value)
-        });
-        Value::Object(entries.collect())
+        json!(Attributes(&attributes_from_v1(&self.identity.info.attributes)))
     }
 }
 

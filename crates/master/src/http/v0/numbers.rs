@@ -1,98 +1,10 @@
 //! Resources, attributes and times as numbers and texts.
 
-use std::collections::BTreeMap;
+use mesarch_types::WallMillis;
 
-use mesarch_types::{
-    Attribute, AttributeValue, WallMillis,
-    resource::{Ranges, Resources, Scalar, Set, Value},
-};
-use serde::{
-    Serialize,
-    ser::{SerializeMap, Serializer},
-};
-
-/// Kinds that are always there.
-const ALWAYS: [&str; 4] = ["disk", "mem", "gpus", "cpus"];
+pub(super) use mesarch_mesos_v1::v0::{Amounts, Attributes};
 
 /// Wall time as double seconds.
 pub(super) fn seconds(at: WallMillis) -> f64 {
     crate::status::seconds(at)
-}
-
-/// Resources by kind, reserved and unreserved together: scalars as numbers, ranges and sets as texts. Revocable ones
-/// have kinds of their own.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Amounts {
-    scalars: BTreeMap<String, Scalar>,
-    ranges: BTreeMap<String, Ranges>,
-    sets: BTreeMap<String, Set>,
-}
-
-impl Amounts {
-    pub(super) fn of<'a>(all: impl IntoIterator<Item = &'a Resources>) -> Self {
-        let mut sum = Self::default();
-        all.into_iter().for_each(|resources| sum.add(resources));
-        sum
-    }
-
-    pub(super) fn add(&mut self, resources: &Resources) {
-        for resource in resources.iter() {
-            let suffix = if resource.revocable { "_revocable" } else { "" };
-            let name = format!("{}{suffix}", resource.name);
-            match &resource.value {
-                Value::Scalar(amount) => {
-                    let sum = self.scalars.entry(name).or_default();
-                    *sum = sum.saturating_add(*amount);
-                }
-                Value::Ranges(ranges) => {
-                    let sum = self.ranges.entry(name).or_insert_with(|| Ranges::new([]).unwrap_or_default());
-                    *sum = sum.union(ranges);
-                }
-                Value::Set(set) => {
-                    let sum = self.sets.entry(name).or_insert_with(|| [""; 0].into_iter().collect());
-                    *sum = sum.union(set);
-                }
-            }
-        }
-    }
-}
-
-impl Serialize for Amounts {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for name in ALWAYS {
-            let amount = self.scalars.get(name).copied().unwrap_or_default();
-            map.serialize_entry(name, &amount.to_f64())?;
-        }
-        for (name, amount) in self.scalars.iter().filter(|(name, _)| !ALWAYS.contains(&name.as_str())) {
-            map.serialize_entry(name, &amount.to_f64())?;
-        }
-        for (name, ranges) in &self.ranges {
-            map.serialize_entry(name, &ranges.to_string())?;
-        }
-        for (name, set) in &self.sets {
-            let items: Vec<&str> = set.iter().map(|item| &**item).collect();
-            map.serialize_entry(name, &format!("{{{}}}", items.join(", ")))?;
-        }
-        map.end()
-    }
-}
-
-/// Attributes by name; the first of a name comes first.
-pub(super) struct Attributes<'a>(pub(super) &'a [Attribute]);
-
-impl Serialize for Attributes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for attribute in self.0 {
-            match &attribute.value {
-                AttributeValue::Scalar(number) => map.serialize_entry(&*attribute.name, &number.to_f64())?,
-                AttributeValue::Ranges(ranges) => {
-                    map.serialize_entry(&*attribute.name, &ranges.to_string())?
-                }
-                AttributeValue::Text(text) => map.serialize_entry(&*attribute.name, &**text)?,
-            }
-        }
-        map.end()
-    }
 }

@@ -11,8 +11,9 @@ use mesarch_client::build::{TaskBuilder, allocation_role, carve, framework, is_t
 use mesarch_client::scheduler::{Calls, Event, Options, Scheduler};
 use mesarch_client::v1::{FrameworkInfo, Offer, TaskId, TaskInfo, TaskState, TaskStatus, task_status};
 use mesarch_client::{CallError, masters};
+use mesarch_types::Role;
 use rustix::process::Signal;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::commands::{asked_to_stop, command_logs, command_runtime, tell};
 use crate::duration::Span;
@@ -36,6 +37,8 @@ const REFUSE: Duration = Duration::from_secs(1);
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// How long a leader may be away while we wait.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to look for a leader before saying so.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs a command on the cluster and waits for its end
 #[derive(clap::Args)]
@@ -45,10 +48,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESSES")]
     master: Option<String>,
     /// Cores
-    #[arg(long, default_value_t = 0.1, value_name = "CORES")]
+    #[arg(long, default_value_t = 0.1, value_name = "CORES", allow_negative_numbers = true)]
     cpus: f64,
     /// Memory in MB
-    #[arg(long, default_value_t = 32.0, value_name = "MB")]
+    #[arg(long, default_value_t = 32.0, value_name = "MB", allow_negative_numbers = true)]
     mem: f64,
     /// The task's name [default: the command's]
     #[arg(long, value_name = "NAME")]
@@ -75,14 +78,17 @@ pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> Result<ExitCode> {
 async fn launch_and_wait(arguments: Arguments) -> Result<ExitCode> {
     let task = task(&arguments)?;
     let masters = masters::resolve(arguments.master.as_deref()).map_err(|error| usage(error.to_string()))?;
+    let began = Instant::now();
+    let deadline = arguments.launch_timeout.map(|span| began + span.0);
     let mut options = Options::new(masters, framework_info(&arguments));
-    options.connect_max = PATIENCE;
-    let scheduler = Scheduler::connect(options).await?;
+    options.connect_max = arguments.launch_timeout.map_or(PATIENCE, |span| span.0.min(PATIENCE));
+    let scheduler = connect(options).await?;
     let calls = scheduler.calls();
     let mut run = Run {
         scheduler,
         task,
         arguments: &arguments,
+        deadline,
         launched: None,
         unsure: false,
         told_sandbox: false,
@@ -93,6 +99,19 @@ async fn launch_and_wait(arguments: Arguments) -> Result<ExitCode> {
     // Best effort: without it the failover timeout removes the framework.
     let _ = tokio::time::timeout(FAREWELL_MAX, calls.teardown()).await;
     status.map(ExitCode::from)
+}
+
+/// Subscribes; says so if that takes longer than somebody who waits for it would expect.
+async fn connect(options: Options) -> Result<Scheduler> {
+    let (masters, patience) = (options.masters.join(", "), options.connect_max);
+    let subscribed = Scheduler::connect(options);
+    tokio::pin!(subscribed);
+    tokio::select! {
+        scheduler = &mut subscribed => return Ok(scheduler?),
+        () = sleep(TELL_AFTER) => {}
+    }
+    tell(&format!("no master leads yet among {masters}; trying for {}", Span(patience)));
+    Ok(subscribed.await?)
 }
 
 fn framework_info(arguments: &Arguments) -> FrameworkInfo {
@@ -110,6 +129,7 @@ fn task(arguments: &Arguments) -> Result<TaskBuilder> {
             return Err(usage(format!("{flag} must be at least 0.001")));
         }
     }
+    Role::parse(&arguments.role).map_err(|error| usage(format!("--role: {error}")))?;
     let Some(program) = arguments.command.first() else {
         return Err(usage("name a command after --"));
     };
@@ -128,6 +148,8 @@ struct Run<'a> {
     scheduler: Scheduler,
     task: TaskBuilder,
     arguments: &'a Arguments,
+    /// When it is too late to be launched.
+    deadline: Option<Instant>,
     launched: Option<(TaskInfo, Offer)>,
     /// The answer to the launch was lost: the task may not exist.
     unsure: bool,
@@ -138,8 +160,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Until the task has ended; the status to exit with.
     async fn until_ended(&mut self) -> Result<u8> {
-        let span = self.arguments.launch_timeout;
-        let deadline = span.map(|span| Instant::now() + span.0);
+        let deadline = self.deadline;
         let stop = asked_to_stop();
         tokio::pin!(stop);
         loop {

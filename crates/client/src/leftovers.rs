@@ -1,4 +1,5 @@
 //! Executors and tasks survive their agent: that is their virtue, and what must be cleaned up after a local cluster.
+//! For whoever starts one, as [`readiness`](crate::readiness) is.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,7 +12,7 @@ const SANDBOX_VARIABLES: [&[u8]; 2] = [b"MESOS_SANDBOX=", b"MESOS_DIRECTORY="];
 const ROUNDS_MAX: usize = 10;
 
 /// Kills every process of this user whose sandbox lies below `dir`, with its session.
-pub(crate) fn end_all(dir: &Path) {
+pub fn end_all(dir: &Path) {
     for _ in 0..ROUNDS_MAX {
         let pids = with_sandbox_below(dir);
         if pids.is_empty() {
@@ -24,9 +25,9 @@ pub(crate) fn end_all(dir: &Path) {
     }
 }
 
-/// Those that name a sandbox below `dir`, and whoever is in the session of such a one: a task may start a process with an
+/// The processes that name a sandbox below `dir`, and whoever is in the session of such a one: a task may start a process with an
 /// environment of its own.
-fn with_sandbox_below(dir: &Path) -> Vec<Pid> {
+pub fn with_sandbox_below(dir: &Path) -> Vec<Pid> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
