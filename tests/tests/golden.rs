@@ -2,6 +2,7 @@
 //! an agent. `golden/skipped.tsv` names every case that does not pass, and why; a case that passes must not be in it.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -85,6 +86,14 @@ fn disagreements(verdicts: &BTreeMap<String, Verdict>, skipped: &BTreeMap<&str, 
     wrong.chain(unknown.map(|case| format!("there is no case {case}"))).collect()
 }
 
+/// Says what is skipped in every run: past the capture of what tests print.
+fn tell(judged: &BTreeMap<String, Verdict>, skipped: &BTreeMap<&str, &str>) -> Result<()> {
+    let lines = skipped.iter().map(|(case, reason)| format!("golden: skipped {case}: {reason}\n"));
+    let passed = judged.values().filter(|verdict| **verdict == Verdict::Passed).count();
+    let text = lines.collect::<String>() + &format!("golden: {passed} of {} cases pass\n", judged.len());
+    Ok(std::io::stderr().write_all(text.as_bytes())?)
+}
+
 async fn conformance() -> Result<()> {
     let resources = "--resources=cpus:4;mem:4096;disk:10000;ports:[31000-32000]";
     let settings = Settings { agent_flags: vec![resources.to_owned()], ..Settings::default() };
@@ -115,11 +124,7 @@ async fn conformance() -> Result<()> {
 
     let list = std::fs::read_to_string(folder().join("skipped.tsv"))?;
     let skipped = skipped(&list)?;
-    for (case, reason) in &skipped {
-        eprintln!("skipped: {case}: {reason}");
-    }
-    let passed = judged.values().filter(|verdict| **verdict == Verdict::Passed).count();
-    eprintln!("{passed} of {} cases pass", judged.len());
+    tell(&judged, &skipped)?;
     let disagreements = disagreements(&judged, &skipped);
     ensure!(disagreements.is_empty(), "{}", disagreements.join("\n"));
     Ok(())
