@@ -31,6 +31,7 @@ impl Step<'_> {
 
     fn issue_offer(&mut self, item: OfferItem) -> Result<OfferId, OfferRefusal> {
         self.check_offer(&item)?;
+        let item = self.with_own_names(item);
         let id = self.next_offer_id();
         let holder = (item.framework.clone(), item.role.clone());
         let resources = item.resources.without_allocation();
@@ -55,6 +56,18 @@ impl Step<'_> {
             self.effect(Effect::SendOffer { framework: item.framework, offer: id.clone() });
         }
         Ok(id)
+    }
+
+    /// The same item with the ids and the role as the state has them: one text for all offers, and equal by its address.
+    fn with_own_names(&self, item: OfferItem) -> OfferItem {
+        let framework = self.state.frameworks.get(&item.framework);
+        let role = framework.and_then(|framework| framework.spec.roles.get(&item.role)).cloned();
+        OfferItem {
+            framework: framework.map_or(item.framework, |framework| framework.id.clone()),
+            role: role.unwrap_or(item.role),
+            agent: self.state.agents.get(&item.agent).map_or(item.agent, |agent| agent.id.clone()),
+            ..item
+        }
     }
 
     fn check_offer(&self, item: &OfferItem) -> Result<(), OfferRefusal> {
