@@ -294,8 +294,14 @@ fn run_task(launch: u64, custom: bool) -> RunTask {
     RunTask { key, info: Bytes::from(launch.to_string()), framework, executor, refused: None }
 }
 
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+#[expect(clippy::disallowed_methods, reason = "tests may look at their environment")]
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(150), ..ProptestConfig::default() })]
 
     #[test]
     fn every_history_keeps_the_contract(steps in steps()) {

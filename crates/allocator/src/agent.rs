@@ -57,8 +57,6 @@ pub(crate) struct Agent {
     pub(crate) view: Option<Box<AgentView>>,
     /// The view's total.
     total: Stock,
-    /// The sum of what is held.
-    pub(crate) held: Resources,
     pub(crate) holders: SmallVec<[Holder; 1]>,
     /// What is not held, shared resources always; none: to be computed.
     free: Option<Stock>,
@@ -111,7 +109,6 @@ impl Agent {
             version: 0,
             traits: Traits::default(),
             total: Stock::default(),
-            held: Resources::default(),
             holders: SmallVec::new(),
             free: None,
             filters: Vec::new(),
@@ -124,17 +121,24 @@ impl Agent {
         }
     }
 
+    /// Reads something of each part of it.
+    fn touch(&self) -> usize {
+        let id = self.id.as_str().as_bytes().first().copied().map_or(0, usize::from);
+        let lists = self.holders.len() ^ self.declined.len() ^ self.filters.len();
+        id ^ lists ^ self.version as usize ^ self.renewals_seen as usize ^ self.declined_in as usize
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.traits.active
     }
 
     /// What can be offered: all that is not held, and shared resources in any case.
     pub(crate) fn free(&mut self, kinds: &mut Kinds, least: &[Quantities]) -> Stock {
-        let (total, held) = (&self.total, &self.held);
-        if held.is_empty() {
+        let (total, holders) = (&self.total, &self.holders);
+        if holders.is_empty() {
             return total.clone();
         }
-        let find = || kinds.stock(free_of(&total.resources, held), least);
+        let find = || kinds.stock(free_of(&total.resources, holders), least);
         self.free.get_or_insert_with(find).clone()
     }
 
@@ -142,7 +146,7 @@ impl Agent {
     pub(crate) fn free_resources(&self) -> Resources {
         match &self.free {
             Some(free) => free.resources.clone(),
-            None => free_of(&self.total.resources, &self.held),
+            None => free_of(&self.total.resources, &self.holders),
         }
     }
 
@@ -172,11 +176,11 @@ impl Agent {
         }
     }
 
-    /// What is known about `resources` if they are all that the agent has, nobody holds anything of it, and nothing of it is
-    /// shared.
-    pub(crate) fn facts_of_whole(&self, resources: &Resources) -> Option<Arc<Facts>> {
-        let is_whole = self.held.is_empty() && !self.total.facts.shares && *resources == self.total.resources;
-        is_whole.then(|| self.total.facts.clone())
+    /// All that the agent has, if it is `resources`, nobody holds anything of it, and nothing of it is shared.
+    pub(crate) fn whole(&self, resources: &Resources) -> Option<Stock> {
+        let is_whole =
+            self.holders.is_empty() && !self.total.facts.shares && *resources == self.total.resources;
+        is_whole.then(|| self.total.clone())
     }
 
     pub(crate) fn held_changed(&mut self) {
@@ -198,10 +202,12 @@ impl Agent {
     }
 }
 
-fn free_of(total: &Resources, held: &Resources) -> Resources {
+/// What is held is summed up here and not kept: with every offer of an agent declined, nobody asks for the sums between.
+fn free_of(total: &Resources, holders: &[Holder]) -> Resources {
+    let held = Resources::sum(holders.iter().map(|holder| &holder.held));
     let is_shared = |resource: &Resource| resource.shared;
     if !held.iter().any(is_shared) {
-        return total.saturating_sub(held);
+        return total.saturating_sub(&held);
     }
     total.non_shared().saturating_sub(&held.non_shared()).saturating_add(&total.shared())
 }
@@ -219,6 +225,12 @@ impl Agents {
             self.salts[slot.0 as usize] = salt(id.as_str());
             slot
         })
+    }
+
+    /// Has what a plan looks at come from memory for all of these at once.
+    pub(crate) fn fetch(&self, slots: &[AgentIx]) {
+        let touch = |slot: &AgentIx| self.slots[*slot].touch();
+        std::hint::black_box(slots.iter().map(touch).fold(0, usize::wrapping_add));
     }
 
     /// What was declined on the agent in this interval may be offered again.

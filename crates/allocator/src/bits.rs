@@ -43,6 +43,18 @@ impl Bits {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
+    /// How many there are, but not more than there are in the words that the first `enough` fill.
+    pub(crate) fn count_to(&self, enough: u32) -> u32 {
+        let mut count = 0;
+        for word in &self.0 {
+            count += word.count_ones();
+            if count >= enough {
+                break;
+            }
+        }
+        count
+    }
+
     pub(crate) fn clear_all(&mut self) {
         self.0.clear();
     }

@@ -11,11 +11,29 @@ use crate::{
     kinds::Facts,
 };
 
+impl Holder {
+    /// Takes out as much of `resources` as is there; counts it if that is not all.
+    fn give_back(&mut self, resources: &Resources, mismatches: &mut u64) -> Resources {
+        let before = std::mem::take(&mut self.held);
+        self.held = before.saturating_sub(resources);
+        if before.contains(resources) {
+            return resources.clone();
+        }
+        *mismatches += 1;
+        before.saturating_sub(&self.held)
+    }
+}
+
 impl Allocator {
     /// Books `resources` (not empty, not stamped) on the agent to the client: as a turn that it had, unless they only
     /// replace others.
     pub(crate) fn hold(&mut self, client: ClientIx, slot: AgentIx, resources: &Resources, is_turn: bool) {
-        let facts = self.agents.slots[slot].facts_of_whole(resources);
+        // The agent's own copy is kept, not the one that the log brought: many agents share it, and it compares at once.
+        let whole = self.agents.slots[slot].whole(resources);
+        let (resources, facts) = match &whole {
+            Some(whole) => (&whole.resources, Some(whole.facts.clone())),
+            None => (resources, None),
+        };
         let mut found = std::mem::take(&mut self.scratch);
         if facts.is_none() {
             self.kinds.amounts(resources, &mut found, |resource| !resource.shared);
@@ -43,7 +61,6 @@ impl Allocator {
                 self.clients.get_mut(client).holds_on += 1;
             }
         }
-        agent.held += resources;
         agent.held_changed();
         agent.note_taken(client, resources);
         found.clear();
@@ -58,22 +75,15 @@ impl Allocator {
             return Resources::default();
         };
         let holder = &mut agent.holders[position];
-        let rest = holder.held.saturating_sub(resources);
-        let given = if holder.held.contains(resources) {
-            resources.clone()
-        } else {
-            self.mismatches += 1;
-            holder.held.saturating_sub(&rest)
+        let known = holder.facts.take();
+        let (given, known) = match holder.held == *resources {
+            true => (std::mem::take(&mut holder.held), known),
+            false => (holder.give_back(resources, &mut self.mismatches), None),
         };
-        let known = if rest.is_empty() { holder.facts.take() } else { None };
-        if rest.is_empty() {
+        if holder.held.is_empty() {
             agent.holders.swap_remove(position);
             self.clients.get_mut(client).holds_on -= 1;
-        } else {
-            holder.held = rest;
-            holder.facts = None;
         }
-        agent.held = agent.held.saturating_sub(&given);
         agent.held_changed();
         self.unbook(client, slot, &given, known);
         given

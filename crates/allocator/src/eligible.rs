@@ -86,15 +86,18 @@ impl Case<'_> {
     ) -> Result<Chunk, No> {
         let (view, role) = self.admit(client).map_err(No::lasting)?;
         let fitting = fitting(view, role, stock);
+        let (lacking, room) = (self.quotas.lacking(quota), self.quotas.room(Some(quota)));
+        if stock.facts.plain && owes_all(&lacking, &room, &stock.facts.amounts) {
+            return self.judge(client, (view, role), fitting, None, stock);
+        }
         let countable = fitting.filter(counts);
-        let lacking = self.quotas.lacking(quota);
         let named = lacking.iter().map(|(kind, amount)| (self.kinds.name(*kind).clone(), Scalar(*amount)));
         let owed = countable.shrink_to(&named.collect());
         if owed.is_empty() {
             let reserved = fitting.filter(|resource| !resource.reservations.is_empty());
             return self.judge(client, (view, role), reserved, Some(Cut::Limit), stock);
         }
-        let mut room = self.quotas.room(Some(quota));
+        let mut room = room;
         for (kind, left) in &mut room.limit {
             let given = owed.quantities().get(self.kinds.name(*kind)).0;
             *left = left.saturating_sub(given).max(0);
@@ -125,7 +128,7 @@ impl Case<'_> {
         if kept == countable {
             return (fitting, None);
         }
-        let limit = Room { headroom: Vec::new(), ..room }.target(self.kinds);
+        let limit = Room { headroom: Default::default(), ..room }.target(self.kinds);
         let by_limit = limit.is_some_and(|limit| countable.shrink_to_limits(&limit) != countable);
         let resources = &fitting.saturating_sub(&countable) + &kept;
         (resources, Some(if by_limit { Cut::Limit } else { Cut::Headroom }))
@@ -211,12 +214,24 @@ fn fitting(view: &FrameworkView, role: &Role, stock: &Stock) -> Resources {
     if stock.facts.plain { stock.resources.clone() } else { stock.resources.filter(fits) }
 }
 
+/// Whether something of it is lacking, and all the rest is lacking too or not bounded.
+fn owes_all(lacking: &[Amount], room: &Room, amounts: &[Amount]) -> bool {
+    let is_bounded = |kind: usize| room.limit.iter().chain(&room.headroom).any(|(named, _)| *named == kind);
+    let fits = |kind: usize| match lacking.iter().find(|(named, _)| *named == kind) {
+        Some((_, lack)) => sum_of(amounts, kind) <= *lack,
+        None => !is_bounded(kind),
+    };
+    lacking.iter().any(|(kind, _)| sum_of(amounts, *kind) > 0) && amounts.iter().all(|(kind, _)| fits(*kind))
+}
+
+fn sum_of(amounts: &[Amount], kind: usize) -> i64 {
+    let named = amounts.iter().filter(|(named, _)| *named == kind);
+    named.fold(0, |sum: i64, (_, amount)| sum.saturating_add(*amount))
+}
+
 /// Whether there is room for all of it.
 fn holds(room: &Room, amounts: &[Amount]) -> bool {
-    room.limit.iter().chain(&room.headroom).all(|(kind, room)| {
-        let named = amounts.iter().filter(|(named, _)| named == kind);
-        named.fold(0, |sum: i64, (_, amount)| sum.saturating_add(*amount)) <= *room
-    })
+    room.limit.iter().chain(&room.headroom).all(|(kind, room)| sum_of(amounts, *kind) <= *room)
 }
 
 /// `is_allocatable` of the shared predicates, without building quantities: this is the planner's inner loop.

@@ -280,7 +280,8 @@ impl Allocator {
 
     /// Who would be served first from the agent.
     fn first_in_order(&self, slot: AgentIx, stock: &Stock, now: Millis) -> Option<ClientIx> {
-        let run = Run::to_look(now, mix(self.config.seed ^ mix(self.sequence)));
+        let draw = mix(self.config.seed ^ mix(self.sequence));
+        let run = Run::to_look(now, draw, self.guaranteed_roles());
         let slate = Slate { slot, stock: stock.clone(), whole: false, given: Vec::new() };
         if let Some((client, _)) = self.pick_guaranteed(&slate, &run) {
             return Some(client);

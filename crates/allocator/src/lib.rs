@@ -71,6 +71,7 @@ mod index;
 mod inverse;
 mod kinds;
 pub mod load;
+mod order;
 mod pace;
 mod pick;
 mod plan;

@@ -38,6 +38,8 @@ pub struct Load {
     tick: u64,
 }
 
+/// Most offers of one piece of the log, as in a leader.
+const PIECE_OFFERS_MAX: usize = 256;
 /// Cluster time from one tick to the next.
 const TICK_MS: u64 = 1000;
 const AGENT: &str = "cpus:16;mem:65536;disk:1000000;ports:[31000-32000]";
@@ -65,9 +67,16 @@ impl Load {
         self.allocator.plan(self.now(), usize::MAX)
     }
 
-    /// Books a plan, as the state would have it: decoded from the log, sharing nothing with the plan.
+    /// Books a plan, as the state would have it: decoded from the log, sharing no resources with the plan. Within a piece of
+    /// the log, neighbours that are equal share theirs.
     pub fn take(&mut self, plans: Vec<Plan>) {
-        let decoded = plans.into_iter().map(|plan| Plan { resources: decoded(&plan.resources), ..plan });
+        let mut last = (Resources::default(), Resources::default());
+        let decoded = plans.into_iter().enumerate().map(|(number, plan)| {
+            if number % PIECE_OFFERS_MAX == 0 || plan.resources != last.0 {
+                last = (plan.resources.clone(), decoded(&plan.resources));
+            }
+            Plan { resources: last.1.clone(), ..plan }
+        });
         self.take_as_it_is(decoded.collect());
     }
 
@@ -124,6 +133,17 @@ impl Load {
         self.shape
     }
 
+    /// The offers that are outstanding.
+    pub fn outstanding(&self) -> &[Plan] {
+        &self.offers
+    }
+
+    /// An agent like the others that is not there yet.
+    pub fn another_agent(&self) -> AgentView {
+        let total = parse_resources(AGENT, &Role::any()).expect("a constant");
+        agent(self.shape, self.shape.agents, &total)
+    }
+
     /// How many offers are outstanding.
     pub fn offers(&self) -> usize {
         self.offers.len()
@@ -153,12 +173,14 @@ fn role(shape: Shape, number: usize) -> Role {
 
 fn agent(shape: Shape, number: usize, plain: &Resources) -> AgentView {
     let reserved = (0..shape.reservations_per_agent).map(|place| Resource {
-        reservations: vec![Reservation {
+        reservations: [Reservation {
             kind: ReservationKind::Dynamic,
             role: role(shape, number + place),
             principal: Some("ops".into()),
             labels: format!("\u{a}\u{4}\u{a}\u{2}{place:02}").into_bytes().into(),
-        }],
+        }]
+        .into_iter()
+        .collect(),
         ..Resource::new("cpus", Scalar::from_units(1))
     });
     let reserved = Resources::new(reserved).expect("amounts of one");

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use mesarch_types::{Millis, Role};
+use mesarch_types::{Millis, Resource, Role};
 
 use crate::{
     allocator::Allocator,
@@ -22,26 +22,35 @@ impl Allocator {
     /// The first client in order of the roles whose guarantees are open, with what it gets for their sake.
     pub(crate) fn pick_guaranteed(&self, slate: &Slate, run: &Run) -> Option<(ClientIx, Chunk)> {
         let turn = self.turn_of(slate.slot, run.draw);
-        let place = |(quota, role): (QuotaIx, &Role)| {
-            let node = self.tree.role_node(role.as_str()).filter(|node| self.tree.wanting(*node) > 0)?;
-            // Roles with quota are siblings, so their places compare.
-            Some(Reverse((self.tree.place_in(node, &turn), node, quota)))
-        };
-        let mut hungry: BinaryHeap<_> = self.quotas.hungry().filter_map(place).collect();
+        // Roles with quota are siblings, so their places compare.
+        let place = |(quota, node): &(QuotaIx, NodeIx)| (self.tree.place_in(*node, &turn), *node, *quota);
+        let is_hungry = |(quota, _): &&(QuotaIx, NodeIx)| self.quotas.is_hungry_for(*quota);
+        let hungry = || run.guaranteed.iter().filter(is_hungry).map(place);
         let case = self.case(slate.slot, run.now);
         let blocked = &self.agents.slots[slate.slot].blocked;
-        while let Some(Reverse((_, node, quota))) = hungry.pop() {
-            let found = self.tree.first(node, &turn, &mut |client: ClientIx| {
+        let serve = |node: NodeIx, quota: QuotaIx| {
+            self.tree.first(node, &turn, &mut |client: ClientIx| {
                 if blocked.has(client.0) {
                     return None;
                 }
                 Some((client, case.guaranteed_chunk(client, quota, &slate.stock).ok()?))
-            });
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
+            })
+        };
+        let (first, node, quota) = hungry().min()?;
+        serve(node, quota).or_else(|| {
+            // Rare: the others are sorted only now.
+            let mut others: BinaryHeap<_> = hungry().filter(|other| other.0 > first).map(Reverse).collect();
+            std::iter::from_fn(|| others.pop()).find_map(|Reverse((_, node, quota))| serve(node, quota))
+        })
+    }
+
+    /// The roles whose guarantees are open and in which somebody wants offers.
+    pub(crate) fn guaranteed_roles(&self) -> Vec<(QuotaIx, NodeIx)> {
+        let wanting = |(quota, role): (QuotaIx, &Role)| {
+            let node = self.tree.role_node(role.as_str())?;
+            (self.tree.wanting(node) > 0).then_some((quota, node))
+        };
+        self.quotas.hungry().filter_map(wanting).collect()
     }
 
     /// The first client in order for whom there is something, and what. While the stock is all that is free, for whom
@@ -49,7 +58,7 @@ impl Allocator {
     pub(crate) fn pick(&mut self, slate: &Slate, run: &mut Run) -> Option<(ClientIx, Chunk)> {
         let (slot, stock) = (slate.slot, &slate.stock);
         self.find_candidates(slot, &stock.facts, run);
-        let count = run.candidates.count();
+        let count = run.candidates.count_to(SORTED_MAX + 1);
         if count == 0 {
             return None;
         }
@@ -70,10 +79,7 @@ impl Allocator {
         let picked = if count <= SORTED_MAX {
             self.sorted(candidates, &turn).into_iter().find_map(&mut serve)
         } else {
-            match self.starts(stock) {
-                None => self.tree.first(self.tree.root(), &turn, &mut serve),
-                Some(nodes) => nodes.into_iter().find_map(|node| self.tree.first(node, &turn, &mut serve)),
-            }
+            self.first_of(stock, &turn, &mut serve)
         };
         if withheld {
             self.agents.held_back.set(slot.0);
@@ -137,7 +143,7 @@ impl Allocator {
 
     pub(crate) fn note_if_exhausted(&self, quota: QuotaIx, run: &mut Run) {
         // The headroom may grow in a run, when a guarantee is fulfilled; what limits leave only shrinks.
-        let limit = Room { headroom: Vec::new(), ..self.quotas.room(Some(quota)) };
+        let limit = Room { headroom: Default::default(), ..self.quotas.room(Some(quota)) };
         if limit.is_short_of(&self.kinds, &self.config.min_allocatable) {
             let mut clients = self.quotas.clients(quota).clone();
             clients.subtract(&self.clients.own_least);
@@ -152,16 +158,26 @@ impl Allocator {
         sorted
     }
 
-    /// Where to look in the tree: everywhere (none) if something is unreserved, else below the roles it is reserved to.
-    fn starts(&self, stock: &Stock) -> Option<Vec<NodeIx>> {
-        let mut roles = Vec::new();
-        for (resource, _) in stock.resources.iter_counted() {
-            match resource.reserved_role() {
-                None => return None,
-                Some(role) if !roles.contains(&role) => roles.push(role),
-                Some(_) => {}
-            }
+    /// The first in order of all, or, if nothing is unreserved, of those in and below each role in turn that something is
+    /// reserved to.
+    fn first_of<T>(
+        &self,
+        stock: &Stock,
+        turn: &Turn<'_>,
+        serve: &mut impl FnMut(ClientIx) -> Option<T>,
+    ) -> Option<T> {
+        let is_open = |(resource, _): (&Resource, u32)| resource.reservations.is_empty();
+        if stock.resources.iter_counted().any(is_open) {
+            return self.tree.first(self.tree.root(), turn, serve);
         }
-        Some(roles.into_iter().filter_map(|role| self.tree.role_node(role.as_str())).collect())
+        let mut asked = Vec::new();
+        let mut roles = stock.resources.iter_counted().filter_map(|(resource, _)| resource.reserved_role());
+        roles.find_map(|role| {
+            if asked.contains(&role) {
+                return None;
+            }
+            asked.push(role);
+            self.tree.first(self.tree.role_node(role.as_str())?, turn, serve)
+        })
     }
 }

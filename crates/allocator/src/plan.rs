@@ -33,6 +33,10 @@ pub struct Plan {
 const LOOKS_PER_OFFER: usize = 4;
 const LOOKS_MIN: usize = 1024;
 
+/// So many agents come from memory together, before each is looked at. They lie in no order: one after the other, a run
+/// over a large cluster would wait for memory most of the time.
+const FETCH: usize = 16;
+
 /// What a run keeps beside its result.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
@@ -44,6 +48,8 @@ pub(crate) struct Run {
     pub(crate) amounts: Vec<Amount>,
     pub(crate) candidates: Bits,
     pub(crate) newly_blocked: Vec<ClientIx>,
+    /// The roles whose guarantees were open when the run began; some may be fulfilled by now.
+    pub(crate) guaranteed: Vec<(QuotaIx, NodeIx)>,
     /// Clients whose limits leave no room for one of the smallest offers.
     pub(crate) exhausted: Bits,
     /// Guarantees leave no room for one of the smallest offers to anybody.
@@ -73,8 +79,8 @@ pub(crate) struct Slate {
 
 impl Run {
     /// To look only: what the next plan would be about.
-    pub(crate) fn to_look(now: Millis, draw: u64) -> Self {
-        Self { now, draw, ..Self::default() }
+    pub(crate) fn to_look(now: Millis, draw: u64, guaranteed: Vec<(QuotaIx, NodeIx)>) -> Self {
+        Self { now, draw, guaranteed, ..Self::default() }
     }
 
     /// About an offer for each of so many agents is to come.
@@ -113,12 +119,15 @@ impl Allocator {
     fn run_one_stage(&mut self, run: &mut Run) {
         let order = self.dirty_in_order(run);
         run.expect(order.len());
-        for slot in order {
+        for (position, slot) in order.iter().enumerate() {
             if run.plans.len() >= run.offers_max {
                 return;
             }
+            if position % FETCH == 0 {
+                self.agents.fetch(&order[position..order.len().min(position + FETCH)]);
+            }
             self.agents.dirty.clear(slot.0);
-            if let Some(mut slate) = self.slate(slot) {
+            if let Some(mut slate) = self.slate(*slot) {
                 self.serve_all(&mut slate, run);
             }
         }
@@ -126,6 +135,7 @@ impl Allocator {
 
     /// Guarantees on all agents before anything else on any.
     fn run_both_stages(&mut self, run: &mut Run) {
+        run.guaranteed = self.guaranteed_roles();
         let order = self.dirty_in_order(run);
         let mut slates = Vec::with_capacity(order.len());
         for slot in order {

@@ -5,6 +5,7 @@
 //! counted here.
 
 use mesarch_types::{Quantities, Quota, Resource, Resources, Role, Scalar};
+use smallvec::SmallVec;
 
 use crate::{
     allocator::Allocator,
@@ -33,17 +34,22 @@ pub(crate) struct Quotas {
     free: Vec<i64>,
     /// What all guarantees lack.
     required: Vec<i64>,
+    /// The roles whose guarantees are not fulfilled.
+    hungry: Bits,
     /// Something may be given now that had to be kept before.
     pub(crate) loosened: bool,
 }
+
+/// A few amounts, without memory of their own.
+pub(crate) type Amounts = SmallVec<[Amount; 4]>;
 
 /// How far an offer of unreserved, non-revocable amounts may go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Room {
     /// The most of the kinds that the role's limits name.
-    pub(crate) limit: Vec<Amount>,
+    pub(crate) limit: Amounts,
     /// The most of the kinds that guarantees still need.
-    pub(crate) headroom: Vec<Amount>,
+    pub(crate) headroom: Amounts,
 }
 
 /// What a resource must be to count against a limit or a guarantee when it is given.
@@ -67,6 +73,11 @@ impl RoleQuota {
     fn lack(&self, kind: usize) -> i64 {
         let guarantee = self.guarantees.iter().find(|(named, _)| *named == kind);
         guarantee.map_or(0, |(_, amount)| amount.saturating_sub(at(&self.consumed, kind)).max(0))
+    }
+
+    /// Whether anything is still to be given of what is guaranteed.
+    fn lacks(&self) -> bool {
+        self.guarantees.iter().any(|(kind, _)| self.lack(*kind) > 0)
     }
 }
 
@@ -106,15 +117,17 @@ impl Quotas {
 
     /// The roles whose guarantees are not fulfilled.
     pub(crate) fn hungry(&self) -> impl Iterator<Item = (QuotaIx, &Role)> {
-        let lacks = |quota: &RoleQuota| quota.guarantees.iter().any(|(kind, _)| quota.lack(*kind) > 0);
-        self.slots
-            .iter()
-            .filter(move |(_, quota)| lacks(quota))
-            .map(|(slot, quota)| (slot, quota.quota.role()))
+        let hungry = self.hungry.ones().map(QuotaIx);
+        hungry.map(|quota| (quota, self.slots[quota].quota.role()))
+    }
+
+    /// Whether a role's guarantees are not fulfilled.
+    pub(crate) fn is_hungry_for(&self, quota: QuotaIx) -> bool {
+        self.hungry.has(quota.0)
     }
 
     /// What a role's guarantees lack.
-    pub(crate) fn lacking(&self, quota: QuotaIx) -> Vec<Amount> {
+    pub(crate) fn lacking(&self, quota: QuotaIx) -> Amounts {
         let quota = &self.slots[quota];
         let lacking = quota.guarantees.iter().map(|(kind, _)| (*kind, quota.lack(*kind)));
         lacking.filter(|(_, amount)| *amount > 0).collect()
@@ -122,7 +135,7 @@ impl Quotas {
 
     /// How far an offer to a client of a role with this quota, or of one without, may go.
     pub(crate) fn room(&self, quota: Option<QuotaIx>) -> Room {
-        let left = |quota: &RoleQuota| -> Vec<Amount> {
+        let left = |quota: &RoleQuota| -> Amounts {
             let left =
                 |(kind, limit): &Amount| (*kind, limit.saturating_sub(at(&quota.consumed, *kind)).max(0));
             quota.limits.iter().map(left).collect()
@@ -141,7 +154,10 @@ impl Quotas {
         let before = entry.lack(kind);
         add(&mut entry.consumed, kind, change);
         let more = entry.lack(kind) - before;
-        add(&mut self.required, kind, more);
+        if more != 0 {
+            self.hungry.put(quota.0, entry.lacks());
+            add(&mut self.required, kind, more);
+        }
     }
 
     /// Unreserved, non-revocable amounts are given to a client (or taken back, if negative).
@@ -234,6 +250,7 @@ impl Allocator {
         }
         if let Some(old) = old {
             self.quotas.slots.remove(old);
+            self.quotas.hungry.clear(old.0);
             self.quotas.by_role.remove(&role);
         }
         if !quota.is_none() {
@@ -268,8 +285,9 @@ impl Allocator {
         let (quotas, kinds) = (&mut self.quotas, &mut self.kinds);
         quotas.free.clear();
         quotas.required.clear();
-        for (_, quota) in quotas.slots.iter_mut() {
+        for (slot, quota) in quotas.slots.iter_mut() {
             quota.consumed.clear();
+            quotas.hungry.put(slot.0, quota.lacks());
         }
         let lacks: Vec<Amount> =
             quotas.slots.iter().flat_map(|(_, quota)| quota.guarantees.clone()).collect();

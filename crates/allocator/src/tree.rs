@@ -7,7 +7,7 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeSet, BinaryHeap},
+    collections::BinaryHeap,
     sync::Arc,
 };
 
@@ -18,6 +18,7 @@ use crate::{
     draw::{mix, salt},
     index::{ClientIx, Index, NodeIx, Slab},
     kinds::{Amount, Kinds},
+    order::Order,
     share::WEIGHT_ONE,
 };
 
@@ -63,7 +64,7 @@ pub(crate) struct Node {
     /// How many clients at or below it want offers.
     wanting: u32,
     /// The children with `wanting > 0`, in order.
-    order: BTreeSet<Place>,
+    order: Order<Place>,
     standing: Standing,
     /// Amount by number of kind, with all below.
     pub(crate) held: Vec<i64>,
@@ -116,7 +117,7 @@ impl Node {
             by_name: Vec::new(),
             label: 0,
             wanting: 0,
-            order: BTreeSet::new(),
+            order: Order::default(),
             standing,
             held: Vec::new(),
             allocations: 0,

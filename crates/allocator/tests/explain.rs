@@ -4,8 +4,8 @@ mod world;
 
 use mesarch_allocator::{Config, Policies, Reason, StrictPriority, Why};
 use mesarch_types::{
-    AgentCapabilities, AgentId, AgentView, Constraint, Constraints, FrameworkId, Millis, Predicate, Priority,
-    Quota, Role, Selector,
+    AgentCapabilities, AgentId, AgentView, Constraint, Constraints, FrameworkCapabilities,
+    FrameworkCapability, FrameworkId, Millis, Predicate, Priority, Quota, Role, Selector,
 };
 use world::{World, agent, framework, r};
 
@@ -89,6 +89,26 @@ fn what_the_agent_lacks_or_the_framework() {
         let id = view.id.clone();
         world.set_agent(view);
         assert_eq!(reasons(&mut world, "f", id.as_str()), [reason]);
+    }
+}
+
+#[test]
+fn what_needs_a_capability_is_nothing_to_those_who_lack_it() {
+    let table = [
+        ("cpus(web)(web/night,ops):2;mem(web)(web/night,ops):64", FrameworkCapability::ReservationRefinement),
+        ("cpus{REV}:2;mem{REV}:64", FrameworkCapability::RevocableResources),
+    ];
+    for (total, capability) in table {
+        let mut world = World::default();
+        let mut without = framework("f", &["web/night"]);
+        without.capabilities = FrameworkCapabilities::NONE.with(FrameworkCapability::MultiRole);
+        world.set_framework(without.clone());
+        world.add_agent("n1", total);
+        world.expect(&[]);
+        assert_eq!(reasons(&mut world, "f", "n1"), [Reason::NothingForRole], "{total}");
+        without.capabilities = without.capabilities.with(capability);
+        world.set_framework(without);
+        world.expect(&[("f", "web/night", "n1", total)]);
     }
 }
 

@@ -1,45 +1,14 @@
 //! Whatever the text, the scenario reader answers with a scenario or says line and field; and a scenario can be played.
 #![expect(clippy::disallowed_methods, reason = "tests read their files")]
 
+mod reading;
 mod world;
 
 use std::{fs, path::Path};
 
 use mesarch_allocator::scenario::{self, ReadError, TEXT_BYTES_MAX};
 use proptest::{collection::vec, prelude::*, sample::select};
-
-const PIECES: [&str; 30] = [
-    "{",
-    "}",
-    "[",
-    "]",
-    ":",
-    ",",
-    "\"",
-    "null",
-    "true",
-    "0",
-    "-1",
-    "1e999",
-    "0.5",
-    "\"name\"",
-    "\"steps\"",
-    "\"add_agent\"",
-    "\"id\"",
-    "\"resources\"",
-    "\"cpus:1\"",
-    "\"settle\"",
-    "\"advance_ms\"",
-    "\"expect\"",
-    "\"expect_error\"",
-    "\"step\"",
-    "\"roles\"",
-    "\\u0000",
-    "\n",
-    "ü",
-    "18446744073709551615",
-    "\"options\"",
-];
+use reading::{PIECES, read_and_play};
 
 fn texts() -> Vec<String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -51,20 +20,6 @@ fn texts() -> Vec<String> {
         paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
     paths.sort();
     paths.into_iter().map(|path| fs::read_to_string(path).expect("readable")).collect()
-}
-
-/// Reads, and plays what is a scenario unless it asks for very many agents.
-fn read_and_play(text: &str) {
-    match scenario::read(text) {
-        Ok(scenario) if !text.contains("\"count\"") => {
-            let verdict =
-                scenario::play(&scenario, &mut |report| assert!(report.to_string().starts_with('{')));
-            assert_eq!(verdict.passed(), verdict.to_string().starts_with("PASS "));
-            serde_json::to_string(&verdict).expect("JSON");
-        }
-        Ok(_) => {}
-        Err(error) => assert!(error.line >= 1 && error.line <= text.lines().count().max(1) + 1, "{error}"),
-    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn shared_volume() -> Resource {
     };
     let disk = Disk { persistence_id: Some("shared-1".into()), ..Disk::default() };
     Resource {
-        reservations: vec![reservation],
+        reservations: vec![reservation].into(),
         disk: Some(Arc::new(disk)),
         shared: true,
         ..Resource::new("disk", Scalar::from_units(5))

@@ -309,8 +309,14 @@ fn random_commands_are_of_every_kind_and_take_every_turn() {
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), TURNS);
 }
 
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+#[expect(clippy::disallowed_methods, reason = "tests may look at their environment")]
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(256), ..ProptestConfig::default() })]
 
     #[test]
     fn invariants_hold_and_effects_are_open_work(choices in choices(300)) {

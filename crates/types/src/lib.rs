@@ -36,8 +36,8 @@ pub use id::*;
 pub use quota::{Priority, PriorityError, Quota, QuotaError, QuotaField, Weight, WeightError};
 pub use resource::{
     Conversion, ConversionError, Disk, DiskSource, Quantities, Range, Ranges, Reservation, ReservationKind,
-    Resource, ResourceError, ResourceTextError, Resources, Scalar, ScalarTextError, Set, Value, ValueKind,
-    parse_resources,
+    Reservations, Resource, ResourceError, ResourceTextError, Resources, Scalar, ScalarTextError, Set, Value,
+    ValueKind, parse_resources,
 };
 pub use role::InvalidRole;
 pub use task::{Reason, Source, TaskState};

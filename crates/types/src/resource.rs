@@ -7,6 +7,7 @@ mod arithmetic;
 mod operation;
 mod quantities;
 mod ranges;
+mod reservations;
 mod resources;
 mod scalar;
 mod set;
@@ -25,6 +26,7 @@ use crate::Role;
 pub use operation::{Conversion, ConversionError};
 pub use quantities::Quantities;
 pub use ranges::{Range, Ranges};
+pub use reservations::Reservations;
 pub use resources::Resources;
 pub use scalar::{Scalar, ScalarTextError};
 pub use set::Set;
@@ -104,7 +106,7 @@ pub struct Resource {
     /// How much.
     pub value: Value,
     /// For whom, outermost first; each further one refines the one before. Empty: unreserved.
-    pub reservations: Vec<Reservation>,
+    pub reservations: Reservations,
     /// What kind of disk it is, if more than an amount.
     pub disk: Option<Arc<Disk>>,
     /// Whether it may be taken back from its user at any time (oversubscription).
@@ -149,7 +151,7 @@ impl Resource {
         Self {
             name: name.into(),
             value: value.into(),
-            reservations: Vec::new(),
+            reservations: Reservations::default(),
             disk: None,
             revocable: false,
             shared: false,

@@ -1,84 +1,30 @@
-//! Whatever the text, the readers answer with a value or a refusal. More cases with `PROPTEST_CASES=100000`.
+//! Whatever the text, the readers answer with a value or a refusal. More cases with `PROPTEST_CASES=100000`, and at random
+//! for as long as you like with `cargo xtask fuzz`.
+#![expect(clippy::disallowed_methods, reason = "tests read their files")]
 
-use mesarch_types::{
-    Conversion, Priority, Quantities, Quota, Role, Scalar, TextPattern, Weight, parse_attributes,
-    parse_resources,
-};
+mod texts;
+
+use std::{fs, path::Path};
+
+use mesarch_types::{Priority, Quota, Role, Scalar, Weight};
 use proptest::{collection::vec, prelude::*, sample::select};
+use texts::{PIECES, read_all};
 
-const CORPUS: &str = include_str!("corpus/texts.txt");
-/// What the texts are made of, so that chance comes across what is nearly right.
-const PIECES: [&str; 40] = [
-    "cpus",
-    "mem",
-    "ports",
-    "disk",
-    ":",
-    ";",
-    "\n",
-    "(",
-    ")",
-    ",",
-    "{REV}",
-    "[",
-    "]",
-    "{",
-    "}",
-    "-",
-    ".",
-    "+",
-    "0",
-    "1",
-    "4.5",
-    "0.0004",
-    "9223372036854775.807",
-    "18446744073709551615",
-    "/",
-    "*",
-    "a",
-    "a/b",
-    "..",
-    " ",
-    "\t",
-    "ü",
-    "\\",
-    "\\Q",
-    "\\E",
-    "|",
-    "?",
-    "(?:",
-    "[:alpha:]",
-    "{2,99}",
-];
-
-fn read_all(text: &str) {
-    if let Ok(resources) = parse_resources(text, &Role::any()) {
-        let shown = resources.to_string();
-        let again = parse_resources(&shown, &Role::any());
-        assert_eq!(again.as_ref(), Ok(&resources), "{text:?} is shown as {shown:?}");
-        for operation in [Conversion::Reserve(resources.clone()), Conversion::Unreserve(resources.clone())] {
-            // A refusal or a result; amounts stay.
-            if let Ok(changed) = resources.apply(&operation) {
-                assert_eq!(changed.quantities(), resources.quantities());
-            }
-        }
-    }
-    let _ = parse_resources(text, &Role::from("eng"));
-    let _ = parse_attributes(text);
-    let _ = Role::parse(text);
-    if let Ok(pattern) = TextPattern::new(text) {
-        let _ = pattern.matches(text);
-    }
-    if let Ok(amounts) = text.parse::<Quantities>() {
-        let _ = Quota::new(Role::from("eng"), amounts.clone(), Quantities::default());
-        let _ = Quota::new(Role::from("eng"), Quantities::default(), amounts);
-    }
+/// Every file of the corpus as a whole, and every line.
+fn corpus() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let entries = fs::read_dir(folder).expect("there").map(|entry| entry.expect("readable").path());
+    let mut paths: Vec<_> = entries.collect();
+    paths.sort();
+    let files: Vec<String> =
+        paths.into_iter().map(|path| fs::read_to_string(path).expect("readable")).collect();
+    let lines = files.iter().flat_map(|text| text.lines()).map(str::to_owned);
+    lines.chain(files.iter().cloned()).collect()
 }
 
 #[test]
 fn the_corpus_is_read_or_refused() {
-    CORPUS.lines().for_each(read_all);
-    read_all(CORPUS);
+    corpus().iter().for_each(|text| read_all(text));
 }
 
 proptest! {
@@ -94,7 +40,7 @@ proptest! {
 
     #[test]
     fn a_line_of_the_corpus_with_one_change_is_read_or_refused(
-        line in select(CORPUS.lines().collect::<Vec<_>>()),
+        line in select(corpus()),
         place in any::<prop::sample::Index>(),
         piece in select(PIECES.to_vec()),
         cut in 0..4usize,

@@ -1,7 +1,9 @@
-//! The project's own commands: `cargo xtask verify` is what the CI runs, `cargo xtask fix` may change files.
+//! The project's own commands: `cargo xtask verify` is what the CI runs, `cargo xtask fix` may change files, `fuzz` and `laws`
+//! try more cases than there is time for in every run.
 //!
 //! **Must never do:** `verify` writes nothing outside `target/`, so that it tells the truth about the tree as it is.
 
+mod aside;
 mod steps;
 mod total;
 
@@ -18,15 +20,36 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks format, lints and layers, builds everything and runs every test; never changes a file.
+    /// Checks format, lints and layers, builds everything, runs every test and, beside them, a minute of random texts; never
+    /// changes a file.
     Verify,
     /// Formats the code and applies the lints' own suggestions.
     Fix,
+    /// Throws random texts at the readers of resource texts and scenarios; one that fails is kept in `target/fuzz`.
+    Fuzz {
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Where chance begins, to see the same texts again; drawn from the clock if not given.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Runs the property tests with many more cases than `verify` does.
+    Laws {
+        /// How many cases of each property.
+        #[arg(long, default_value_t = 10_000)]
+        cases: u32,
+        /// Of which packages.
+        #[arg(long = "package", default_values = ["mesarch-types", "mesarch-allocator", "mesarch-state"])]
+        packages: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Verify => steps::verify(),
         Command::Fix => steps::fix(),
+        Command::Fuzz { seconds, seed } => steps::fuzz(seconds, seed),
+        Command::Laws { cases, packages } => steps::laws(cases, &packages),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::total::Total;
+use crate::{aside::Aside, total::Total};
 
 /// One `cargo` command.
 struct Step {
@@ -46,48 +46,98 @@ const FIX: &[Step] = &[
     Step { name: "format", arguments: &["fmt", "--all"] },
 ];
 
+/// The step of [`VERIFY`] beside which random texts are tried: all is built, and the tests leave a processor idle at times.
+const WITH_FUZZ: &str = "tests";
+
 /// Runs all of [`VERIFY`], also after a failed step, and ends with the total of all tests that ran.
 pub(crate) fn verify() -> Result<ExitCode> {
-    run_all(VERIFY, true)
+    let (mut total, mut failed) = (Total::default(), Vec::new());
+    for step in VERIFY {
+        let aside = (step.name == WITH_FUZZ).then(Aside::fuzz);
+        if !run_and_tell(step, &mut total)? {
+            failed.push(step.name);
+        }
+        // It cannot be started if the build failed, which is the failure to tell then.
+        if let Some(aside) = aside
+            && (failed.is_empty() || aside.is_ok())
+            && !tell_of(aside?)?
+        {
+            failed.push("fuzz");
+        }
+    }
+    let code = close(&failed)?;
+    say(&total.closing_line(failed.len()))?;
+    Ok(code)
 }
 
 /// Runs [`FIX`].
 pub(crate) fn fix() -> Result<ExitCode> {
-    run_all(FIX, false)
-}
-
-fn run_all(steps: &[Step], with_total: bool) -> Result<ExitCode> {
-    let mut total = Total::default();
     let mut failed = Vec::new();
-    for step in steps {
-        let started = Instant::now();
-        say(&format!("== {}: cargo {}", step.name, step.arguments.join(" ")))?;
-        let good = run(step, &mut total)?;
-        let verdict = if good { "good" } else { "FAILED" };
-        say(&format!("== {}: {verdict} after {:.1} s", step.name, started.elapsed().as_secs_f64()))?;
-        if !good {
+    for step in FIX {
+        if !run_and_tell(step, &mut Total::default())? {
             failed.push(step.name);
         }
     }
-    if !failed.is_empty() {
-        say(&format!("failed steps: {}", failed.join(", ")))?;
+    close(&failed)
+}
+
+/// Random texts for so many seconds.
+pub(crate) fn fuzz(seconds: u64, seed: Option<u64>) -> Result<ExitCode> {
+    let mut cargo =
+        cargo(&["run", "--release", "--quiet", "--package", "mesarch-sim", "--bin", "mesarch-fuzz", "--"])?;
+    cargo.args(["--seconds", &seconds.to_string()]);
+    cargo.args(seed.map(|seed| format!("--seed={seed}")));
+    finish(cargo)
+}
+
+/// The tests of these packages, each property with so many cases.
+pub(crate) fn laws(cases: u32, packages: &[String]) -> Result<ExitCode> {
+    let mut cargo = cargo(&["test", "--release", "--no-fail-fast", "--tests"])?;
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
+    cargo.env("PROPTEST_CASES", cases.to_string());
+    finish(cargo)
+}
+
+fn finish(mut cargo: Command) -> Result<ExitCode> {
+    let good = cargo.status().context("cannot start cargo")?.success();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn close(failed: &[&str]) -> Result<ExitCode> {
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
-    if with_total {
-        say(&total.closing_line(failed.len()))?;
-    }
-    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    say(&format!("failed steps: {}", failed.join(", ")))?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn tell_of(aside: Aside) -> Result<bool> {
+    let (lines, status) = aside.finish()?;
+    lines.iter().try_for_each(|line| say(line))?;
+    let verdict = if status.success() { "good" } else { "FAILED" };
+    say(&format!("== fuzz, beside the tests: {verdict}"))?;
+    Ok(status.success())
+}
+
+fn run_and_tell(step: &Step, total: &mut Total) -> Result<bool> {
+    let started = Instant::now();
+    say(&format!("== {}: cargo {}", step.name, step.arguments.join(" ")))?;
+    let good = run(step, total)?;
+    let verdict = if good { "good" } else { "FAILED" };
+    say(&format!("== {}: {verdict} after {:.1} s", step.name, started.elapsed().as_secs_f64()))?;
+    Ok(good)
+}
+
+/// A call of cargo at the workspace's root.
+fn cargo(arguments: &[&str]) -> Result<Command> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).current_dir(root()?).stdin(Stdio::null());
+    Ok(cargo)
 }
 
 /// Runs one step at the workspace's root; its standard output passes through and is counted.
 fn run(step: &Step, total: &mut Total) -> Result<bool> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut child = Command::new(&cargo)
-        .args(step.arguments)
-        .current_dir(root()?)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {}", cargo.display()))?;
+    let mut child = cargo(step.arguments)?.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("the child's output is piped")?;
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("cannot read cargo's output")?;

@@ -59,7 +59,7 @@ fn resource_from_json(object: &Object) -> Result<Resource, String> {
     let disk = child(object, "disk")?.map(disk_from_json).transpose()?;
     let provider = child(object, "provider_id")?.map(|id| text(id, "value")).transpose()?.flatten();
     Ok(Resource {
-        reservations: reservations_from_json(object)?,
+        reservations: reservations_from_json(object)?.into(),
         disk: disk.map(Arc::new),
         revocable: child(object, "revocable")?.is_some(),
         shared: child(object, "shared")?.is_some(),

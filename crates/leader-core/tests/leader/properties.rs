@@ -220,8 +220,14 @@ fn kill(cluster: &mut Cluster, nth: usize) {
     cluster.command(Command::RequestKill(RequestKill { framework, task, agent: None, policy: None }));
 }
 
+/// So many cases, unless `PROPTEST_CASES` says otherwise.
+#[expect(clippy::disallowed_methods, reason = "tests may look at their environment")]
+fn cases(default: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(200), max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_promise_is_kept_after_the_faults_end(events in prop::collection::vec(event(), 0..60)) {

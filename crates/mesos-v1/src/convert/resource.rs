@@ -50,7 +50,7 @@ pub fn resources_to_v1(resources: &Resources, form: ResourceForm) -> Vec<v1::Res
 
 fn from_v1(resource: &v1::Resource) -> Result<Resource, InvalidResource> {
     let mut out = Resource::new(resource.name.as_str(), value_from_v1(resource)?);
-    out.reservations = reservations_from_v1(resource);
+    out.reservations = reservations_from_v1(resource).into();
     out.disk = resource.disk.as_ref().map(|disk| Arc::new(disk_from_v1(disk)));
     out.revocable = resource.revocable.is_some();
     out.shared = resource.shared.is_some();

@@ -31,7 +31,7 @@ impl Step<'_> {
 
     fn issue_offer(&mut self, item: OfferItem) -> Result<OfferId, OfferRefusal> {
         let resources = item.resources.without_allocation();
-        self.check_offer(&item, &resources)?;
+        let item = self.check_offer(item, &resources)?;
         let id = self.next_offer_id();
         let holder = (item.framework.clone(), item.role.clone());
         let offer = Offer {
@@ -58,10 +58,12 @@ impl Step<'_> {
         Ok(id)
     }
 
-    /// `wanted`: the item's resources without a mark.
-    fn check_offer(&self, item: &OfferItem, wanted: &Resources) -> Result<(), OfferRefusal> {
+    /// The item with its ids and its role as the state has them: one text for all offers, and equal by its address.
+    /// `wanted`: its resources without a mark.
+    fn check_offer(&self, item: OfferItem, wanted: &Resources) -> Result<OfferItem, OfferRefusal> {
         let framework = self.state.frameworks.get(&item.framework).ok_or(OfferRefusal::FrameworkChanged)?;
-        if framework.version != item.framework_version || !framework.wants(&item.role) {
+        let role = framework.spec.roles.get(&item.role).ok_or(OfferRefusal::FrameworkChanged)?;
+        if framework.version != item.framework_version || !framework.wants(role) {
             return Err(OfferRefusal::FrameworkChanged);
         }
         let agent = self.state.agents.get(&item.agent).ok_or(OfferRefusal::AgentChanged)?;
@@ -71,7 +73,9 @@ impl Step<'_> {
         if wanted.is_empty() || !agent.available().contains(wanted) {
             return Err(OfferRefusal::Resources);
         }
-        self.check_limit(&item.role, wanted)
+        self.check_limit(role, wanted)?;
+        let (framework, role, agent) = (framework.id.clone(), role.clone(), agent.id.clone());
+        Ok(OfferItem { framework, role, agent, ..item })
     }
 
     /// Gives offers back. Unknown ones, and those of others, are ignored.

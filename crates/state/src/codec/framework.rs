@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mesarch_proto::log;
 use mesarch_types::{
-    AgentId, Epoch, FrameworkId, Millis, Role, StreamId, TaskId, capability::FrameworkCapabilities,
+    AgentId, Epoch, FrameworkId, Millis, Resources, Role, StreamId, TaskId, capability::FrameworkCapabilities,
 };
 
 use super::{
@@ -131,7 +131,29 @@ impl Logged for IssueOffers {
     }
 
     fn from_log(message: log::IssueOffers) -> Result<Self, DecodeError> {
-        Ok(Self { policy: Epoch(message.policy), items: from_logs(message.items)? })
+        let mut shared = Shared::default();
+        let items = message.items.into_iter().map(|item| shared.item(item)).collect::<Result<_, _>>()?;
+        Ok(Self { policy: Epoch(message.policy), items })
+    }
+}
+
+/// What the last items of a piece said. Most offers of a piece are of machines that are alike: they hold one list together
+/// instead of one each.
+#[derive(Default)]
+struct Shared {
+    last: Vec<log::Resource>,
+    resources: Resources,
+}
+
+impl Shared {
+    fn item(&mut self, mut message: log::OfferItem) -> Result<OfferItem, DecodeError> {
+        if message.resources != self.last {
+            self.last = message.resources.clone();
+            self.resources = from_resources(std::mem::take(&mut message.resources))?;
+        }
+        message.resources.clear();
+        let item = OfferItem::from_log(message)?;
+        Ok(OfferItem { resources: self.resources.clone(), ..item })
     }
 }
 

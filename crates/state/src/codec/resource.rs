@@ -54,7 +54,7 @@ impl Logged for Resource {
                     Value::Set(set.names.into_iter().map(Arc::<str>::from).collect::<Set>())
                 }
             },
-            reservations: from_logs(message.reservations)?,
+            reservations: from_logs::<_, Vec<_>>(message.reservations)?.into(),
             disk: optional(message.disk)?.map(Arc::new),
             revocable: message.revocable,
             shared: message.shared,

@@ -9,7 +9,8 @@ use mesarch_types::{
     capability::{AgentCapabilities, FrameworkCapabilities},
     filter::RefuseFilter,
     resource::{
-        Disk, DiskSource, Ranges, Reservation, ReservationKind, Resource, Resources, Scalar, Set, Value,
+        Disk, DiskSource, Ranges, Reservation, ReservationKind, Reservations, Resource, Resources, Scalar,
+        Set, Value,
     },
 };
 
@@ -116,6 +117,7 @@ stored_as! {
         |set| set.numbers().collect(), |list| Some(FrameworkCapabilities::from_numbers(list));
     Ranges as Vec<(u64, u64)>: |ranges| ranges.iter().map(|range| (range.begin, range.end)).collect(), Ranges::new;
     Set as Vec<Arc<str>>: |set| set.iter().cloned().collect(), |names| Some(names.into_iter().collect());
+    Reservations as Vec<Reservation>: |stack| stack.to_vec(), |list| Some(list.into());
     Resources as Vec<Resource>: |all| all.iter().cloned().collect(), |list| Resources::new(list).ok();
 }
 

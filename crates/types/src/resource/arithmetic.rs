@@ -128,6 +128,19 @@ impl Resources {
         Self::from_canonical(sum.collect())
     }
 
+    /// All together, as by [`Resources::saturating_add`], in one pass.
+    pub fn sum<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let Some(first) = parts.next() else {
+            return Self::default();
+        };
+        let mut more = parts.peekable();
+        if more.peek().is_none() {
+            return first.clone();
+        }
+        Self::normalize(first.0.iter().chain(more.flat_map(|part| part.0.iter())).cloned().collect())
+    }
+
     fn add_nothing(&self, other: &Self) -> Option<Self> {
         if other.is_empty() {
             return Some(self.clone());

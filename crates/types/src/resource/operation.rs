@@ -123,9 +123,10 @@ fn without_reservation(resource: &Resource) -> Result<Resource, ConversionError>
     if resource.is_persistent() {
         return Err(ConversionError::IsVolume { resource: named() });
     }
-    let mut out = resource.clone();
-    match out.reservations.pop() {
-        Some(innermost) if innermost.kind == ReservationKind::Dynamic => Ok(out),
+    match resource.reservations.split_innermost() {
+        Some((outer, innermost)) if innermost.kind == ReservationKind::Dynamic => {
+            Ok(Resource { reservations: outer, ..resource.clone() })
+        }
         _ => Err(ConversionError::NotDynamic { resource: named() }),
     }
 }

@@ -8,8 +8,15 @@ use crate::Role;
 /// Resources, merged where they add up, sorted, without empties. Cheap to clone; equality is equality of what is there.
 ///
 /// What cannot be divided (volumes, whole disks) and what can be shared is counted in copies, never summed.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, Eq)]
 pub struct Resources(pub(super) Arc<[Entry]>);
+
+impl PartialEq for Resources {
+    fn eq(&self, other: &Self) -> bool {
+        // The comparison of slices would look at each entry even if both are the same allocation.
+        self.ptr_eq(other) || self.0 == other.0
+    }
+}
 
 /// One resource and how many copies of it: more than one only for what is indivisible or shared.
 #[derive(Clone, PartialEq, Eq)]

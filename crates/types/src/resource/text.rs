@@ -106,7 +106,7 @@ fn parse_resource(piece: &str, default_role: &Role) -> Result<Resource, Resource
         reservations.push(static_to(default_role.clone()));
     }
     check_refinement(&reservations, piece)?;
-    Ok(Resource { reservations, revocable, ..Resource::new(name, value) })
+    Ok(Resource { reservations: reservations.into(), revocable, ..Resource::new(name, value) })
 }
 
 fn static_to(role: Role) -> Reservation {
