@@ -4,9 +4,7 @@ use mesarch_types::{AgentId, At, ClusterId, Epoch, LaunchId, Millis, StreamId, W
 
 use crate::{
     Change, Command, Effect, Outcome, State,
-    command::{
-        BeginTerm, EventsDelivered, OutboxPosition, RescindOffers, SetLevel, SetWeights, Subscribe,
-    },
+    command::{BeginTerm, EventsDelivered, OutboxPosition, RescindOffers, SetLevel, SetWeights, Subscribe},
     model::{Attachment, Connection, OUTBOX_MAX, OutboxItem, TaskNews},
     open_work,
     outcome::Refusal,
