@@ -9,6 +9,7 @@ mod cluster;
 mod random;
 
 mod agents_test;
+mod explain_test;
 mod failover_test;
 mod gates_test;
 mod grpc_test;
