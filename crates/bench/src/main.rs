@@ -21,6 +21,10 @@ mod sim_agent;
 
 use std::process::ExitCode;
 
+// As in the masters: what drives their parts in this process is measured with what they allocate with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]

@@ -2,17 +2,18 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
-use mesarch_mesos_v1::ContentType;
+use mesarch_mesos_v1::{ApiMessage, ContentType};
 
 use super::{body, error};
+use crate::app::App;
 
 /// A refusal; boxed because answers are large and most calls have none.
 pub(super) type Refused = Box<Response<Body>>;
 
 /// The body of a POST and its encoding.
-pub(super) async fn post(parts: &Parts, body: Incoming) -> Result<(ContentType, Bytes), Refused> {
+async fn post(parts: &Parts, body: Incoming) -> Result<(ContentType, Bytes), Refused> {
     if parts.method != Method::POST {
         return Err(Box::new(error::method_not_allowed(&["POST"])));
     }
@@ -24,6 +25,20 @@ pub(super) async fn post(parts: &Parts, body: Incoming) -> Result<(ContentType, 
         return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     };
     Ok((content_type, whole(body).await?))
+}
+
+/// The call in a POST, and the request's head. Boxed because calls are large and move from step to step.
+pub(super) async fn call<M: ApiMessage + Send + 'static>(
+    app: &App,
+    request: Request<Incoming>,
+) -> Result<(Parts, Box<M>), Refused> {
+    let (parts, body) = request.into_parts();
+    let (content_type, bytes) = post(&parts, body).await?;
+    let decoded = app.large.decode(content_type, bytes).await;
+    let call = decoded
+        .map_err(|error| Box::new(error::of_call(&error)))?
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
+    Ok((parts, call))
 }
 
 /// A whole body, bounded in bytes and time.

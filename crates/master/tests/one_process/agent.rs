@@ -56,10 +56,15 @@ pub(crate) async fn link_client(address: SocketAddr) -> AgentLinkClient<Channel>
 impl FakeAgent {
     /// A new agent that has its id.
     pub(crate) async fn register(address: SocketAddr) -> Self {
+        Self::register_as(address, info()).await
+    }
+
+    /// The same with another description of itself.
+    pub(crate) async fn register_as(address: SocketAddr, info: v1::AgentInfo) -> Self {
         let nonce = uuid::Uuid::new_v4().into_bytes();
         let register = Register {
             nonce: Bytes::copy_from_slice(&nonce),
-            info: info().encode_to_vec().into(),
+            info: info.encode_to_vec().into(),
             version: "1".into(),
             capabilities: Vec::new(),
         };

@@ -10,6 +10,7 @@ mod random;
 
 mod agents_test;
 mod endpoints_test;
+mod explain_test;
 mod failover_test;
 mod gates_test;
 mod grpc_test;

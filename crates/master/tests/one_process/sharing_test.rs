@@ -20,7 +20,7 @@ use crate::{
     cluster::{Cluster, soon, wait_for},
 };
 
-async fn admin(address: SocketAddr) -> AdminClient<Channel> {
+pub(crate) async fn admin(address: SocketAddr) -> AdminClient<Channel> {
     let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");
     AdminClient::new(soon("a channel", endpoint.connect()).await.expect("a channel"))
 }
@@ -157,7 +157,7 @@ async fn refusals_name_the_field_and_change_nothing() {
 }
 
 /// The words for why a framework is offered nothing.
-async fn why(
+pub(crate) async fn why(
     operator: &mut AdminClient<Channel>,
     framework: &str,
     agent: Option<&str>,

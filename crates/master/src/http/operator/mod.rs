@@ -66,12 +66,7 @@ pub(super) async fn refused(
 }
 
 async fn admit(app: &App, request: Request<Incoming>) -> Result<Admitted, gates::Refused> {
-    let (parts, body) = request.into_parts();
-    let (content_type, bytes) = gates::post(&parts, body).await?;
-    let decoded = app.large.decode(content_type, bytes).await;
-    let call: Box<Call> = decoded
-        .map_err(|error| Box::new(error::of_call(&error)))?
-        .map_err(|error| gates::refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
+    let (parts, call): (_, Box<Call>) = gates::call(app, request).await?;
     let kind = validate(&call).map_err(|error| {
         gates::refuse(StatusCode::BAD_REQUEST, &format!("Failed to validate master::Call: {error}"))
     })?;
