@@ -1,6 +1,7 @@
 //! The link to the leader: one stream at a time, always the newest.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -41,11 +42,19 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 const COMPLAIN_AFTER: Duration = Duration::from_secs(5);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// An agent that nobody has taken ends after so long without a leader but another cluster's: longer than its own masters
+/// need for an election.
+const LOST_FOR: Duration = Duration::from_secs(5);
+
 /// Follows the leader until it is dropped.
 pub(crate) struct Follower {
     standings: Vec<watch::Receiver<Standing>>,
     /// Whether a leader has taken this agent since it started.
     attached: Arc<AtomicBool>,
+    /// Since when nobody but another cluster leads.
+    lost_since: Option<Instant>,
+    /// Masters that led another cluster when they were asked: gone to only if nobody else leads.
+    foreign: BTreeSet<Arc<str>>,
     /// Why the last link ended: the same again is not worth another line.
     told: String,
     requests: mpsc::Sender<Request>,
@@ -96,15 +105,25 @@ impl Follower {
         };
         let standings = masters.iter().map(follow).collect();
         let (attached, told) = (Arc::default(), String::new());
-        Self { standings, attached, told, requests, rules: Arc::new(rules), links: 0 }
+        Self {
+            standings,
+            attached,
+            foreign: BTreeSet::new(),
+            lost_since: None,
+            told,
+            requests,
+            rules: Arc::new(rules),
+            links: 0,
+        }
     }
 
-    /// One link after another, always to whoever leads in the highest term. Ends only if the first leader that this
-    /// agent meets is another cluster's: one that was taken before goes on asking, for its masters may come back.
+    /// One link after another, always to whoever leads in the highest term. Ends only if nobody has taken this agent and
+    /// for a while every master answered, of which none but another cluster's led: an address may have got into wrong
+    /// hands, and masters that were there before may come back.
     pub(crate) async fn run(mut self) -> OtherCluster {
         let mut backoff = Backoff::new();
         loop {
-            let (term, channel) = self.leader_above(None).await;
+            let (term, channel, master) = self.leader_above(None).await;
             self.links += 1;
             let link = self.links;
             let session = self.session(link);
@@ -115,7 +134,13 @@ impl Follower {
             };
             self.tell(Request::Input(Input::LinkClosed { link })).await;
             match end {
-                Some(LinkEnd::OtherCluster) if !self.attached.load(Ordering::Relaxed) => return OtherCluster,
+                Some(LinkEnd::OtherCluster) => {
+                    self.tell_end(link, term, &LinkEnd::OtherCluster);
+                    self.foreign.insert(master);
+                    if self.is_lost_for_long() {
+                        return OtherCluster;
+                    }
+                }
                 Some(end) => self.tell_end(link, term, &end),
                 None => tracing::info!(link, term, "a newer leader is there"),
             }
@@ -123,7 +148,7 @@ impl Follower {
                 backoff.reset();
             }
             // Whoever leads in a newer term is gone to at once; the same one is not run into again and again.
-            if self.best().is_none_or(|(newest, _)| newest <= term) {
+            if self.best().is_none_or(|(newest, ..)| newest <= term) {
                 tokio::select! {
                     () = sleep(backoff.next()) => {}
                     _ = self.leader_above(Some(term)) => {}
@@ -152,19 +177,35 @@ impl Follower {
         let _ = self.requests.send(request).await;
     }
 
-    fn best(&self) -> Option<(u64, Channel)> {
-        let leading = self.standings.iter().filter_map(|standing| standing.borrow().leads.clone());
-        leading.max_by_key(|(term, _)| *term)
+    /// Who leads in the highest term; one that was found to be foreign only if there is no other.
+    fn best(&self) -> Option<(u64, Channel, Arc<str>)> {
+        let leading = self.standings.iter().filter_map(|standing| {
+            let standing = standing.borrow();
+            let (term, channel) = standing.leads.clone()?;
+            Some((term, channel, standing.master().clone()))
+        });
+        leading.max_by_key(|(term, _, master)| (!self.foreign.contains(master), *term))
+    }
+
+    /// Whether nobody has taken this agent, every master answers, and for a while all that led were another cluster's.
+    fn is_lost_for_long(&mut self) -> bool {
+        let is_lost = !self.attached.load(Ordering::Relaxed)
+            && self.standings.iter().all(|standing| {
+                let standing = standing.borrow();
+                standing.answers() && (standing.leads.is_none() || self.foreign.contains(standing.master()))
+            });
+        self.lost_since = self.lost_since.or_else(|| Some(Instant::now())).filter(|_| is_lost);
+        self.lost_since.is_some_and(|since| since.elapsed() >= LOST_FOR)
     }
 
     /// Waits for a master that leads in a higher term than `term`.
-    async fn leader_above(&mut self, term: Option<u64>) -> (u64, Channel) {
+    async fn leader_above(&mut self, term: Option<u64>) -> (u64, Channel, Arc<str>) {
         let mut complain_at = Instant::now() + COMPLAIN_AFTER;
         loop {
             self.standings.iter_mut().for_each(|standing| {
                 standing.borrow_and_update();
             });
-            if let Some(best) = self.best().filter(|(newest, _)| term.is_none_or(|term| *newest > term)) {
+            if let Some(best) = self.best().filter(|(newest, ..)| term.is_none_or(|term| *newest > term)) {
                 return best;
             }
             tokio::select! {

@@ -25,6 +25,16 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    /// Which master.
+    pub(crate) fn master(&self) -> &Arc<str> {
+        &self.master
+    }
+
+    /// Whether it can be watched.
+    pub(crate) fn answers(&self) -> bool {
+        self.trouble.is_none()
+    }
+
     /// Of a master that was not asked yet.
     pub(crate) fn unknown(master: &str) -> Self {
         Self { master: master.into(), leads: None, trouble: Some("not asked yet".into()) }

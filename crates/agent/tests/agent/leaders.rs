@@ -62,12 +62,33 @@ async fn an_agent_whose_first_masters_are_another_clusters_ends_and_says_what_to
     let mut agent = Process::start(dir.path(), &[&master]).await;
     master.hello().await;
     master.send_away(Status::unavailable("the agent opened a newer link")).await;
-    master.hello().await;
-    master.send_away(Status::permission_denied("the agent belongs to another cluster")).await;
+    let address = master.address.to_string();
+    let away = tokio::spawn(async move {
+        loop {
+            master.hello().await;
+            master.send_away(Status::permission_denied("the agent belongs to another cluster")).await;
+        }
+    });
     let text = agent.end().await.expect_err("it ends by itself").to_string();
-    for part in [&dir.path().display().to_string(), &master.address.to_string(), "empty work directory"] {
+    away.abort();
+    for part in [&*dir.path().display().to_string(), &address, "empty work directory"] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_a_stray_master_sends_away_goes_to_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut stray, mut own) = (Master::leading(9).await, Master::start().await);
+    let _agent = Process::start(dir.path(), &[&stray, &own]).await;
+    stray.hello().await;
+    own.lead(1);
+    stray.send_away(Status::permission_denied("the agent belongs to another cluster")).await;
+    own.attach().await;
+    stray.lead(10);
+    own.send(to_agent::Kind::Ping(mesarch_proto::link::Ping { number: 3 })).await;
+    let from_agent::Kind::Pong(pong) = own.next().await else { panic!("answers") };
+    assert_eq!(pong.number, 3);
 }
 
 #[tokio::test]
