@@ -11,8 +11,12 @@ const SANDBOX_VARIABLES: [&[u8]; 2] = [b"MESOS_SANDBOX=", b"MESOS_DIRECTORY="];
 /// A process may start another while we look.
 const ROUNDS_MAX: usize = 10;
 
-/// Kills every process of this user whose sandbox lies below `dir`, with its session.
+/// Kills every process of this user whose sandbox lies below `dir`, with its session. Nothing happens unless `dir` is
+/// absolute and below the root.
 pub fn end_all(dir: &Path) {
+    if !dir.is_absolute() || dir.parent().is_none() {
+        return;
+    }
     for _ in 0..ROUNDS_MAX {
         let pids = with_sandbox_below(dir);
         if pids.is_empty() {

@@ -104,7 +104,8 @@ impl Checkpoint {
     pub(crate) fn open(work_dir: &Path) -> Result<(Self, Vec<Record>), CheckpointError> {
         let meta = work_dir.join(META);
         // Nothing is changed in a folder that is not ours.
-        if !meta.join(LOG).exists() {
+        let log = meta.join(LOG);
+        if !log.try_exists().map_err(|error| failed(&log, "looking for the log", error))? {
             refuse_foreign(work_dir)?;
         }
         fs::create_dir_all(&meta).map_err(|error| failed(&meta, "creating the folder", error))?;
