@@ -25,7 +25,7 @@ pub enum CallError {
         /// Its text, one sentence about the request.
         reason: String,
     },
-    /// No leader took the call before its deadline. Nothing was done.
+    /// No leader took the call before its deadline, in no try. Nothing was done.
     #[error("no leading master took the call in time; the last try ended with: {last}")]
     Unavailable {
         /// What the last try ended with.

@@ -209,10 +209,12 @@ impl Calls {
         let again = may_be_repeated(call.r#type());
         let mut backoff = Backoff::new();
         let mut last = CallError::Unavailable { last: "no leader was found".to_owned() };
+        // Once a try may have been done, a later one that was not says nothing about the call.
+        let mut unknown = None;
         loop {
             let up = match timeout_at(deadline, self.subscription()).await {
                 Ok(up) => up?,
-                Err(_) => return Err(last),
+                Err(_) => return Err(unknown.unwrap_or(last)),
             };
             call.framework_id = Some(up.framework.clone());
             let (why, pause) = match self.try_once(&up, &call, deadline).await {
@@ -222,15 +224,19 @@ impl Calls {
                     false => (CallError::Unavailable { last: reason }, None),
                 },
                 Tried::Unknown(cause) if !again => return Err(CallError::OutcomeUnknown { cause }),
-                Tried::Unknown(last) => (CallError::Unavailable { last }, None),
+                Tried::Unknown(cause) => {
+                    unknown = Some(CallError::OutcomeUnknown { cause: cause.clone() });
+                    (CallError::Unavailable { last: cause }, None)
+                }
                 Tried::NotDone { why, pause, out_of } => (not_done(why, pause, out_of), pause),
             };
             last = why;
-            let pause = pause.unwrap_or_else(|| backoff.next());
-            if Instant::now() + pause >= deadline {
-                return Err(last);
+            // However long the pause: another leader may take it in the time that is left.
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.pause(&up, pause.unwrap_or_else(|| backoff.next()).min(left)).await;
+            if Instant::now() >= deadline {
+                return Err(unknown.unwrap_or(last));
             }
-            self.pause(&up, pause).await;
         }
     }
 

@@ -142,7 +142,7 @@ async fn a_leader_that_is_full_is_named_with_its_advice_once_time_is_up() {
     let master = FakeMaster::start().await;
     let (mut options, mut master) = (Options::new(vec![master.address.clone()], framework("f")), master);
     // Less than the leader asks for: there is no time for a third try.
-    options.call_max = Duration::from_secs(4);
+    options.call_max = Duration::from_secs(2);
     let (scheduler, _stream) = subscribed_with(options, &mut master).await;
     let launched = launch(&scheduler.calls());
     let full = |seconds: u32| format!("retry-after: {seconds}\r\nmesarch-full: disk space\r\n");
