@@ -66,11 +66,13 @@ struct Verbosity {
     now: Mutex<Raised>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Raised {
     level: u32,
     /// Counts changes: only the newest one's end brings the level back.
     change: u64,
+    /// Waits for that end.
+    end: Option<tokio::task::AbortHandle>,
 }
 
 /// Why the log does not tell more.
@@ -96,10 +98,11 @@ pub fn set_verbosity(level: u32, duration: Duration) -> Result<(), VerbosityErro
         return Err(VerbosityError::TooLong);
     }
     let change = log.set(level);
-    tokio::spawn(async move {
+    let end = tokio::spawn(async move {
         tokio::time::sleep(duration).await;
         log.fall_back(change);
     });
+    log.ends_with(change, end.abort_handle());
     Ok(())
 }
 
@@ -107,9 +110,21 @@ impl Verbosity {
     /// Which change this is.
     fn set(&self, level: u32) -> u64 {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        *now = Raised { level, change: now.change + 1 };
+        if let Some(end) = now.end.take() {
+            end.abort();
+        }
+        *now = Raised { level, change: now.change + 1, end: None };
         self.apply(level);
         now.change
+    }
+
+    /// Whoever waits for the end of a change gives up when a newer one comes, or came meanwhile.
+    fn ends_with(&self, change: u64, end: tokio::task::AbortHandle) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        match now.change == change {
+            true => now.end = Some(end),
+            false => end.abort(),
+        }
     }
 
     fn fall_back(&self, change: u64) {
