@@ -52,8 +52,11 @@ pub(crate) struct App {
     pub(crate) started: WallMillis,
     pub(crate) uptime: Instant,
     pub(crate) held: Semaphore,
+    /// Held by the deprecated changes of quota, which depend on whether there is one, from that question to the answer:
+    /// one leader serves them all.
+    pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// Bounds the reads that are rendered at a time.
-    pub(crate) reads: Semaphore,
+    pub(crate) reads: Arc<Semaphore>,
     /// Bounds the large calls that are worked on at a time.
     pub(crate) large: LargeCalls,
     pub(crate) holds: AtomicU64,
@@ -87,8 +90,8 @@ impl App {
     }
 
     /// Places for reads.
-    pub(crate) fn read_places() -> Semaphore {
-        Semaphore::new(READS_MAX)
+    pub(crate) fn read_places() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(READS_MAX))
     }
 
     /// The newest state.

@@ -180,6 +180,7 @@ impl Master {
             started: wall_now(),
             uptime: Instant::now(),
             held: App::held_places(),
+            quota_turn: tokio::sync::Mutex::default(),
             reads: App::read_places(),
             large: LargeCalls::new(),
             holds: AtomicU64::new(0),

@@ -22,12 +22,16 @@ pub(super) async fn rendered(
         tracing::debug!(%error, "a read was refused: the lease is not held");
         return error::text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected");
     }
-    let Ok(Ok(_place)) = tokio::time::timeout(READ_WAIT, app.reads.acquire()).await else {
+    let Ok(Ok(place)) = tokio::time::timeout(READ_WAIT, app.reads.clone().acquire_owned()).await else {
         return error::text(StatusCode::SERVICE_UNAVAILABLE, "too many reads at a time");
     };
     let published = app.newest();
     let shared = app.clone();
-    let render = move || render(&shared, &published.state);
+    // The place is held until the answer is there, even if nobody waits for it any more.
+    let render = move || {
+        let _place = place;
+        render(&shared, &published.state)
+    };
     tokio::task::spawn_blocking(render).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a read failed");
         error::text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written")

@@ -76,6 +76,7 @@ pub(in crate::http) async fn set_quota(
     request: &QuotaRequest,
 ) -> Result<Response<Body>, ChangeError> {
     let quota = requested_quota(request)?;
+    let _turn = app.quota_turn.lock().await;
     if app.newest().state.quota(quota.role()).is_some() {
         return Err(invalid(format!("role: {} has a quota already", quota.role())).into());
     }
@@ -120,6 +121,7 @@ pub(in crate::http) async fn remove_quota(
     session: &Session,
     role: &str,
 ) -> Result<Response<Body>, ChangeError> {
+    let _turn = app.quota_turn.lock().await;
     let command = removal(&app.newest().state, role)?;
     committed(app, session, command, StatusCode::OK).await
 }

@@ -35,7 +35,7 @@ pub(in crate::http) async fn make(
     }
     match change {
         Change::Quota if method == Method::DELETE => {
-            let role = path.trim_start_matches("/master/quota").trim_matches('/');
+            let role = path.strip_prefix("/master/quota").unwrap_or(path).trim_matches('/');
             operator::remove_quota(app, session, &super::percent_decoded(role)).await
         }
         Change::Quota => operator::set_quota(app, session, &message::<QuotaRequest>(body)?).await,
