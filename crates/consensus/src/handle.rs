@@ -57,7 +57,7 @@ pub struct Manner {
     /// what the reserve is for.
     pub from_reserve: bool,
     /// Nobody waits for it: it may stay in the queue for up to 50 ms, or until a command that is not patient comes after
-    /// it or enough are there to fill an entry.
+    /// it, enough are there to fill an entry, or somebody waits after all ([`Handle::hurry`]).
     pub patient: bool,
 }
 
@@ -141,6 +141,11 @@ impl<O: Send + 'static> Handle<O> {
                 Ok(Ticket { outcome })
             }
         }
+    }
+
+    /// Somebody waits for a patient command that was proposed: all that wait go into the log now.
+    pub fn hurry(&self) {
+        self.shared.queue.hurry();
     }
 
     fn check(&self, term: u64, command: &Bytes) -> Result<(), ProposeError> {

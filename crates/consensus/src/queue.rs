@@ -140,6 +140,14 @@ impl<O> Queue<O> {
         batch
     }
 
+    /// Somebody waits for what is there: none of it is patient any more.
+    pub(crate) fn hurry(&self) {
+        let mut waiting = self.waiting();
+        waiting.hurry();
+        drop(waiting);
+        self.news.notify_one();
+    }
+
     /// Refuses places from now on, and drops what waits.
     pub(crate) fn close(&self) {
         self.places.close();
@@ -172,6 +180,11 @@ impl<O> Waiting<O> {
         }
         self.urgent += usize::from(held.due.is_none());
         self.commands.push_back(held);
+    }
+
+    fn hurry(&mut self) {
+        self.commands.iter_mut().for_each(|held| held.due = None);
+        self.urgent = self.commands.len();
     }
 
     fn pop(&mut self) -> Option<Held<O>> {
@@ -246,6 +259,17 @@ mod tests {
             assert_eq!(is_ripe(&queue), ripe, "{patient:?}");
             assert_eq!(taken(&queue).len(), if ripe { patient.len() } else { 0 }, "{patient:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hurries_what_is_there_and_not_what_comes() {
+        let queue = queue();
+        put(&queue, command(1, 1, true));
+        queue.hurry();
+        assert!(is_ripe(&queue));
+        assert_eq!(taken(&queue), [1]);
+        put(&queue, command(1, 1, true));
+        assert!(!is_ripe(&queue));
     }
 
     #[tokio::test]

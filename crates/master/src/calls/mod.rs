@@ -336,6 +336,7 @@ impl Caller<'_> {
     async fn reconcile(&self, reconcile: call::Reconcile) -> Result<(), CallError> {
         let last = self.stream.calls.lock().await.watch();
         if let Some(last) = last {
+            self.session.hurry();
             decided(last.resolved()).await?;
         }
         let asked = reconcile.tasks;

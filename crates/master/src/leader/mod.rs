@@ -18,15 +18,21 @@ use mesarch_consensus::{Handle, Manner, ProposeError, Ticket, Unresolved};
 use mesarch_leader_core::{Input, Why};
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::{Command, command::Link};
-use mesarch_types::{AgentId, FrameworkId, WallMillis};
+use mesarch_types::{AgentId, FrameworkId, Millis, WallMillis};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use task::{Deps, run};
 
-use crate::{machine::Answer, metrics, streams::Stream};
+use crate::{clock::wall_now, machine::Answer, metrics, streams::Stream};
 
 /// Most inputs that wait for the leader task.
 pub(crate) const INBOX_MAX: usize = 4096;
+
+/// Declines wait for company in the log under allocation intervals from this on: ten times as long as they may wait.
+const PATIENT_INTERVAL: Millis = Millis(500);
+
+/// No larger command may use what is kept in reserve: few of those that may are larger, and none at most times.
+const RELIEF_BYTES_MAX: usize = 256 << 10;
 
 /// One term that this master leads, from its BeginTerm on.
 pub(crate) struct Session {
@@ -37,6 +43,8 @@ pub(crate) struct Session {
     inbox: mpsc::Sender<ToLeader>,
     consensus: Handle<Answer>,
     links: AtomicU64,
+    /// Whether what is declined waits for the allocation interval so long that a moment more does not matter.
+    declines_wait: bool,
 }
 
 /// What the leader task is told from outside.
@@ -89,9 +97,15 @@ pub(crate) enum PlaceError {
 }
 
 impl Session {
-    fn new(term: u64, since: WallMillis, consensus: Handle<Answer>) -> (Arc<Self>, mpsc::Receiver<ToLeader>) {
+    fn new(
+        term: u64,
+        consensus: Handle<Answer>,
+        allocation_interval: Millis,
+    ) -> (Arc<Self>, mpsc::Receiver<ToLeader>) {
         let (inbox, messages) = mpsc::channel(INBOX_MAX);
-        let session = Self { term, since, inbox, consensus, links: AtomicU64::new(0) };
+        let declines_wait = allocation_interval >= PATIENT_INTERVAL;
+        let (since, links) = (wall_now(), AtomicU64::new(0));
+        let session = Self { term, since, inbox, consensus, links, declines_wait };
         (Arc::new(session), messages)
     }
 
@@ -116,9 +130,15 @@ impl Session {
         self.place_encoded(Encoded::from(command)).await
     }
 
+    /// Somebody waits for what was placed: patient commands go into the log now.
+    pub(crate) fn hurry(&self) {
+        self.consensus.hurry();
+    }
+
     /// [`Session::place`], of a command that is encoded already.
     pub(crate) async fn place_encoded(&self, command: Encoded) -> Result<Placed, PlaceError> {
-        let Encoded { bytes, manner } = command;
+        let Encoded { bytes, mut manner } = command;
+        manner.patient &= self.declines_wait;
         let placed = self.consensus.propose_in(manner, self.term, bytes).await;
         placed.map(Placed).map_err(|error| refused(&error))
     }
@@ -132,13 +152,15 @@ pub(crate) struct Encoded {
 
 impl From<&Command> for Encoded {
     fn from(command: &Command) -> Self {
-        // What is declined waits for the allocation interval anyway.
+        // What is declined waits for the allocation interval anyway, if that is long.
         let patient = matches!(command, Command::DeclineOffers(_));
-        Self { bytes: command.encode(), manner: Manner { from_reserve: relieves(command), patient } }
+        let bytes = command.encode();
+        let from_reserve = relieves(command) && bytes.len() <= RELIEF_BYTES_MAX;
+        Self { bytes, manner: Manner { from_reserve, patient } }
     }
 }
 
-/// Whether a command begins a term, ends something or is an operator's; all of these are small.
+/// Whether a command begins a term, ends something or is an operator's.
 fn relieves(command: &Command) -> bool {
     match command {
         Command::BeginTerm(_)

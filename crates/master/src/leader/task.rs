@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{PlaceError, Session, level, term::Term};
 use crate::{
-    clock::{Clock, wall_now},
+    clock::Clock,
     effects::Performer,
     links::Links,
     machine::{Answer, AppliedEntry, FEED_ENTRIES_MAX, Feed, Outlets},
@@ -103,7 +103,7 @@ async fn lead(
 ) {
     let elected = Instant::now();
     view.send_if_modified(|known| replace(known, LeaderView::Electing { term }));
-    let (session, inbox) = Session::new(term, wall_now(), deps.consensus.clone());
+    let (session, inbox) = Session::new(term, deps.consensus.clone(), deps.config.allocation_interval);
     let mut entries = open_feed(deps, term);
     let over = term_over(leadership, term);
     tokio::pin!(over);
