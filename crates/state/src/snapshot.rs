@@ -24,7 +24,8 @@ use values::{Input, Malformed, Stored};
 
 /// What every snapshot starts with.
 const MAGIC: [u8; 8] = *b"mesarch\0";
-/// The present form of records. A later one keeps reading this one.
+/// The present form of records. A later one keeps reading this one, and is written from a feature level on only: masters
+/// compare the digests of what they would write.
 const FORMAT: u8 = 1;
 /// Longest record that is read. The longest are an unreachable agent with its tasks, and a framework with its outbox and
 /// history: a thousand tasks of a mebibyte each, and its executors'. Memory is taken only for bytes that are there.

@@ -10,8 +10,9 @@ use std::{
 
 use crate::targets::{Target, tell};
 
-/// One text is read and played in at most this time; it takes milliseconds.
-const TEXT_MAX: Duration = Duration::from_secs(20);
+/// One text is read and played in at most this time; it takes milliseconds, and minutes only where others leave nearly
+/// nothing of the machine: this program stands back for them.
+const TEXT_MAX: Duration = Duration::from_secs(180);
 /// How often the time is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
