@@ -53,6 +53,15 @@ pub(crate) async fn link_client(address: SocketAddr) -> AgentLinkClient<Channel>
     AgentLinkClient::new(soon("a channel", endpoint.connect()).await.expect("a channel"))
 }
 
+fn registration(nonce: [u8; 16], info: &v1::AgentInfo) -> from_agent::Kind {
+    from_agent::Kind::Register(Register {
+        nonce: Bytes::copy_from_slice(&nonce),
+        info: info.encode_to_vec().into(),
+        version: "1".into(),
+        capabilities: Vec::new(),
+    })
+}
+
 impl FakeAgent {
     /// A new agent that has its id.
     pub(crate) async fn register(address: SocketAddr) -> Self {
@@ -62,13 +71,13 @@ impl FakeAgent {
     /// The same with another description of itself.
     pub(crate) async fn register_as(address: SocketAddr, info: v1::AgentInfo) -> Self {
         let nonce = uuid::Uuid::new_v4().into_bytes();
-        let register = Register {
-            nonce: Bytes::copy_from_slice(&nonce),
-            info: info.encode_to_vec().into(),
-            version: "1".into(),
-            capabilities: Vec::new(),
-        };
-        Self::greet(address, nonce, from_agent::Kind::Register(register)).await.expect("a link")
+        Self::greet(address, nonce, registration(nonce, &info)).await.expect("a link")
+    }
+
+    /// A new agent on a connection that others use as well.
+    pub(crate) async fn register_on(client: AgentLinkClient<Channel>) -> Self {
+        let nonce = uuid::Uuid::new_v4().into_bytes();
+        Self::greet_on(client, nonce, registration(nonce, &info())).await.expect("a link")
     }
 
     /// The same agent at another leader, with these tasks (all acknowledged up to the uuid) or with nothing.
@@ -128,9 +137,16 @@ impl FakeAgent {
     }
 
     async fn greet(address: SocketAddr, nonce: [u8; 16], hello: from_agent::Kind) -> Result<Self, Status> {
+        Self::greet_on(link_client(address).await, nonce, hello).await
+    }
+
+    async fn greet_on(
+        mut client: AgentLinkClient<Channel>,
+        nonce: [u8; 16],
+        hello: from_agent::Kind,
+    ) -> Result<Self, Status> {
         let (out, messages) = mpsc::channel(64);
         out.send(FromAgent { kind: Some(hello) }).await.expect("room");
-        let mut client = link_client(address).await;
         let messages = soon("a link", client.connect(ReceiverStream::new(messages))).await?.into_inner();
         let mut agent = Self { nonce, id: String::new(), out, messages };
         match agent.next().await? {

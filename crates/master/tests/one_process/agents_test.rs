@@ -1,5 +1,7 @@
 //! From an agent's registration to a task's last acknowledgement.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use base64_uuid::uuid_text;
 use mesarch_proto::{
     link::{ExecutorExited, Forgot, ForgottenUpdate, from_agent, to_agent},
@@ -9,7 +11,7 @@ use prost::Message;
 use serde_json::json;
 
 use crate::{
-    agent::FakeAgent,
+    agent::{FakeAgent, link_client},
     client::{Scheduler, accept, framework_info},
     cluster::Cluster,
 };
@@ -210,6 +212,39 @@ async fn an_agent_that_asks_twice_has_one_id_and_a_lost_one_is_detached() {
     let offer = scheduler.offer().await;
     drop(again);
     assert_eq!(scheduler.next("RESCIND").await["offer_id"], offer["id"]);
+}
+
+/// More agents than there are descriptors or ports share connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_agents_that_share_a_connection_have_a_link_each() {
+    let cluster = Cluster::start(1).await;
+    let client = link_client(cluster.address(cluster.leader().await)).await;
+    let mut agents = Vec::new();
+    for _ in 0..10 {
+        agents.push(FakeAgent::register_on(client.clone()).await);
+    }
+    let ids: BTreeSet<_> = agents.iter().map(|agent| agent.id.clone()).collect();
+    assert_eq!(ids.len(), 10);
+    // One of them leaves, and is the only one whose resources are gone.
+    let gone = agents.remove(3);
+    let mut scheduler =
+        Scheduler::subscribe(cluster.address(cluster.leader().await), framework_info("shared"), &[]).await;
+    let mut offered = BTreeMap::new();
+    while offered.len() < 10 {
+        let event = scheduler.next("OFFERS").await;
+        let offers = event["offers"].as_array().expect("a list").iter();
+        offered.extend(
+            offers.map(|offer| (offer["agent_id"]["value"].clone().to_string(), offer["id"].clone())),
+        );
+    }
+    let quoted = |id: &str| json!(id).to_string();
+    let id = quoted(&gone.id);
+    drop(gone);
+    assert_eq!(scheduler.next("RESCIND").await["offer_id"], offered[&id]);
+    let agent = &mut agents[0];
+    let offer = json!({"id": offered[&quoted(&agent.id)], "agent_id": {"value": agent.id}});
+    scheduler.accepted("ACCEPT", accept(&offer, "t1")).await;
+    assert_eq!(agent.run_task().await.key.expect("a key").task, "t1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
