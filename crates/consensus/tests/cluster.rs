@@ -147,10 +147,10 @@ async fn what_an_isolated_leader_appended_resolves_to_not_committed() {
     let mut cluster = Cluster::start_wired(3, plain).await;
     cluster.commit(1).await;
     let (old, term) = cluster.leader().await;
-    cluster.connect(old, false);
+    cluster.connect(old, false).await;
     let lost = cluster.handle(old).propose(term, command(666)).await.unwrap();
     cluster.commit_but(Some(old), 2).await;
-    cluster.connect(old, true);
+    cluster.connect(old, true).await;
     assert_eq!(timeout(PATIENCE, lost).await.unwrap(), Err(Unresolved::NotCommitted));
     cluster.commit(3).await;
     cluster.all_settled(&[1, 2, 3]).await;
@@ -162,9 +162,9 @@ async fn an_outcome_arrives_after_the_leader_lost_and_regained_its_quorum() {
     let mut cluster = Cluster::start_wired(3, slow_timers).await;
     cluster.commit(1).await;
     let (leader, term) = cluster.leader().await;
-    cluster.connect(leader, false);
+    cluster.connect(leader, false).await;
     let late = cluster.handle(leader).propose(term, command(2)).await.unwrap();
-    cluster.connect(leader, true);
+    cluster.connect(leader, true).await;
     assert_eq!(timeout(PATIENCE, late).await.unwrap(), Ok(1));
     cluster.halt_all().await;
 }
@@ -174,7 +174,7 @@ async fn open_commands_are_unknown_when_the_node_ends() {
     let mut cluster = Cluster::start_wired(3, plain).await;
     cluster.commit(1).await;
     let (leader, term) = cluster.leader().await;
-    cluster.connect(leader, false);
+    cluster.connect(leader, false).await;
     let open = cluster.handle(leader).propose(term, command(2)).await.unwrap();
     let handle = cluster.handle(leader).clone();
     cluster.halt(leader).await;

@@ -66,10 +66,10 @@ async fn a_node_that_could_tell_nobody_is_stopped_once_it_can() {
     let (leader, _) = cluster.leader().await;
     let wrong = leader % 3 + 1;
     damage(&cluster, wrong, 666);
-    cluster.connect(wrong, false);
+    cluster.connect(wrong, false).await;
     commit_a_checkpoint(&cluster, Some(wrong), 100).await;
     assert!(cluster.handle(wrong).fatal().reason().is_none(), "it knows nothing yet");
-    cluster.connect(wrong, true);
+    cluster.connect(wrong, true).await;
     must_stop(&mut cluster, wrong).await;
     cluster.halt_all().await;
 }

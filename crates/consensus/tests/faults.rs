@@ -71,9 +71,9 @@ async fn one_fault(cluster: &mut Cluster, handles: &Handles, choices: &mut Choic
             handles.lock().unwrap().insert(node, cluster.handle(node).clone());
         }
         2 => {
-            cluster.connect(node, false);
+            cluster.connect(node, false).await;
             sleep(pause).await;
-            cluster.connect(node, true);
+            cluster.connect(node, true).await;
         }
         _ => drop(cluster.handle(node).transfer(None).await),
     }

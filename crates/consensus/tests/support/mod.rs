@@ -142,6 +142,14 @@ impl Cable {
         tokio::spawn(carry(listener, to, whole.clone(), lanes));
         Self { address, whole }
     }
+
+    /// Cuts it or makes it whole. One that was cut carries nothing any more: each of its connections watches until it ends.
+    async fn set(&self, whole: bool) {
+        self.whole.send_replace(whole);
+        if !whole {
+            self.whole.closed().await;
+        }
+    }
 }
 
 type Lanes = Option<(Arc<Lane>, Arc<Lane>)>;
@@ -283,10 +291,10 @@ impl Cluster {
     }
 
     /// Cuts or mends all cables of a node.
-    pub(crate) fn connect(&self, id: u64, whole: bool) {
+    pub(crate) async fn connect(&self, id: u64, whole: bool) {
         for ((from, to), cable) in self.cables.as_ref().expect("the cluster is wired") {
             if *from == id || *to == id {
-                cable.whole.send_replace(whole);
+                cable.set(whole).await;
             }
         }
     }
