@@ -1,6 +1,6 @@
 //! The scheduler and admin services.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use mesarch_proto::{
     admin::{RoleWeight, SetWeightsRequest, StatusRequest, TransferLeaderRequest, admin_client::AdminClient},
@@ -15,7 +15,6 @@ use mesarch_proto::{
 };
 use tonic::{
     Code, Request, Status, Streaming,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
@@ -24,6 +23,7 @@ use crate::{
     agent::FakeAgent,
     client::get,
     cluster::{Cluster, soon, wait_for},
+    raw::Raw,
 };
 
 async fn channel(address: std::net::SocketAddr) -> Channel {
@@ -101,50 +101,12 @@ async fn operators_see_members_move_the_leader_and_set_weights() {
     wait_for("the new leader", || async { (cluster.leader().await == follower).then_some(()) }).await;
 }
 
-/// A service that is called with bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(message.copy_to_bytes(message.remaining())))
-    }
-}
-
 async fn raw(channel: &Channel, method: &'static str, call: &'static [u8]) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.expect("a connection");
     let path = PathAndQuery::from_static(method);
     let request = Request::new(Bytes::from_static(call));
-    let answer = client.server_streaming(request, path, RawCodec);
+    let answer = client.server_streaming(request, path, Raw);
     let mut events = soon("an answer", answer).await?.into_inner();
     soon("a message", events.message()).await.map(drop)
 }

@@ -7,6 +7,9 @@ mod cluster;
 /// Draws any message of a descriptor: the one that the generated code is tested with.
 #[path = "../../../proto/tests/oracle/random.rs"]
 mod random;
+/// Calls with bytes that are no message: the codec that the master reads all calls with.
+#[path = "../../src/grpc/raw.rs"]
+mod raw;
 
 mod agents_test;
 mod endpoints_test;
