@@ -18,15 +18,20 @@ struct Script {
     events: mpsc::Sender<Heard>,
     updates: mpsc::Receiver<TaskStatus>,
     running: tokio::task::JoinHandle<std::process::ExitCode>,
-    _sandbox: tempfile::TempDir,
+    sandbox: tempfile::TempDir,
 }
+
+/// Says, in a task's command, that the lines before it are done: [`Script::ready`] waits for it.
+const READY: &str = "echo > ready";
 
 impl Script {
     async fn launch(task: TaskInfo) -> Self {
         let sandbox = tempfile::tempdir().unwrap();
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, sandbox.path().join("ready"), kind, mode, 0).unwrap();
         let ((events, heard), (told, updates)) = (mpsc::channel(8), mpsc::channel(super::UPDATES_MAX));
         let running = tokio::spawn(Executor::new(sandbox.path().to_owned(), told).run(heard));
-        let mut script = Self { events, updates, running, _sandbox: sandbox };
+        let mut script = Self { events, updates, running, sandbox };
         let killing = Capability { r#type: Some(capability::Type::TaskKillingState as i32) };
         let framework = FrameworkInfo { capabilities: vec![killing], ..Default::default() };
         let (executor, agent, container) = Default::default();
@@ -38,6 +43,12 @@ impl Script {
 
     async fn hear(&mut self, event: Event) {
         self.events.send(Ok(event)).await.unwrap();
+    }
+
+    /// Until the task's command has said [`READY`]: TASK_RUNNING tells that a shell began, not that it has set its traps.
+    async fn ready(&self) {
+        let said = tokio::fs::read(self.sandbox.path().join("ready"));
+        assert_eq!(timeout(DEADLINE, said).await.expect("in time").unwrap(), b"\n");
     }
 
     async fn kill(&mut self, grace_ms: Option<i64>) {
@@ -97,8 +108,10 @@ async fn a_command_that_does_not_exist_is_failed() {
 
 #[tokio::test]
 async fn a_killed_command_is_killed_even_if_it_ends_well() {
-    let mut script = Script::launch(task("trap 'exit 0' TERM; while :; do sleep 0.05; done")).await;
+    let line = format!("trap 'exit 0' TERM; {READY}; while :; do sleep 0.05; done");
+    let mut script = Script::launch(task(&line)).await;
     script.states(&[TaskStarting, TaskRunning]).await;
+    script.ready().await;
     script.kill(None).await;
     let last = script.states(&[TaskKilling, TaskKilled]).await;
     script.finish(last.uuid).await;
@@ -106,8 +119,10 @@ async fn a_killed_command_is_killed_even_if_it_ends_well() {
 
 #[tokio::test]
 async fn a_command_that_does_not_listen_is_killed_after_the_grace_which_a_second_kill_can_shorten() {
-    let mut script = Script::launch(task("trap '' TERM; while :; do sleep 0.05; done")).await;
+    let line = format!("trap '' TERM; {READY}; while :; do sleep 0.05; done");
+    let mut script = Script::launch(task(&line)).await;
     script.states(&[TaskStarting, TaskRunning]).await;
+    script.ready().await;
     script.kill(Some(3_600_000)).await;
     script.kill(Some(100)).await;
     let last = script.states(&[TaskKilling, TaskKilled]).await;
