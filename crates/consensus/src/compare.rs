@@ -2,14 +2,16 @@
 //!
 //! The apply path hands over an O(1) copy of the state after a checkpoint. One task takes its digest on a blocking
 //! thread, one at a time, and exchanges digests with the other members; what they send by themselves comes in through the
-//! service. A node that differs from a majority is stopped.
+//! service. A node that differs from a majority is stopped, and its data directory says so to its next start, which
+//! [`refuse_damage`] allows only from a state before the damage.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
 use mesarch_state::comparison::{Checkpoint, Comparison, Verdict, Voters};
-use mesarch_storage::{Fatal, NodeInfo};
+use mesarch_storage::{Damage, DataDir, Fatal, NodeInfo, SnapshotStore};
 use mesarch_types::NodeId;
 use tokio::sync::mpsc;
 
@@ -17,6 +19,7 @@ use crate::control::Control;
 use crate::machine::Machine;
 use crate::metrics::{self, DigestMetrics};
 use crate::network::client::Dialer;
+use crate::start::StartError;
 use crate::stop::{Stopping, stopped};
 
 /// States that wait for their digest beside the one that is worked on. A checkpoint that finds no place is skipped.
@@ -38,14 +41,19 @@ pub(crate) struct Digests(Arc<Shared>);
 struct Shared {
     me: NodeId,
     known: Mutex<Comparison>,
+    /// Index of the newest checkpoint on which a majority agreed with this node; 0: none yet.
+    agreed: AtomicU64,
+    /// Where a damage is kept for the next start.
+    dir: Arc<DataDir>,
     fatal: Fatal,
     metrics: DigestMetrics,
 }
 
 impl Digests {
-    pub(crate) fn new(me: NodeId, fatal: Fatal) -> Self {
-        let known = Mutex::new(Comparison::new(me));
-        Self(Arc::new(Shared { me, known, fatal, metrics: DigestMetrics::new() }))
+    pub(crate) fn new(dir: Arc<DataDir>, fatal: Fatal) -> Self {
+        let me = dir.identity().node;
+        let (known, agreed) = (Mutex::new(Comparison::new(me)), AtomicU64::new(0));
+        Self(Arc::new(Shared { me, known, agreed, dir, fatal, metrics: DigestMetrics::new() }))
     }
 
     /// Takes in what another node told; what this one has to tell.
@@ -72,22 +80,57 @@ impl Digests {
         for (index, verdict) in verdicts {
             self.0.metrics.count(metrics::verdict(verdict));
             match verdict {
-                Verdict::Agrees => tracing::debug!(index, "a majority has the same state"),
+                Verdict::Agrees => {
+                    self.0.agreed.fetch_max(index, Ordering::Relaxed);
+                    tracing::debug!(index, "a majority has the same state");
+                }
                 Verdict::Undecided => tracing::info!(index, "too few masters told the digest of their state"),
                 Verdict::Split => {
                     tracing::error!(index, "the masters have different states, and no majority the same");
                 }
-                Verdict::Differs { ours, theirs } => self.0.fatal.report(format_args!(
-                    "the state after log entry {index} has digest {ours:032x} here and {theirs:032x} on a majority of \
-                     the masters: this one is damaged"
-                )),
+                Verdict::OtherDiffers { node, theirs } => tracing::error!(
+                    index, %node, digest = format_args!("{theirs:032x}"),
+                    "a master has another state than the majority, to which this one belongs; it has to stop itself"
+                ),
+                Verdict::Differs { ours, theirs } => self.damaged(index, ours, theirs),
             }
         }
+    }
+
+    /// The process ends by the report, so what the next one must know is on disk before; the wait for the disk holds up
+    /// nobody who still matters.
+    fn damaged(&self, differs: u64, ours: u128, theirs: u128) {
+        let agreed = Some(self.0.agreed.load(Ordering::Relaxed)).filter(|agreed| *agreed > 0);
+        if let Err(error) = self.0.dir.record_damage(&Damage { agreed, differs }) {
+            tracing::error!(%error, "cannot keep for the next start that this master is damaged");
+        }
+        self.0.fatal.report(format_args!(
+            "the state after log entry {differs} has digest {ours:032x} here and {theirs:032x} on a majority of the \
+             masters: this one is damaged"
+        ));
     }
 
     fn known(&self) -> MutexGuard<'_, Comparison> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Refuses to start from a snapshot that may hold the damage for which an earlier process ended. If none does, the log
+/// is replayed from before it, and the damage was in memory only. Blocks.
+pub(crate) fn refuse_damage(dir: &DataDir, snapshots: &SnapshotStore) -> Result<(), StartError> {
+    let Some(damage) = dir.damage()? else { return Ok(()) };
+    let newest = snapshots.newest();
+    let covered = newest.and_then(|newest| newest.meta().last_log_id).map_or(0, |covered| covered.index);
+    if covered > 0 && damage.may_be_in(covered) {
+        let (path, differs) = (dir.path().to_path_buf(), damage.differs);
+        return Err(StartError::Damaged { path, differs, covered });
+    }
+    tracing::warn!(
+        ?damage,
+        covered,
+        "ended because its state differed; begins before the damage and replays the log"
+    );
+    Ok(dir.clear_damage()?)
 }
 
 /// Where the apply path leaves the states after checkpoints.

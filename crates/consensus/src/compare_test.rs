@@ -4,6 +4,8 @@ use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 
+use mesarch_storage::Backend;
+
 use super::*;
 use crate::machine::{Corrupt, EntryContext, LogPosition};
 
@@ -46,6 +48,21 @@ fn voters() -> Voters {
     vec![BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)])]
 }
 
+struct Fixture {
+    digests: Digests,
+    dir: Arc<DataDir>,
+    fatal: Fatal,
+    _folder: tempfile::TempDir,
+}
+
+/// Of node 1.
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Arc::new(DataDir::open(folder.path(), NodeId(1), Backend::Segments).unwrap());
+    let fatal = Fatal::default();
+    Fixture { digests: Digests::new(dir.clone(), fatal.clone()), dir, fatal, _folder: folder }
+}
+
 fn said(index: u64, digest: u128) -> [Checkpoint; 1] {
     [Checkpoint { index, digest }]
 }
@@ -53,7 +70,7 @@ fn said(index: u64, digest: u128) -> [Checkpoint; 1] {
 #[tokio::test]
 async fn trap_11_the_copy_is_dropped_on_a_thread_that_applies_nothing() {
     let (sender, dropped) = std::sync::mpsc::channel();
-    let digests = Digests::new(NodeId(1), Fatal::default());
+    let Fixture { digests, _folder, .. } = fixture();
     digest::<Nothing>(Taken { index: 5, frozen: Copy(7, sender), voters: voters() }, &digests).await;
     assert_ne!(dropped.recv().unwrap(), thread::current().id());
     assert_eq!(digests.checkpoints(), said(5, 7));
@@ -73,8 +90,7 @@ fn a_state_is_skipped_while_others_wait_and_never_copied_for_a_lone_master() {
 
 #[test]
 fn a_majority_with_another_digest_stops_the_node_and_says_what_differs() {
-    let fatal = Fatal::default();
-    let digests = Digests::new(NodeId(1), fatal.clone());
+    let Fixture { digests, fatal, dir, _folder } = fixture();
     digests.computed(Checkpoint { index: 5, digest: 0xa }, voters());
     assert_eq!(digests.exchange(NodeId(2), &said(5, 0xb)), said(5, 0xa));
     assert_eq!(fatal.reason(), None, "one against one");
@@ -84,4 +100,53 @@ fn a_majority_with_another_digest_stops_the_node_and_says_what_differs() {
     for part in ["log entry 5", &format!("{zeros}a here"), &format!("{zeros}b on a majority")] {
         assert!(reason.contains(part), "{reason}");
     }
+    assert_eq!(dir.damage().unwrap(), Some(Damage { agreed: None, differs: 5 }));
+}
+
+#[test]
+fn a_damage_is_kept_with_the_last_entry_on_which_the_masters_agreed() {
+    let Fixture { digests, dir, fatal, _folder } = fixture();
+    for (index, here, there) in [(5, 0xa, 0xa), (6, 0xa, 0xa), (7, 0xa, 0xb)] {
+        assert_eq!((fatal.reason(), dir.damage().unwrap()), (None, None));
+        digests.computed(Checkpoint { index, digest: here }, voters());
+        digests.exchange(NodeId(2), &said(index, there));
+        digests.exchange(NodeId(3), &said(index, there));
+    }
+    assert!(fatal.reason().is_some());
+    assert_eq!(dir.damage().unwrap(), Some(Damage { agreed: Some(6), differs: 7 }));
+}
+
+fn snapshot_of(dir: &DataDir, covered: u64) -> SnapshotStore {
+    let store = SnapshotStore::open(&dir.snapshot_folder()).unwrap();
+    let last_log_id = Some(mesarch_storage::types::log_id(1, covered));
+    let meta = mesarch_storage::types::SnapshotMeta { last_log_id, ..Default::default() };
+    store.write(&meta, |_| Ok(())).unwrap();
+    store
+}
+
+#[test]
+fn a_start_is_refused_only_from_a_snapshot_that_may_hold_the_damage() {
+    let damage = Damage { agreed: Some(6), differs: 9 };
+    for (covered, refused) in [(5, false), (6, false), (7, true), (12, true)] {
+        let Fixture { dir, _folder, .. } = fixture();
+        let snapshots = snapshot_of(&dir, covered);
+        refuse_damage(&dir, &snapshots).expect("nothing was found out");
+        dir.record_damage(&damage).unwrap();
+        match refuse_damage(&dir, &snapshots) {
+            Ok(()) => assert_eq!((refused, dir.damage().unwrap()), (false, None), "{covered}"),
+            Err(error) => {
+                assert!(refused, "{covered}: {error}");
+                assert!(error.to_string().contains(&format!("up to entry {covered}")), "{error}");
+                assert_eq!(dir.damage().unwrap(), Some(damage), "the next start is refused as well");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_without_a_snapshot_replays_all_of_the_log() {
+    let Fixture { dir, _folder, .. } = fixture();
+    dir.record_damage(&Damage { agreed: None, differs: 9 }).unwrap();
+    refuse_damage(&dir, &SnapshotStore::open(&dir.snapshot_folder()).unwrap()).unwrap();
+    assert_eq!(dir.damage().unwrap(), None);
 }

@@ -28,7 +28,8 @@ pub const FULL: &str = "mesarch_raft_full";
 
 /// Counter: states after checkpoints that were compared with the other masters', by `result`: `agreed`, `differed`
 /// (this master stops), `split` (no majority has the same), `undecided` (too few told), `skipped` (the digest of the one
-/// before took too long).
+/// before took too long). Beside the verdict on the own state, `other_differed` counts each master that was seen to differ
+/// from a majority to which this one belongs.
 pub const DIGEST_CHECKS: &str = "mesarch_state_digest_checks_total";
 /// Histogram: seconds that the digest of a state took, on a thread of its own.
 pub const DIGEST_SECONDS: &str = "mesarch_state_digest_seconds";
@@ -43,6 +44,7 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Differs { .. } => "differed",
         Verdict::Split => "split",
         Verdict::Undecided => "undecided",
+        Verdict::OtherDiffers { .. } => "other_differed",
     }
 }
 
@@ -53,7 +55,7 @@ pub(crate) struct DigestMetrics {
 
 impl DigestMetrics {
     pub(crate) fn new() -> Self {
-        for result in ["agreed", "differed", "split", "undecided", SKIPPED] {
+        for result in ["agreed", "differed", "split", "undecided", "other_differed", SKIPPED] {
             // Shown from the start, so that an alert on it can tell zero from absent.
             metrics::counter!(DIGEST_CHECKS, "result" => result).increment(0);
         }

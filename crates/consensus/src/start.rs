@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mesarch_storage::log::open_in;
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::compaction::compact;
-use crate::compare::{Checkpoints, Digests, Taken, compare};
+use crate::compare::{Checkpoints, Digests, Taken, compare, refuse_damage};
 use crate::control::RaftControl;
 use crate::detector::detect;
 use crate::envelope::Origin;
@@ -67,6 +68,21 @@ pub enum StartError {
     /// The log or the snapshots cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// An earlier process ended because its state was damaged, and the damage may be in the snapshot.
+    #[error(
+        "{}: the state after log entry {differs} differed from that of a majority of the masters, and the snapshot, which \
+         covers the log up to entry {covered}, may hold the damage; keep this directory for those who look for the cause, \
+         and replace the master by one with a new id and an empty directory",
+        path.display()
+    )]
+    Damaged {
+        /// The data directory.
+        path: PathBuf,
+        /// The entry after which the state was found to differ.
+        differs: u64,
+        /// The entry that the snapshot covers.
+        covered: u64,
+    },
     /// The Raft listener cannot be bound.
     #[error("cannot listen on {address}")]
     Listen {
@@ -144,7 +160,7 @@ impl<M: Machine> Node<M> {
         let waiters = Arc::new(Waiters::new(Origin { node, epoch: uuid::Uuid::new_v4().into_bytes() }));
         let (applied_sender, applied) = watch::channel(0);
         let (checkpoints, taken) = Checkpoints::new(options.node_id);
-        let digests = Digests::new(options.node_id, fatal.clone());
+        let digests = Digests::new(stored.dir.clone(), fatal.clone());
         let applier =
             Applier::new(machine, waiters.clone(), stored.snapshots.clone(), applied_sender, fatal.clone());
         let applier = applier.comparing(checkpoints);
@@ -294,6 +310,7 @@ async fn open(options: &Options, fatal: Fatal) -> Result<Stored, StartError> {
         let snapshots = SnapshotStore::open(&dir.snapshot_folder())?;
         let log = open_in(dir.log_folder(), options.backend, fatal)?;
         require_continuity(&dir, &log, &snapshots)?;
+        refuse_damage(&dir, &snapshots)?;
         Ok(Stored { dir: Arc::new(dir), log, snapshots })
     })
     .await?

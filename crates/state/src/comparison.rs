@@ -58,6 +58,13 @@ pub enum Verdict {
     Split,
     /// It was forgotten before enough others had told.
     Undecided,
+    /// This replica agrees with a majority, and another one does not: that one stops itself as soon as it hears.
+    OtherDiffers {
+        /// Which one.
+        node: NodeId,
+        /// Its digest.
+        theirs: u128,
+    },
 }
 
 /// The digests of this replica and what the others told.
@@ -74,6 +81,8 @@ struct Own {
     voters: Voters,
     /// The last verdict that was given.
     verdict: Option<Verdict>,
+    /// Those that were told to differ from a majority.
+    differing: BTreeSet<NodeId>,
 }
 
 impl Comparison {
@@ -84,7 +93,7 @@ impl Comparison {
 
     /// Takes this replica's digest in; `voters` are those at that entry. What follows, by log index, each once.
     pub fn computed(&mut self, checkpoint: Checkpoint, voters: Voters) -> Vec<(u64, Verdict)> {
-        let own = Own { digest: checkpoint.digest, voters, verdict: None };
+        let own = Own { digest: checkpoint.digest, voters, verdict: None, differing: BTreeSet::new() };
         self.own.insert(checkpoint.index, own);
         let mut verdicts = self.judge();
         while self.own.len() > CHECKPOINTS_KEPT
@@ -123,15 +132,31 @@ impl Comparison {
     fn judge(&mut self) -> Vec<(u64, Verdict)> {
         let mut news = Vec::new();
         let Self { me, own, others } = self;
-        for (index, own) in own.iter_mut().filter(|(_, own)| own.verdict != Some(Verdict::Agrees)) {
+        for (index, own) in own.iter_mut() {
             let mut said: BTreeMap<NodeId, u128> =
                 others.iter().filter_map(|(node, told)| Some((*node, *told.get(index)?))).collect();
             said.insert(*me, own.digest);
-            let verdict = verdict(own.digest, &own.voters, &said);
-            if verdict.is_some() && verdict != own.verdict {
-                own.verdict = verdict;
-                news.extend(verdict.map(|verdict| (*index, verdict)));
+            news.extend(own.judge(&said).into_iter().map(|verdict| (*index, verdict)));
+        }
+        news
+    }
+}
+
+impl Own {
+    /// What is new, now that this was `said`.
+    fn judge(&mut self, said: &BTreeMap<NodeId, u128>) -> Vec<Verdict> {
+        let mut news = Vec::new();
+        if self.verdict != Some(Verdict::Agrees) {
+            let verdict = verdict(self.digest, &self.voters, said);
+            if verdict.is_some() && verdict != self.verdict {
+                self.verdict = verdict;
+                news.extend(verdict);
             }
+        }
+        if self.verdict == Some(Verdict::Agrees) {
+            let differ = said.iter().filter(|(_, digest)| **digest != self.digest);
+            let new = differ.filter(|(node, _)| self.differing.insert(**node));
+            news.extend(new.map(|(node, theirs)| Verdict::OtherDiffers { node: *node, theirs: *theirs }));
         }
         news
     }
@@ -164,7 +189,12 @@ mod tests {
         Checkpoint { index, digest }
     }
 
-    /// What replica 1 with digest 7 makes of what `others` (by node) say about the same entry.
+    fn other_differs(node: u64, theirs: u128) -> (u64, Verdict) {
+        (5, Verdict::OtherDiffers { node: NodeId(node), theirs })
+    }
+
+    /// What replica 1 with digest 7 makes of what `others` (by node) say about the same entry: about itself, and after it
+    /// agreed, about those with 8.
     fn check(voters: &[&[u64]], others: &[(u64, u128)], expect: Option<Verdict>) {
         let voters: Voters = voters.iter().map(|nodes| set(nodes)).collect();
         let mut early = Comparison::new(NodeId(1));
@@ -174,7 +204,11 @@ mod tests {
             verdicts.extend(early.told(NodeId(*node), &[at(5, *digest)]));
             assert_eq!(late.told(NodeId(*node), &[at(5, *digest)]), []);
         }
-        let expect: Vec<_> = expect.map(|verdict| (5, verdict)).into_iter().collect();
+        let mut expect: Vec<_> = expect.map(|verdict| (5, verdict)).into_iter().collect();
+        if expect.contains(&(5, Verdict::Agrees)) {
+            let differ = others.iter().filter(|(_, digest)| *digest == 8);
+            expect.extend(differ.map(|(node, theirs)| other_differs(*node, *theirs)));
+        }
         assert_eq!(verdicts, expect, "{voters:?} {others:?}");
         assert_eq!(late.computed(at(5, 7), voters), expect, "its own digest comes last");
     }
@@ -209,7 +243,8 @@ mod tests {
         assert_eq!(replica.told(NodeId(3), &[at(5, 9)]), [(5, Verdict::Split)]);
         assert_eq!(replica.told(NodeId(3), &[at(5, 9)]), []);
         // It had a fault, started again, and now comes to what replica 1 has.
-        assert_eq!(replica.told(NodeId(3), &[at(5, 7)]), [(5, Verdict::Agrees)]);
+        assert_eq!(replica.told(NodeId(3), &[at(5, 7)]), [(5, Verdict::Agrees), other_differs(2, 8)]);
+        assert_eq!(replica.told(NodeId(2), &[at(5, 8)]), [], "each is told once");
         assert_eq!(replica.told(NodeId(2), &[at(5, 7)]), []);
         assert!(!replica.is_open());
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! identity    who it belongs to (see Identity)
+//! damage      there only if the state was found to differ from the others' (see Damage)
 //! lock        held by the process that uses it
 //! log/        the Raft log and vote
 //! snapshots/  snapshot files
@@ -15,7 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mesarch_types::{ClusterId, NodeId};
 
-use crate::disk::{OnDisk, create_dir, replace};
+use crate::damage::Damage;
+use crate::disk::{OnDisk, create_dir, replace, sync_dir};
 use crate::identity::{DiskId, Identity};
 use crate::{Backend, DiskError, NodeInfo};
 
@@ -193,6 +195,28 @@ impl DataDir {
         Ok(disk)
     }
 
+    /// Keeps what was found out about this node's state, for its next start. Blocks.
+    pub fn record_damage(&self, damage: &Damage) -> Result<(), DiskError> {
+        replace(&self.damage_file(), &damage.encode())
+    }
+
+    /// What an earlier process found out about its state. Blocks.
+    pub fn damage(&self) -> Result<Option<Damage>, DiskError> {
+        let path = self.damage_file();
+        read(&path)?.map(|bytes| Damage::decode(&path, &bytes)).transpose()
+    }
+
+    /// Forgets it: what is on disk does not hold the damage. Blocks.
+    pub fn clear_damage(&self) -> Result<(), DiskError> {
+        let path = self.damage_file();
+        fs::remove_file(&path).on(&path, "remove")?;
+        sync_dir(&self.path)
+    }
+
+    fn damage_file(&self) -> PathBuf {
+        self.path.join("damage")
+    }
+
     fn lock_identity(&self) -> MutexGuard<'_, Identity> {
         self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -280,10 +304,15 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, DiskError> {
     let path = path.join("identity");
-    match fs::read(&path) {
-        Ok(bytes) => Identity::decode(&path, &bytes).map(Some),
+    read(&path)?.map(|bytes| Identity::decode(&path, &bytes)).transpose()
+}
+
+/// None if there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(DiskError::io(&path, "read", error)),
+        Err(error) => Err(DiskError::io(path, "read", error)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! **Contract.** What was acknowledged survives a crash of the process and of the host:
 //! - [`Log`] acknowledges an append or a vote only after `fdatasync`, and never reorders the two;
 //! - [`SnapshotStore`] shows a snapshot only once all of it is on disk under its final name, with its checksum;
-//! - [`DataDir`] belongs to one node of one cluster and to one process at a time.
+//! - [`DataDir`] belongs to one node of one cluster and to one process at a time, and remembers a [`Damage`].
 //!
 //! Every file carries a magic number, a format version and a checksum. A failed write is fatal to the node: it is
 //! reported to Raft and through [`Fatal`], so that the process ends with an error instead of limping on.
@@ -25,10 +25,12 @@ pub mod sled_log;
 pub mod snapshot;
 pub mod types;
 
+mod damage;
 mod identity;
 mod log_thread;
 
 pub use backend::{Backend, LogBackend};
+pub use damage::Damage;
 pub use data_dir::{DataDir, DataDirError};
 pub use disk::DiskError;
 pub use fatal::Fatal;
