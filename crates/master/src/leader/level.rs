@@ -16,6 +16,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// Does so for as long as the term lasts; never returns.
 pub(super) async fn rise(deps: &Deps, session: &Session) {
+    let mut told = None;
     loop {
         let now = deps.outlets.newest().state.level();
         if now >= deps.feature_level {
@@ -24,7 +25,16 @@ pub(super) async fn rise(deps: &Deps, session: &Session) {
         let known = deps.consensus.known_levels().await;
         match next_level(now, known.values().copied()) {
             Some(level) => set(session, level).await,
-            None => tracing::debug!(level = now, ?known, "not every master knows a higher feature level"),
+            None if told.as_ref() != Some(&known) => {
+                tracing::info!(
+                    level = now,
+                    highest = deps.feature_level,
+                    ?known,
+                    "the feature level stays: it rises once every master answers and knows a higher one"
+                );
+                told = Some(known);
+            }
+            None => {}
         }
         tokio::time::sleep(ASK_EVERY).await;
     }
