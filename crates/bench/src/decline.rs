@@ -1,6 +1,12 @@
 //! `decline`: frameworks that want nothing, on agents that have everything to give.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use mesarch_client::{
     build,
@@ -31,7 +37,8 @@ pub(crate) struct Args {
     runs: usize,
 }
 
-/// Measures the leader's share of a core, the offers and the log entries per second.
+/// Measures the leader's share of a core, the offers that it sent and had declined per second, what one of them cost it,
+/// and the log entries per second. The share alone says little on a busy machine, where fewer offers go round.
 pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
     let cluster = Cluster::start(3)?;
     let mut agents = Vec::new();
@@ -39,34 +46,61 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
         let spec = Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: true };
         agents.push(SimAgent::start(&cluster.ready.leader, spec).await?);
     }
+    let declined = Arc::new(AtomicU64::new(0));
     let mut frameworks = tokio::task::JoinSet::new();
     for number in 0..args.frameworks {
         let info = build::framework(&format!("declines {number}"));
         let scheduler = Scheduler::connect(Options::new(cluster.ready.masters.clone(), info)).await?;
-        frameworks.spawn(decline_everything(scheduler));
+        frameworks.spawn(decline_everything(scheduler, declined.clone()));
     }
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
-    let (mut cpu, mut log) = (Vec::new(), Vec::new());
+    let mut figures = Figures::default();
     for _ in 0..args.runs {
-        let before = applied(&cluster).await?;
-        cpu.push(share_of_a_core(cluster.leader_pid()?, args.seconds).await?);
-        log.push((applied(&cluster).await? - before) / args.seconds as f64);
+        figures.measure(&cluster, &declined, args.seconds).await?;
     }
     let mut report = Report::new("decline");
     for (name, value) in [("frameworks", args.frameworks), ("agents", args.agents)] {
         report.condition(name, value);
     }
     report.condition("seconds", args.seconds);
-    report.figure("leader_cpu", "%", cpu);
-    report.figure("log_entries_per_s", "1/s", log);
+    report.figure("leader_cpu", "%", figures.cpu);
+    report.figure("offers_declined_per_s", "1/s", figures.declined);
+    report.figure("leader_cpu_us_per_offer", "us", figures.each);
+    report.figure("log_entries_per_s", "1/s", figures.log);
     Ok(report)
 }
 
-async fn decline_everything(mut scheduler: Scheduler) -> anyhow::Result<()> {
+#[derive(Default)]
+struct Figures {
+    cpu: Vec<f64>,
+    declined: Vec<f64>,
+    each: Vec<f64>,
+    log: Vec<f64>,
+}
+
+impl Figures {
+    /// One value of each, over `seconds`.
+    async fn measure(&mut self, cluster: &Cluster, declined: &AtomicU64, seconds: u64) -> anyhow::Result<()> {
+        let (index, offers, begin) =
+            (applied(cluster).await?, declined.load(Ordering::Relaxed), Instant::now());
+        let cpu = share_of_a_core(cluster.leader_pid()?, seconds).await?;
+        let offers = (declined.load(Ordering::Relaxed) - offers) as f64 / begin.elapsed().as_secs_f64();
+        let entries = (applied(cluster).await? - index) / begin.elapsed().as_secs_f64();
+        self.cpu.push(cpu);
+        self.declined.push(offers);
+        // Percent of a second, in microseconds.
+        self.each.push(cpu * 1e4 / offers.max(1.0));
+        self.log.push(entries);
+        Ok(())
+    }
+}
+
+async fn decline_everything(mut scheduler: Scheduler, declined: Arc<AtomicU64>) -> anyhow::Result<()> {
     let calls = scheduler.calls();
     loop {
         if let Event::Offers(offers) = scheduler.next().await? {
             calls.decline_all(&offers, None).await?;
+            declined.fetch_add(offers.len() as u64, Ordering::Relaxed);
         }
     }
 }
