@@ -7,6 +7,7 @@ mod accept_twice;
 mod all_masters;
 mod binary;
 mod clients;
+mod drains;
 mod frameworks;
 mod golden;
 mod grafana;

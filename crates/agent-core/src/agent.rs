@@ -1,6 +1,9 @@
 //! The machine: what it remembers, and which file answers which input.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mesarch_types::{
@@ -58,6 +61,8 @@ pub struct Agent {
     pub(crate) exited: BTreeMap<ExecutorKey, Exit>,
     /// Not attached since the start, or more ends than are kept: the masters may have missed an executor's end.
     pub(crate) owes_inventory: bool,
+    /// Why the masters told it to end, if they did.
+    pub(crate) ended: Option<Arc<str>>,
 }
 
 /// The end of an executor of which no run is there or awaited.
@@ -161,6 +166,7 @@ impl Agent {
             forgotten: VecDeque::new(),
             exited: BTreeMap::new(),
             owes_inventory: false,
+            ended: None,
         }
     }
 
@@ -219,6 +225,17 @@ impl Agent {
         self.runs.iter().map(|(key, state)| RunView { run: key.run(&state.container), phase: state.phase })
     }
 
+    /// Why the masters ended this agent, once they did and nothing runs any more.
+    pub fn ended(&self) -> Option<&Arc<str>> {
+        self.ended.as_ref().filter(|_| self.runs.is_empty())
+    }
+
+    fn shut_down(&mut self, out: &mut Out, reason: Arc<str>) {
+        self.ended = Some(reason);
+        let frameworks: Vec<FrameworkId> = self.durable.frameworks.keys().cloned().collect();
+        frameworks.iter().for_each(|framework| self.shutdown_framework(out, framework));
+    }
+
     /// Changes the durable state by one record, and has it stored.
     pub(crate) fn commit(&mut self, out: &mut Out, record: Record) {
         self.durable.apply(&record);
@@ -241,6 +258,7 @@ impl Agent {
             MasterMessage::Acknowledged { key, uuid } => self.acknowledged(out, &key, uuid),
             MasterMessage::ShutdownExecutor(executor) => self.shutdown_executor(out, &executor),
             MasterMessage::ShutdownFramework(framework) => self.shutdown_framework(out, &framework),
+            MasterMessage::Shutdown(reason) => self.shut_down(out, reason),
             MasterMessage::Message { executor, data } => self.message_to_executor(out, &executor, data),
             MasterMessage::ExecutorExitNoted { executor, newest } => self.exit_noted(&executor, newest),
         }

@@ -87,6 +87,17 @@ fn a_removed_framework_ends_without_updates_and_is_told_forgotten() {
 }
 
 #[test]
+fn an_agent_that_the_masters_end_is_over_once_nothing_runs() {
+    let mut driver = Driver::attached();
+    let run = driver.running("t", 10);
+    assert_eq!(driver.agent.ended(), None);
+    expect(&driver.master(MasterMessage::Shutdown("why".into())), &["t<shutdown"]);
+    assert_eq!(driver.agent.ended(), None, "something runs");
+    driver.input(Input::ExecutorExited { run, status: 0 });
+    assert_eq!(driver.agent.ended().map(|why| &**why), Some("why"));
+}
+
+#[test]
 fn the_end_of_a_framework_goes_on_after_a_restart() {
     let mut driver = Driver::attached();
     driver.running("t", 10);

@@ -133,6 +133,8 @@ pub enum MasterMessage {
     ShutdownExecutor(ExecutorKey),
     /// End everything of a removed framework.
     ShutdownFramework(FrameworkId),
+    /// End everything, for ever: the masters do not take this agent any more. Why, for people.
+    Shutdown(Arc<str>),
     /// Bytes from a scheduler to its executor; dropped when it is not subscribed.
     Message {
         /// To whom.

@@ -84,6 +84,9 @@ pub enum RunError {
         /// Who was asked.
         masters: String,
     },
+    /// The masters do not take this agent any more, and nothing of it runs.
+    #[error("the masters ended this agent: {0}")]
+    ShutDown(Arc<str>),
     /// The HTTP server failed.
     #[error("the HTTP server failed")]
     Http(#[source] io::Error),
@@ -178,6 +181,7 @@ impl From<RunnerEnd> for RunError {
     fn from(end: RunnerEnd) -> Self {
         match end {
             RunnerEnd::Checkpoint(error) => Self::Checkpoint(error),
+            RunnerEnd::ShutDown(reason) => Self::ShutDown(reason),
             RunnerEnd::Broken => Self::Broken,
         }
     }

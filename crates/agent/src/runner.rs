@@ -120,6 +120,8 @@ fn millis(duration: std::time::Duration) -> u64 {
 pub(crate) enum RunnerEnd {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error("the masters ended this agent: {0}")]
+    ShutDown(Arc<str>),
     #[error("a part of the agent ended unexpectedly")]
     Broken,
 }
@@ -148,6 +150,9 @@ impl Runner {
             }
             batch.drain(..).for_each(|request| self.take(request));
             self.flush().await?;
+            if let Some(reason) = self.core.ended() {
+                return Err(RunnerEnd::ShutDown(reason.clone()));
+            }
         }
     }
 

@@ -72,6 +72,7 @@ pub(crate) fn master_message(
             executor: executor(it.framework, it.executor),
             newest: launch_from(it.newest.ok_or(WireError("newest"))?),
         },
+        Kind::Shutdown(it) => MasterMessage::Shutdown(it.reason.into()),
         Kind::Ping(_) => return Ok(None),
     };
     Ok(Some(message))
@@ -184,11 +185,15 @@ pub(crate) fn merge(last: &mut from_agent::Kind, next: from_agent::Kind) -> Opti
 }
 
 /// What this agent can do, beyond running tasks.
-const CAPABILITIES: [AgentCapability; 3] =
-    [AgentCapability::MultiRole, AgentCapability::HierarchicalRole, AgentCapability::ReservationRefinement];
+const CAPABILITIES: [AgentCapability; 4] = [
+    AgentCapability::MultiRole,
+    AgentCapability::HierarchicalRole,
+    AgentCapability::ReservationRefinement,
+    AgentCapability::AgentDraining,
+];
 
 /// Their names in the API.
-pub(crate) fn capability_names() -> [&'static str; 3] {
+pub(crate) fn capability_names() -> [&'static str; 4] {
     CAPABILITIES.map(AgentCapability::name)
 }
 

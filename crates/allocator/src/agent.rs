@@ -297,6 +297,8 @@ impl Allocator {
         }
         if !same_outage {
             self.unavailability_changed(slot);
+        } else if self.agents.slots[slot].is_active() {
+            self.inverse.note_now(slot);
         }
     }
 

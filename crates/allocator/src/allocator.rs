@@ -260,19 +260,20 @@ impl Allocator {
         plans
     }
 
-    /// When [`Allocator::plan`] has something to do, at the earliest: now, at a tick, or never.
+    /// When there is something to plan, at the earliest: now, at a tick, or never.
     pub fn next_wake(&self, now: Millis) -> Option<Millis> {
+        self.next_plan_wake(now).into_iter().chain(self.next_inverse_wake(now)).min()
+    }
+
+    /// When [`Allocator::plan`] has something to do, at the earliest.
+    pub fn next_plan_wake(&self, now: Millis) -> Option<Millis> {
         if !self.agents.dirty.is_empty() || !self.clients.renewed.is_empty() {
             return Some(self.pace.ready(now));
         }
-        if !self.inverse.due.is_empty() {
-            return Some(now);
-        }
         let next_tick = self.config.tick(self.round.saturating_add(1));
         let loosened = self.quotas.loosened && !self.agents.held_back.is_empty();
-        let waits = !self.agents.waiting.is_empty() || !self.inverse.later.is_empty() || loosened;
-        let inverse = self.inverse.ends.first().map(|(until, _)| *until);
-        let ends = self.filters.first_end().into_iter().chain(inverse);
+        let waits = !self.agents.waiting.is_empty() || loosened;
+        let ends = self.filters.first_end().into_iter();
         let ticks = ends.map(|until| self.config.tick_from(until).max(next_tick));
         ticks.chain(waits.then_some(next_tick)).min().map(|wake| wake.max(now))
     }

@@ -104,8 +104,19 @@ impl Allocator {
         }
     }
 
-    /// The inverse offers to propose now, at most `max`: one to each connected framework that holds something on an agent
-    /// that will be down, has no inverse offer outstanding there and did not refuse one until later. Books nothing; like
+    /// When [`Allocator::plan_inverse`] has something to do, at the earliest: now, at a tick, or never.
+    pub fn next_inverse_wake(&self, now: Millis) -> Option<Millis> {
+        if !self.inverse.due.is_empty() {
+            return Some(now);
+        }
+        let next_tick = self.config.tick(self.round.saturating_add(1));
+        let waits = (!self.inverse.later.is_empty()).then_some(next_tick);
+        let ends = self.inverse.ends.first().map(|(until, _)| self.config.tick_from(*until).max(next_tick));
+        waits.into_iter().chain(ends).min().map(|wake| wake.max(now))
+    }
+
+    /// The inverse offers to propose now, at most `max`: one to each connected framework that holds something on an active
+    /// agent that will be down, has no inverse offer outstanding there and did not refuse one until later. Books nothing; like
     /// [`Allocator::plan`] it is not to be called again before its items are applied ([`Allocator::ask_back`]) or refused
     /// ([`Allocator::mark_dirty`]). `now` is cluster time.
     pub fn plan_inverse(&mut self, now: Millis, max: usize) -> Vec<InversePlan> {
@@ -125,8 +136,11 @@ impl Allocator {
 
     fn ask_holders(&self, slot: AgentIx, now: Millis, plans: &mut Vec<InversePlan>) {
         let agent = &self.agents.slots[slot];
-        let Some((view, unavailability)) =
-            agent.view.as_ref().and_then(|view| Some((view, view.unavailability?)))
+        let Some((view, unavailability)) = agent
+            .view
+            .as_ref()
+            .filter(|view| view.active)
+            .and_then(|view| Some((view, view.unavailability?)))
         else {
             return;
         };

@@ -27,6 +27,12 @@ pub(crate) enum Verdict {
 /// Compares what the agent knows with what the masters know; an error if it must not attach to this leader.
 pub(crate) fn judge(state: &State, hello: &Attach) -> Result<Verdict, CloseReason> {
     misplaced(state, hello)?;
+    if state.gone_agent(&hello.agent).is_some() {
+        return Err(CloseReason::Gone);
+    }
+    if state.is_down(&hello.spec.hostname) {
+        return Err(CloseReason::MachineDown);
+    }
     let needed = |how| Ok(Verdict::InventoryNeeded(how));
     let Some(agent) = state.agent(&hello.agent) else {
         return needed(How::Unknown);

@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Exit(ExecutorKey, LaunchId),
     /// A piece of the plan in flight; a lost one is planned anew.
     Plan,
+    /// The requests to leave agents that are in flight; lost ones are planned anew.
+    Inverse,
 }
 
 #[derive(Debug)]

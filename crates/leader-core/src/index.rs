@@ -50,6 +50,9 @@ impl Index {
         for filter in state.filters() {
             index.refuse(&filter);
         }
+        for (framework, agent, _) in state.inverse_offers() {
+            index.allocator.ask_back(framework, agent);
+        }
         index
     }
 
@@ -86,6 +89,10 @@ impl Index {
                 self.allocator.take(framework, role, agent, resources);
             }
             Change::Released { holding, how } => self.release(holding, *how, now),
+            Change::InverseOfferAdded { framework, agent } => self.allocator.ask_back(framework, agent),
+            Change::InverseOfferRemoved { framework, agent, until } => {
+                self.allocator.answer_inverse(framework, agent, *until);
+            }
             Change::Policy => self.set_sharing(state),
             Change::TermBegan
             | Change::OfferAdded(_)
@@ -195,6 +202,9 @@ pub enum IndexError {
     /// What a role with quota consumes differs.
     #[error("the index counts another consumption of role {0}")]
     Consumed(Role),
+    /// An inverse offer is outstanding that the index does not know.
+    #[error("the index does not know that framework {0} is asked to leave agent {1}")]
+    Asked(FrameworkId, AgentId),
 }
 
 impl Index {
@@ -214,6 +224,10 @@ impl Index {
         }
         if let Some(quota) = state.quotas().find(|quota| consumption_differs(here, state, quota.role())) {
             return Err(IndexError::Consumed(quota.role().clone()));
+        }
+        let mut asked = state.inverse_offers();
+        if let Some((who, about, _)) = asked.find(|(who, about, _)| !here.is_asked_back(who, about)) {
+            return Err(IndexError::Asked(who.clone(), about.clone()));
         }
         let share_differs = |id: &FrameworkId| here.framework_share(id) != rebuilt.framework_share(id);
         match state.frameworks().map(|framework| &framework.id).find(|id| share_differs(id)) {

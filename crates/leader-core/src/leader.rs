@@ -11,6 +11,7 @@ use crate::{
     desk::{Desk, Purpose},
     frameworks::{Frameworks, OfferAges},
     index::{Index, IndexError},
+    inverse::InversePlanner,
     links::Links,
     message::{Input, Loss, Output, Ticket, ToAgent},
     planner::Planner,
@@ -44,6 +45,7 @@ pub(crate) struct Parts {
     pub(crate) batch: Batch,
     index: Index,
     planner: Planner,
+    inverse: InversePlanner,
 }
 
 impl Leader {
@@ -68,6 +70,7 @@ impl Leader {
             batch: Batch::default(),
             index: Index::rebuild(&base.config, state),
             planner: Planner::new(index),
+            inverse: InversePlanner::new(index),
         };
         let mut leader = Self { base, parts };
         let mut turn = leader.base.turn(state);
@@ -91,7 +94,8 @@ impl Leader {
     pub fn next_wake(&self) -> Option<Millis> {
         let planner = self.parts.planner.next(&self.parts.index, self.base.now);
         let others = [self.base.timers.next(), self.base.desk.next_retry(), self.parts.batch.next()];
-        others.into_iter().chain([planner]).flatten().min()
+        let inverse = self.parts.inverse.next(&self.parts.index, self.base.now);
+        others.into_iter().chain([planner, inverse]).flatten().min()
     }
 
     /// Whether the planner's index is what `state`, of which every entry was given, leads to. For tests, simulation and
@@ -186,6 +190,7 @@ impl Parts {
         }
         self.removals.run(turn);
         self.planner.run(turn, &mut self.index);
+        self.inverse.run(turn, &mut self.index);
     }
 
     fn look(&mut self, turn: &mut Turn<'_>, timer: Timer) {
@@ -216,6 +221,7 @@ impl Parts {
             self.effect(turn, effect);
         }
         self.planner.applied(index, turn.now);
+        self.inverse.applied(index);
     }
 
     fn changed(&mut self, turn: &mut Turn<'_>, change: &Change) {
@@ -235,6 +241,8 @@ impl Parts {
             Change::OfferAdded(offer) => self.offers.added(turn, offer.clone()),
             Change::OfferRemoved { offer, .. } => self.offers.removed(offer),
             Change::TermBegan
+            | Change::InverseOfferAdded { .. }
+            | Change::InverseOfferRemoved { .. }
             | Change::Revived { .. }
             | Change::Taken(_)
             | Change::Released { .. }
@@ -259,6 +267,7 @@ impl Parts {
         match turn.desk.answered(ticket) {
             Some(Purpose::Attach(link)) => self.links.answered(turn, link, outcome),
             Some(Purpose::Plan) => self.planner.answered(turn, &mut self.index, ticket, outcome, index),
+            Some(Purpose::Inverse) => self.inverse.answered(turn, &mut self.index, outcome, index),
             Some(Purpose::Exit(executor, newest)) => self.exit_noted(turn, executor, newest),
             Some(Purpose::Once | Purpose::Surely) | None => {}
         }
@@ -268,6 +277,7 @@ impl Parts {
         turn.counters.too_large += u64::from(why == Loss::TooLarge);
         match turn.desk.lost(ticket, why, turn.now) {
             Some(Purpose::Plan) => self.planner.lost(turn, &mut self.index, ticket),
+            Some(Purpose::Inverse) => self.inverse.lost(turn, &mut self.index),
             Some(Purpose::Attach(link)) if why == Loss::TooLarge => self.links.too_large(turn, link),
             _ => {}
         }
@@ -281,6 +291,7 @@ impl Parts {
         match effect {
             Effect::CloseStream { .. } => turn.desk.perform(effect),
             Effect::SendOffer { ref framework, .. }
+            | Effect::SendInverseOffer { ref framework, .. }
             | Effect::SendUpdate { ref framework, .. }
             | Effect::SendOutbox { ref framework, .. } => {
                 if is_connected(turn.state, framework) {

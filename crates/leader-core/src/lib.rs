@@ -22,6 +22,7 @@ mod counters;
 mod desk;
 mod frameworks;
 mod index;
+mod inverse;
 mod leader;
 mod level;
 mod links;

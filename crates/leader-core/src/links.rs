@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use mesarch_state::{
-    Command, Outcome,
+    Command, Outcome, State,
     command::{AgentSpec, AttachAgent, Inventory, Link, RegisterAgent},
     model::{Agent, Attachment},
     outcome::Refusal,
@@ -91,7 +91,7 @@ impl Links {
     fn returned(&mut self, turn: &mut Turn<'_>, link: Link, hello: Attach) {
         let verdict = match judge(turn.state, &hello) {
             Ok(verdict) => verdict,
-            Err(reason) => return turn.desk.close(link, reason),
+            Err(reason) => return turn.dismiss(link, reason),
         };
         match self.by_agent.get(&hello.agent).copied() {
             Some(newer) if newer > link => return turn.desk.close(link, CloseReason::Replaced),
@@ -164,7 +164,7 @@ impl Links {
                 let (agent, spec) = (agent.clone(), spec.clone());
                 self.ask_inventory(turn, link, agent, spec, How::Unknown);
             }
-            _ => self.close(turn, link, CloseReason::Refused(refusal)),
+            _ => self.close(turn, link, reason_of(refusal)),
         }
     }
 
@@ -208,7 +208,7 @@ impl Links {
         }
         self.away.remove(id);
         if let Some(link) = self.attached(id) {
-            self.close(turn, link, CloseReason::Unreachable);
+            self.close(turn, link, reason_of_removal(turn.state, id));
         }
     }
 
@@ -238,7 +238,7 @@ impl Links {
 
     fn close(&mut self, turn: &mut Turn<'_>, link: Link, reason: CloseReason) {
         self.closed(turn, link);
-        turn.desk.close(link, reason);
+        turn.dismiss(link, reason);
     }
 
     fn end(&mut self, link: Link) -> Option<AgentId> {
@@ -313,6 +313,23 @@ impl Links {
 impl Session {
     fn is_attached(&self) -> bool {
         matches!(self.phase, Phase::Attached { .. })
+    }
+}
+
+fn reason_of(refusal: Refusal) -> CloseReason {
+    match refusal {
+        Refusal::AgentGone => CloseReason::Gone,
+        Refusal::MachineDown => CloseReason::MachineDown,
+        refusal => CloseReason::Refused(refusal),
+    }
+}
+
+/// Why an agent is not in the table any more. One whose machine is down is told so when it comes again: what is true of
+/// it by now is not known here.
+fn reason_of_removal(state: &State, id: &AgentId) -> CloseReason {
+    match state.gone_agent(id) {
+        Some(_) => CloseReason::Gone,
+        None => CloseReason::Unreachable,
     }
 }
 

@@ -277,6 +277,11 @@ pub enum ToAgent {
         /// As it was reported.
         newest: LaunchId,
     },
+    /// End everything, and yourself: the masters never take this agent again, or not until its machine is up.
+    Shutdown {
+        /// Why, for the agent's log.
+        reason: CloseReason,
+    },
     /// Answer with the number.
     Ping {
         /// Grows from 1 on each link.
@@ -305,7 +310,7 @@ pub enum How {
 pub enum CloseReason {
     #[error("the agent opened a newer link")]
     Replaced,
-    #[error("the agent was marked unreachable; it must attach again with its inventory")]
+    #[error("the agent was given up; it must attach again with its inventory")]
     Unreachable,
     #[error("the agent's attachment on this link has ended; it must attach again")]
     Detached,
@@ -317,6 +322,10 @@ pub enum CloseReason {
     ForeignCluster,
     #[error("the agent has obeyed a newer leader than this one")]
     StaleLeader,
+    #[error("an operator declared the agent gone")]
+    Gone,
+    #[error("the agent's machine is down for maintenance")]
+    MachineDown,
     #[error("the masters refused the agent")]
     Refused(#[source] Refusal),
 }

@@ -58,7 +58,7 @@ impl Planner {
         if self.flight.is_some() {
             return None;
         }
-        Some(index.allocator.next_wake(now)?.max(self.not_before))
+        Some(index.allocator.next_plan_wake(now)?.max(self.not_before))
     }
 
     /// Makes a plan and proposes it, if one is wanted and may be made.

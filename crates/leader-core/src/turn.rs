@@ -10,6 +10,7 @@ use crate::{
     config::Config,
     counters::Counters,
     desk::{Desk, Purpose},
+    message::{CloseReason, ToAgent},
     timers::Timers,
 };
 
@@ -39,6 +40,14 @@ impl Turn<'_> {
     /// Proposes a command that must get into the log.
     pub(crate) fn surely(&mut self, command: Command) {
         self.desk.propose(Purpose::Surely, command);
+    }
+
+    /// Ends a link. An agent that is not to come back as it is is told so before.
+    pub(crate) fn dismiss(&mut self, link: Link, reason: CloseReason) {
+        if matches!(reason, CloseReason::Gone | CloseReason::MachineDown) {
+            self.desk.send(link, ToAgent::Shutdown { reason });
+        }
+        self.desk.close(link, reason);
     }
 
     /// Proposes the end of an agent's attachment.

@@ -11,7 +11,7 @@ use mesarch_state::{
     command::{Link, OutboxPosition},
     open_work_of_framework,
 };
-use mesarch_types::{FrameworkId, Millis, OfferId, TaskId, UpdateUuid};
+use mesarch_types::{AgentId, FrameworkId, Millis, OfferId, TaskId, UpdateUuid};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -85,9 +85,13 @@ impl Performer {
     fn perform_in(&self, published: &Published, index: Option<u64>, effects: Vec<Effect>) {
         let state = &published.state;
         let mut burst = Burst::new();
+        let mut inverse: BTreeMap<FrameworkId, Vec<AgentId>> = BTreeMap::new();
         for effect in effects {
             match effect {
                 Effect::SendOffer { framework, offer } => burst.entry(framework).or_default().push(offer),
+                Effect::SendInverseOffer { framework, agent } => {
+                    inverse.entry(framework).or_default().push(agent);
+                }
                 Effect::SendUpdate { framework, task, uuid } => {
                     self.with_stream(state, &framework, index, |stream| {
                         send_update(state, stream, &task, uuid)
@@ -111,6 +115,9 @@ impl Performer {
         }
         for (framework, list) in burst {
             self.with_stream(state, &framework, index, |stream| send_offers(state, stream, &list));
+        }
+        for (framework, agents) in inverse {
+            self.with_stream(state, &framework, index, |stream| send_inverse_offers(state, stream, &agents));
         }
     }
 
@@ -161,6 +168,14 @@ fn send_offers(state: &State, stream: &Stream, list: &[OfferId]) {
     let offers: Vec<_> = outstanding.filter_map(|offer| offers::of_state(state, offer)).collect();
     if !offers.is_empty() {
         stream.push(&events::offers(offers), None);
+    }
+}
+
+fn send_inverse_offers(state: &State, stream: &Stream, agents: &[AgentId]) {
+    let offers = agents.iter().filter_map(|agent| offers::inverse_of_state(state, &stream.framework, agent));
+    let offers: Vec<_> = offers.collect();
+    if !offers.is_empty() {
+        stream.push(&events::inverse_offers(offers), None);
     }
 }
 

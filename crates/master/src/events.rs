@@ -45,6 +45,11 @@ pub(crate) fn offers(offers: Vec<v1::Offer>) -> Event {
     Event { offers: Some(event::Offers { offers }), ..of(event::Type::Offers) }
 }
 
+pub(crate) fn inverse_offers(inverse_offers: Vec<v1::InverseOffer>) -> Event {
+    let inverse_offers = Some(event::InverseOffers { inverse_offers });
+    Event { inverse_offers, ..of(event::Type::InverseOffers) }
+}
+
 pub(crate) fn update(status: v1::TaskStatus) -> Event {
     Event { update: Some(event::Update { status }), ..of(event::Type::Update) }
 }
@@ -59,6 +64,12 @@ fn rescind(offer: &OfferId) -> Event {
     Event { rescind: Some(rescind), ..of(event::Type::Rescind) }
 }
 
+fn rescind_inverse(offer: &OfferId) -> Event {
+    let inverse_offer_id = v1::OfferId { value: offer.to_string() };
+    let rescind_inverse_offer = Some(event::RescindInverseOffer { inverse_offer_id });
+    Event { rescind_inverse_offer, ..of(event::Type::RescindInverseOffer) }
+}
+
 fn failure(agent: &AgentId, executor: Option<&ExecutorId>, status: Option<i32>) -> Event {
     let failure =
         event::Failure { agent_id: Some(agent_id(agent)), executor_id: executor.map(executor_id), status };
@@ -70,6 +81,7 @@ pub(crate) fn of_outbox(item: &OutboxItem) -> Event {
     match item {
         OutboxItem::Update(news) => update(status::of_news(news)),
         OutboxItem::Rescind(offer) => rescind(offer),
+        OutboxItem::RescindInverse(offer) => rescind_inverse(offer),
         OutboxItem::Failure { agent, executor, status } => failure(agent, executor.as_ref(), *status),
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn to_agent(
                 newest: Some(link::LaunchId { index: newest.index, position: newest.position }),
             })
         }
+        ToAgent::Shutdown { reason } => Kind::Shutdown(link::Shutdown { reason: reason.to_string() }),
         ToAgent::Ping { number } => Kind::Ping(link::Ping { number: *number }),
     };
     Some(fenced(state, term, kind))

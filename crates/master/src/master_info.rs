@@ -78,7 +78,9 @@ impl MasterFacts {
                 port: i32::from(self.port),
             }),
             domain: None,
-            capabilities: vec![Capability { r#type: Some(Type::AgentUpdate as i32) }],
+            capabilities: [Type::AgentUpdate, Type::AgentDraining]
+                .map(|capability| Capability { r#type: Some(capability as i32) })
+                .into(),
         }
     }
 }

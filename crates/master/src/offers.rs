@@ -6,7 +6,7 @@ use mesarch_state::{
     State,
     model::{Agent, Framework, Offer},
 };
-use mesarch_types::{FrameworkCapability, resource::Resource};
+use mesarch_types::{AgentId, FrameworkCapability, FrameworkId, Unavailability, resource::Resource};
 use prost::Message;
 
 /// Kept from frameworks: the agent's network isolation hands it out itself.
@@ -25,6 +25,32 @@ pub(crate) fn of_state(state: &State, offer: &Offer) -> Option<v1::Offer> {
     Some(build(offer, agent, framework))
 }
 
+/// An outstanding request to leave an agent as its framework understands it; none if it is gone. It asks for all that the
+/// framework has there, so it names no resources.
+pub(crate) fn inverse_of_state(
+    state: &State,
+    framework: &FrameworkId,
+    agent: &AgentId,
+) -> Option<v1::InverseOffer> {
+    let (offer, agent) = (state.inverse_offer(framework, agent)?, state.agent(agent)?);
+    Some(v1::InverseOffer {
+        id: v1::OfferId { value: offer.id.to_string() },
+        url: Some(url(agent)),
+        framework_id: crate::events::framework_id(framework),
+        agent_id: Some(crate::events::agent_id(&agent.id)),
+        unavailability: unavailability_to_v1(agent.unavailability?),
+        resources: Vec::new(),
+    })
+}
+
+/// A planned outage as the API tells it.
+pub(crate) fn unavailability_to_v1(it: Unavailability) -> v1::Unavailability {
+    v1::Unavailability {
+        start: v1::TimeInfo { nanoseconds: it.start_ns },
+        duration: it.duration_ns.map(|nanoseconds| v1::DurationInfo { nanoseconds }),
+    }
+}
+
 fn build(offer: &Offer, agent: &Agent, framework: &Framework) -> v1::Offer {
     let executors = agent.executors.iter().filter(|(owner, _)| *owner == offer.framework);
     let multi_role = framework.spec.capabilities.has(FrameworkCapability::MultiRole);
@@ -39,7 +65,7 @@ fn build(offer: &Offer, agent: &Agent, framework: &Framework) -> v1::Offer {
         resources: resources(offer, framework),
         attributes: attributes_to_v1(&agent.spec.attributes),
         executor_ids: executors.map(|(_, id)| crate::events::executor_id(id)).collect(),
-        unavailability: None,
+        unavailability: agent.unavailability.map(unavailability_to_v1),
         allocation_info: multi_role
             .then(|| v1::resource::AllocationInfo { role: Some(offer.role.to_string()) }),
     }

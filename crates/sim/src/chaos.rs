@@ -3,12 +3,12 @@
 use mesarch_types::Millis;
 
 use crate::{
-    event::{ConnId, Event},
+    event::{ConnId, Event, Proposer},
     world::World,
 };
 use mesarch_state::{
     Command,
-    command::{FrameworkRoles, RequestKill, Teardown},
+    command::{DeactivateAgent, DrainAgent, FrameworkRoles, ReactivateAgent, RequestKill, Teardown},
 };
 
 impl World {
@@ -32,6 +32,35 @@ impl World {
             80..86 => self.say(scheduler, Command::Revive),
             86..98 => self.schedulers[scheduler].wants += 3,
             _ => self.tear_down(scheduler),
+        }
+    }
+
+    /// An operator takes an agent out of service or back; once all is calm, only back.
+    pub(crate) fn operate(&mut self) {
+        self.soon(500, 4000, Event::Operate);
+        let agents = self.master.state.agents();
+        let idle = agents.filter(|agent| self.calm && agent.administration.deactivated);
+        let idle: Vec<_> = idle.map(|agent| agent.id.clone()).collect();
+        for agent in idle {
+            self.order(Command::ReactivateAgent(ReactivateAgent { agent }));
+        }
+        let nth = self.rng.index(self.hosts.len());
+        let Some(agent) = self.master.state.agents().nth(nth).map(|agent| agent.id.clone()) else {
+            return;
+        };
+        if !self.calm {
+            let command = match self.rng.between(0, 100) {
+                0..40 => Command::DrainAgent(DrainAgent { agent, max_grace_ns: None, mark_gone: false }),
+                40..60 => Command::DeactivateAgent(DeactivateAgent { agent }),
+                _ => Command::ReactivateAgent(ReactivateAgent { agent }),
+            };
+            self.order(command);
+        }
+    }
+
+    fn order(&mut self, command: Command) {
+        if self.master.leader.is_some() {
+            self.propose(Proposer::Caller, command);
         }
     }
 

@@ -158,6 +158,7 @@ pub(crate) fn message(state: &State, message: ToAgent) -> Option<MasterMessage> 
             MasterMessage::ShutdownExecutor(agent::ExecutorKey { framework, executor })
         }
         ToAgent::ShutdownFramework { framework } => MasterMessage::ShutdownFramework(framework),
+        ToAgent::Shutdown { reason } => MasterMessage::Shutdown(reason.to_string().into()),
         ToAgent::ExecutorExitNoted { framework, executor, newest } => {
             let executor = agent::ExecutorKey { framework, executor };
             MasterMessage::ExecutorExitNoted { executor, newest }

@@ -55,6 +55,8 @@ pub(crate) enum Event {
     StreamGone { framework: FrameworkId, epoch: Epoch },
     /// The next fault, while there are faults.
     Fault,
+    /// An operator decides something about an agent.
+    Operate,
 }
 
 /// Who waits for the fate of a proposal.

@@ -28,6 +28,9 @@ struct Arguments {
     /// Schedulers.
     #[arg(long, default_value_t = Options::default().schedulers)]
     schedulers: usize,
+    /// Let operators drain, deactivate and reactivate agents meanwhile.
+    #[arg(long)]
+    operators: bool,
     /// Print every event of a seed that fails.
     #[arg(long)]
     trace: bool,
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
             heal_ms: arguments.heal_ms,
             agents: arguments.agents.min(200),
             schedulers: arguments.schedulers,
+            operators: arguments.operators,
             trace: arguments.trace,
         });
         returns.add(report.returns);

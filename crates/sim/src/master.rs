@@ -501,7 +501,8 @@ impl World {
                         News::Status { task: news.task.clone(), state: news.state }
                     }
                     Some(OutboxItem::Rescind(offer)) => News::Rescind(offer.clone()),
-                    Some(OutboxItem::Failure { .. }) => News::Failure,
+                    // Both ask nothing of a scheduler.
+                    Some(OutboxItem::Failure { .. } | OutboxItem::RescindInverse(_)) => News::Failure,
                     None => return,
                 };
                 let epoch = self.master.streams.get(&framework).map(|stream| stream.epoch);

@@ -36,13 +36,23 @@ pub struct Options {
     pub agents: usize,
     /// Schedulers.
     pub schedulers: usize,
+    /// Whether operators drain, deactivate and reactivate agents meanwhile.
+    pub operators: bool,
     /// Whether to keep every line of the trace.
     pub trace: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seed: 0, chaos_ms: 60_000, heal_ms: 240_000, agents: 4, schedulers: 3, trace: false }
+        Self {
+            seed: 0,
+            chaos_ms: 60_000,
+            heal_ms: 240_000,
+            agents: 4,
+            schedulers: 3,
+            operators: false,
+            trace: false,
+        }
     }
 }
 
@@ -164,6 +174,9 @@ impl World {
             self.soon(10, 500, Event::Subscribe { scheduler });
         }
         self.soon(100, 3000, Event::Fault);
+        if self.options.operators {
+            self.soon(500, 4000, Event::Operate);
+        }
     }
 
     /// A number never given before.
@@ -261,6 +274,7 @@ impl World {
             }
             Event::StreamGone { framework, epoch } => self.stream_gone(framework, epoch),
             Event::Fault => self.fault(),
+            Event::Operate => self.operate(),
         }
     }
 

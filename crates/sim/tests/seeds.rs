@@ -33,6 +33,16 @@ fn faults_are_survived() {
 }
 
 #[test]
+fn faults_are_survived_while_operators_take_agents_out_of_service() {
+    for seed in 0..30 {
+        let report = run(Options { seed, operators: true, ..Options::default() });
+        if let Some(violation) = report.violation {
+            panic!("seed {seed}: {violation}\n{}", report.lines.join("\n"));
+        }
+    }
+}
+
+#[test]
 fn seeds_that_failed_once_pass() {
     FAILED_ONCE.iter().copied().for_each(play);
 }

@@ -1,13 +1,16 @@
 //! What each command does: a file per command family, beside what several of them share.
 
 mod accept;
+mod administration;
 mod adopt;
 mod agent;
 mod attach;
 mod convert;
 mod framework;
 mod inventory;
+mod inverse;
 mod lifecycle;
+mod maintenance;
 mod offer;
 mod policy;
 mod quota;
@@ -20,6 +23,8 @@ mod update;
 #[cfg(test)]
 mod accept_test;
 #[cfg(test)]
+mod administration_test;
+#[cfg(test)]
 mod agent_test;
 #[cfg(test)]
 mod attach_test;
@@ -27,6 +32,8 @@ mod attach_test;
 mod convert_test;
 #[cfg(test)]
 mod framework_test;
+#[cfg(test)]
+mod maintenance_test;
 #[cfg(test)]
 mod offer_test;
 #[cfg(test)]
@@ -36,4 +43,5 @@ mod term_test;
 #[cfg(test)]
 mod update_test;
 
+pub(crate) use administration::GONE_AGENTS_MAX;
 pub(crate) use unreachable::forgetting_hash;

@@ -44,6 +44,22 @@ pub enum Change {
         /// Whose it was.
         framework: FrameworkId,
     },
+    /// An inverse offer is outstanding.
+    InverseOfferAdded {
+        /// Who is asked.
+        framework: FrameworkId,
+        /// To leave which agent.
+        agent: AgentId,
+    },
+    /// An inverse offer is answered or withdrawn.
+    InverseOfferRemoved {
+        /// Who was asked.
+        framework: FrameworkId,
+        /// To leave which agent.
+        agent: AgentId,
+        /// Cluster time before which the framework does not want to be asked again; none if it did not say.
+        until: Option<Millis>,
+    },
     /// A task is new.
     TaskAdded(FrameworkId, TaskId),
     /// A task's newest state changed, or an update of it was recorded.

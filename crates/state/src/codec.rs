@@ -4,6 +4,7 @@
 //! is missing in one shows. Nothing is guessed: bytes that do not say a whole command are an error, and the node that
 //! reads them from its log stops.
 
+mod administration;
 mod agent;
 mod framework;
 mod resource;
@@ -75,6 +76,15 @@ fn to_kind(command: &Command) -> log::command::Kind {
         Command::SetWhitelist(c) => Kind::SetWhitelist(c.to_log()),
         Command::SetPolicy(c) => Kind::SetPolicy(c.to_log()),
         Command::ConvertResources(c) => Kind::ConvertResources(c.to_log()),
+        Command::DrainAgent(c) => Kind::DrainAgent(c.to_log()),
+        Command::DeactivateAgent(c) => Kind::DeactivateAgent(c.to_log()),
+        Command::ReactivateAgent(c) => Kind::ReactivateAgent(c.to_log()),
+        Command::MarkAgentGone(c) => Kind::MarkAgentGone(c.to_log()),
+        Command::SetSchedule(c) => Kind::SetSchedule(c.to_log()),
+        Command::StartMaintenance(c) => Kind::StartMaintenance(c.to_log()),
+        Command::StopMaintenance(c) => Kind::StopMaintenance(c.to_log()),
+        Command::IssueInverseOffers(c) => Kind::IssueInverseOffers(c.to_log()),
+        Command::AnswerInverseOffers(c) => Kind::AnswerInverseOffers(c.to_log()),
     }
 }
 
@@ -110,6 +120,15 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
         Kind::SetWhitelist(c) => Command::SetWhitelist(Logged::from_log(c)?),
         Kind::SetPolicy(c) => Command::SetPolicy(Logged::from_log(c)?),
         Kind::ConvertResources(c) => Command::ConvertResources(Logged::from_log(c)?),
+        Kind::DrainAgent(c) => Command::DrainAgent(Logged::from_log(c)?),
+        Kind::DeactivateAgent(c) => Command::DeactivateAgent(Logged::from_log(c)?),
+        Kind::ReactivateAgent(c) => Command::ReactivateAgent(Logged::from_log(c)?),
+        Kind::MarkAgentGone(c) => Command::MarkAgentGone(Logged::from_log(c)?),
+        Kind::SetSchedule(c) => Command::SetSchedule(Logged::from_log(c)?),
+        Kind::StartMaintenance(c) => Command::StartMaintenance(Logged::from_log(c)?),
+        Kind::StopMaintenance(c) => Command::StopMaintenance(Logged::from_log(c)?),
+        Kind::IssueInverseOffers(c) => Command::IssueInverseOffers(Logged::from_log(c)?),
+        Kind::AnswerInverseOffers(c) => Command::AnswerInverseOffers(Logged::from_log(c)?),
     })
 }
 

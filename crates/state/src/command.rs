@@ -4,6 +4,7 @@
 //! in the command, syntax already checked); `apply` judges only how it relates to the facts that are stored. A command
 //! that ends something names the beginning that it ends.
 
+mod administration;
 mod sharing;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -17,6 +18,10 @@ use mesarch_types::{
     resource::Resources,
 };
 
+pub use administration::{
+    AnswerInverseOffers, DeactivateAgent, DrainAgent, InverseOfferItem, IssueInverseOffers, Machines,
+    MarkAgentGone, ReactivateAgent, SetSchedule, Window,
+};
 pub use sharing::{
     ConvertResources, OfferRules, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist,
 };
@@ -82,6 +87,24 @@ pub enum Command {
     SetPolicy(SetPolicy),
     /// An operator reserves resources of an agent, makes volumes of them, or takes that back.
     ConvertResources(ConvertResources),
+    /// An operator wants an agent to be offered no more and all that runs on it to end.
+    DrainAgent(DrainAgent),
+    /// An operator wants an agent to be offered no more.
+    DeactivateAgent(DeactivateAgent),
+    /// An operator takes either back, once no drain is under way.
+    ReactivateAgent(ReactivateAgent),
+    /// An operator declares an agent gone for ever.
+    MarkAgentGone(MarkAgentGone),
+    /// An operator says which machines will be down, and when.
+    SetSchedule(SetSchedule),
+    /// Scheduled machines go down.
+    StartMaintenance(Machines),
+    /// Machines that were down are up again.
+    StopMaintenance(Machines),
+    /// The planner's requests to leave agents whose machines will be down.
+    IssueInverseOffers(IssueInverseOffers),
+    /// A framework says whether it will leave.
+    AnswerInverseOffers(AnswerInverseOffers),
 }
 
 /// See [`Command::BeginTerm`]. The first one of a cluster fixes `cluster`; a later one that differs is refused.

@@ -21,6 +21,13 @@ pub enum Effect {
         /// Which.
         offer: OfferId,
     },
+    /// Send an outstanding inverse offer to its framework.
+    SendInverseOffer {
+        /// Who is asked.
+        framework: FrameworkId,
+        /// To leave which agent.
+        agent: AgentId,
+    },
     /// Send a task's pending update to its framework.
     SendUpdate {
         /// To whom.
@@ -94,4 +101,22 @@ pub enum Effect {
         /// Whose.
         framework: FrameworkId,
     },
+}
+
+impl Effect {
+    /// The agent that it is for; none if it is for a framework.
+    pub(crate) fn agent(&self) -> Option<&AgentId> {
+        match self {
+            Self::RunTask { agent, .. }
+            | Self::KillTask { agent, .. }
+            | Self::SendAcknowledgement { agent, .. }
+            | Self::ShutdownFramework { agent, .. } => Some(agent),
+            Self::ShutdownExecutor(key) => Some(&key.agent),
+            Self::SendOffer { .. }
+            | Self::SendInverseOffer { .. }
+            | Self::SendUpdate { .. }
+            | Self::SendOutbox { .. }
+            | Self::CloseStream { .. } => None,
+        }
+    }
 }

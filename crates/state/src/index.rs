@@ -36,10 +36,20 @@ impl State {
         let nonces = self.agents.iter().filter_map(|(id, agent)| Some((agent.nonce?, id.clone())));
         self.nonces = nonces.collect();
         edit_all(&mut self.agents, clear_agent);
+        self.index_maintenance();
         edit_all(&mut self.frameworks, clear_framework);
         edit_all(&mut self.executors, |executor| executor.tasks = BTreeSet::new());
         self.unreachable_by_age = OrdSet::new();
         self.removed_by_age = OrdSet::new();
+        self.gone_by_age = self.gone.iter().map(|(id, gone)| (gone.epoch, id.clone())).collect();
+    }
+
+    fn index_maintenance(&mut self) {
+        let maintenance = &self.maintenance;
+        let machine = |agent: &Agent| maintenance.machine_of(&agent.spec.hostname);
+        edit_all(&mut self.agents, |agent| {
+            agent.unavailability = machine(agent).map(|machine| machine.unavailability);
+        });
     }
 
     fn index_away(&mut self) {

@@ -1,11 +1,12 @@
 //! What is true of every state, whatever commands led to it.
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 use imbl::OrdMap;
 use mesarch_types::resource::Resources;
 
 use crate::{
+    apply::GONE_AGENTS_MAX,
     machine::State,
     model::{Agent, COMPLETED_TASKS_MAX, Framework, OUTBOX_MAX, STATUSES_PER_TASK_MAX, Task},
 };
@@ -28,6 +29,7 @@ pub fn check(state: &State) -> Result<(), Violation> {
     state.tasks().try_for_each(|task| check_task(state, task))?;
     check_offers(state)?;
     check_sharing(state)?;
+    check_administration(state)?;
     state.unreachable_agents().try_for_each(|away| {
         let id = &away.agent.id;
         let apart = state.agent(id).is_none() && away.tasks.keys().all(|key| !state.tasks.contains_key(key));
@@ -47,8 +49,9 @@ fn check_indexes(state: &State) -> Result<(), Violation> {
     same(&state.sharing.consumed, &made.sharing.consumed, "consumption follows from agents and books")?;
     same(&state.executors, &made.executors, "an executor's tasks follow from the table")?;
     same(&state.nonces, &made.nonces, "nonces follow from the agents")?;
-    let orders =
-        state.unreachable_by_age == made.unreachable_by_age && state.removed_by_age == made.removed_by_age;
+    let orders = state.unreachable_by_age == made.unreachable_by_age
+        && state.removed_by_age == made.removed_by_age
+        && state.gone_by_age == made.gone_by_age;
     require(orders, "ages follow from the tables", "those who are gone")?;
     require(state.filters.ends == made.filters.ends, "ends follow from the filters", "filters")
 }
@@ -112,6 +115,36 @@ fn check_offers(state: &State) -> Result<(), Violation> {
             &offer.id,
         )
     })
+}
+
+fn check_administration(state: &State) -> Result<(), Violation> {
+    let away = state.unreachable_agents().map(|away| &*away.agent);
+    state.agents().chain(away).try_for_each(|agent| {
+        let administration = &agent.administration;
+        let left_alone = administration.drain.is_none() || administration.deactivated;
+        require(left_alone, "an agent that is drained is deactivated", &agent.id)?;
+        require(state.gone_agent(&agent.id).is_none(), "a gone agent is not remembered otherwise", &agent.id)
+    })?;
+    state.agents().try_for_each(|agent| {
+        let settled = !administration_is_over(agent);
+        require(settled, "an agent without tasks is not being drained", &agent.id)?;
+        require(!state.is_down(&agent.spec.hostname), "no agent is on a machine that is down", &agent.id)
+    })?;
+    let gone = state.gone.len() <= GONE_AGENTS_MAX;
+    require(gone, "gone agents are bounded", state.gone.len())?;
+    let scheduled: BTreeSet<_> = state.schedule().iter().flat_map(|window| &window.machines).collect();
+    let same = state.machines().map(|(id, _)| id).eq(scheduled);
+    require(same, "the machines are those of the schedule", "machines")?;
+    state.inverse_offers().try_for_each(|(framework, agent, offer)| {
+        let asked = state.framework(framework).is_some_and(|known| known.is_active());
+        let about =
+            state.agent(agent).is_some_and(|agent| agent.is_active() && agent.unavailability.is_some());
+        require(asked && about, "who is there is asked about agents that will be down", &offer.id)
+    })
+}
+
+fn administration_is_over(agent: &Agent) -> bool {
+    agent.administration.is_draining() && agent.tasks.is_empty()
 }
 
 fn check_sharing(state: &State) -> Result<(), Violation> {

@@ -10,7 +10,10 @@ use crate::{
     command::{Command, ExecutorKey},
     effect::Effect,
     filters::Filters,
-    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskKey, UnreachableAgent},
+    model::{
+        Agent, Executor, Framework, GoneAgent, Maintenance, Offer, RemovedFramework, Task, TaskKey,
+        UnreachableAgent,
+    },
     outcome::{Outcome, Refusal},
     sharing::Sharing,
     step::Step,
@@ -18,7 +21,7 @@ use crate::{
 
 /// The highest feature level that this version understands. Any change of what a command does to any state raises it,
 /// so that replicas of different versions agree as long as the cluster stays on the lower level.
-pub const FEATURE_LEVEL_MAX: u32 = 2;
+pub const FEATURE_LEVEL_MAX: u32 = 3;
 
 /// From this level on, updates that refuse a task of an ACCEPT name the agent that the task names, and an ACCEPT whose
 /// offers are good answers for a task that is live already with its known state, as one whose offers are gone does. An
@@ -33,6 +36,10 @@ pub(crate) const LEVEL_TRUE_LIVES: u32 = 2;
 /// frameworks' rules about their offers. Older versions stop at such a command, so none is proposed below it.
 pub const LEVEL_SHARING: u32 = 2;
 
+/// From this level on operators may drain, deactivate and give up agents, and schedule maintenance. Nothing of it is in
+/// the states of lower levels, so what the other commands do there is what it was.
+pub const LEVEL_ADMIN: u32 = 3;
+
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///
 /// A clone costs a few counters and shares what is equal.
@@ -45,6 +52,10 @@ pub struct State {
     pub(crate) unreachable: OrdMap<AgentId, Arc<UnreachableAgent>>,
     /// The unreachable agents by age: the oldest is forgotten when there are too many.
     pub(crate) unreachable_by_age: OrdSet<(Epoch, AgentId)>,
+    /// Agents that operators gave up.
+    pub(crate) gone: OrdMap<AgentId, GoneAgent>,
+    /// The gone agents by age: the oldest is forgotten when there are too many.
+    pub(crate) gone_by_age: OrdSet<(Epoch, AgentId)>,
     pub(crate) frameworks: OrdMap<FrameworkId, Arc<Framework>>,
     pub(crate) removed: OrdMap<FrameworkId, Arc<RemovedFramework>>,
     /// The removed frameworks by age.
@@ -56,6 +67,8 @@ pub struct State {
     pub(crate) filters: Filters,
     /// What operators decided about sharing.
     pub(crate) sharing: Sharing,
+    /// Which machines will be down, and who was asked to leave them.
+    pub(crate) maintenance: Maintenance,
 }
 
 /// The facts that there is one of.
@@ -108,6 +121,7 @@ impl State {
         let mut step = Step::new(self, at);
         let outcome = if begun { step.dispatch(command) } else { Err(Refusal::WrongCluster) };
         let outcome = outcome.unwrap_or_else(Outcome::Refused);
+        step.settle_drains();
         let Step { changes, effects, .. } = step;
         if cfg!(any(test, debug_assertions)) {
             assert_eq!(crate::invariants::check(self), Ok(()), "after {at:?}");
@@ -148,6 +162,15 @@ impl Step<'_> {
             Command::SetWhitelist(c) => Ok(self.set_whitelist(c)),
             Command::SetPolicy(c) => Ok(self.set_policy(c)),
             Command::ConvertResources(c) => Ok(self.convert_resources(&c)),
+            Command::DrainAgent(c) => self.administrate(|step| step.drain_agent(&c)),
+            Command::DeactivateAgent(c) => self.administrate(|step| step.deactivate_agent(&c)),
+            Command::ReactivateAgent(c) => self.administrate(|step| step.reactivate_agent(&c)),
+            Command::MarkAgentGone(c) => self.administrate(|step| step.mark_agent_gone(&c)),
+            Command::SetSchedule(c) => self.administrate(|step| step.set_schedule(c)),
+            Command::StartMaintenance(c) => self.administrate(|step| step.start_maintenance(&c)),
+            Command::StopMaintenance(c) => self.administrate(|step| step.stop_maintenance(&c)),
+            Command::IssueInverseOffers(c) => self.administrate(|step| Ok(step.issue_inverse_offers(c))),
+            Command::AnswerInverseOffers(c) => self.administrate(|step| Ok(step.answer_inverse_offers(&c))),
         }
     }
 }

@@ -6,13 +6,19 @@
 mod agent;
 mod framework;
 pub(crate) mod ledger;
+mod maintenance;
 mod task;
 
-pub use agent::{Agent, Attachment, Converted, ForgettingKey, UnreachableAgent};
+pub use agent::{
+    Administration, Agent, Attachment, Converted, Drain, DrainState, ForgettingKey, GoneAgent,
+    UnreachableAgent,
+};
 pub use framework::{
     COMPLETED_TASKS_MAX, Connection, Framework, OUTBOX_MAX, OutboxItem, RemovedFramework, TaskNews,
 };
 pub use ledger::{Holder, Ledger};
+pub(crate) use maintenance::{Asked, Maintenance};
+pub use maintenance::{InverseAnswer, InverseOffer, Machine, MachineId, MachineMode};
 pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task};
 
 /// A framework's task: what tasks are stored under.

@@ -18,7 +18,7 @@ pub fn open_work(state: &State) -> Vec<Effect> {
 }
 
 /// What is owed to one framework: first what its outbox holds, in log order, then updates that it has not
-/// acknowledged, then its offers. Nothing if it has no stream.
+/// acknowledged, then its offers, and requests to leave agents. Nothing if it has no stream.
 pub fn open_work_of_framework(state: &State, id: &FrameworkId) -> Vec<Effect> {
     let Some(framework) = state.framework(id).filter(|known| known.is_connected()) else {
         return Vec::new();
@@ -31,7 +31,9 @@ pub fn open_work_of_framework(state: &State, id: &FrameworkId) -> Vec<Effect> {
         .offers
         .iter()
         .map(|offer| Effect::SendOffer { framework: id.clone(), offer: offer.clone() });
-    outbox.chain(pending_updates(state, framework)).chain(offers).collect()
+    let inverse = state.inverse_offers_of(id).into_iter();
+    let inverse = inverse.map(|(agent, _)| Effect::SendInverseOffer { framework: id.clone(), agent });
+    outbox.chain(pending_updates(state, framework)).chain(offers).chain(inverse).collect()
 }
 
 fn pending_updates<'a>(state: &'a State, framework: &'a Framework) -> impl Iterator<Item = Effect> + 'a {

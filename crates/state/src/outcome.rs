@@ -4,6 +4,8 @@ use mesarch_types::{
     AgentId, ConversionError, Epoch, FrameworkId, LaunchId, OfferId, QuotaError, Role, TaskId,
 };
 
+use crate::model::MachineId;
+
 /// The answer to one command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -54,6 +56,18 @@ pub enum Denial {
     UnknownAgent(AgentId),
     #[error("resources: {0}")]
     Conversion(ConversionError),
+    #[error("agent: {0} is not deactivated")]
+    NotDeactivated(AgentId),
+    #[error("agent: {0} is being drained; it can be reactivated once it is drained")]
+    Draining(AgentId),
+    #[error("agent: the machine of {0} is in the maintenance schedule")]
+    Scheduled(AgentId),
+    #[error("machine: {0} is down and must stay in the schedule until its maintenance is stopped")]
+    MachineDown(MachineId),
+    #[error("machine: {0} is not draining: it is not in the maintenance schedule, or down already")]
+    NotScheduled(MachineId),
+    #[error("machine: {0} is not down")]
+    NotDown(MachineId),
 }
 
 /// What became of one task of an ACCEPT.
@@ -155,6 +169,12 @@ pub enum Refusal {
     StaleLink,
     #[error("an inventory is needed")]
     InventoryNeeded,
+    #[error("an operator declared the agent gone")]
+    AgentGone,
+    #[error("the agent's machine is down for maintenance")]
+    MachineDown,
+    #[error("the command needs a higher feature level than the cluster's")]
+    Level,
     #[error("no such task")]
     UnknownTask,
     #[error("no such executor")]

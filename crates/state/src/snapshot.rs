@@ -4,6 +4,7 @@
 //! its keys, then a record that counts the others, so that a cut-off file is noticed. Only facts are stored: what
 //! follows from them is made anew. Equal states have equal bytes.
 
+mod administration;
 mod entities;
 mod sharing;
 mod values;
@@ -77,6 +78,12 @@ mod kind {
     pub(super) const WHITELIST: u8 = 44;
     pub(super) const OFFER_RULES: u8 = 45;
     pub(super) const CONVERTED: u8 = 46;
+    pub(super) const ADMINISTRATION: u8 = 60;
+    pub(super) const GONE: u8 = 61;
+    pub(super) const WINDOW: u8 = 62;
+    pub(super) const MACHINE: u8 = 63;
+    pub(super) const INVERSE_OFFER: u8 = 64;
+    pub(super) const INVERSE_ANSWER: u8 = 65;
     pub(super) const END: u8 = 255;
 }
 
@@ -107,6 +114,7 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
     let owing = state.agents.values().filter(|agent| agent.owes_inventory);
     records.put_all(kind::OWES_INVENTORY, owing.map(|agent| &agent.id))?;
     records.put_sharing(state)?;
+    records.put_administration(state)?;
     let count = records.count;
     records.put(kind::END, &count)
 }
@@ -224,6 +232,9 @@ impl State {
             }
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}
+            other @ kind::ADMINISTRATION..=kind::INVERSE_ANSWER => {
+                self.restore_administration(other, &mut input)?;
+            }
             other => self.restore_sharing(other, &mut input)?,
         }
         if input.is_empty() { Ok(*kind == kind::END) } else { Err(Malformed) }

@@ -22,6 +22,8 @@ pub(crate) struct Step<'a> {
     pub(crate) at: At,
     pub(crate) changes: Vec<Change>,
     pub(crate) effects: Vec<Effect>,
+    /// Agents from which the last task may be gone: see [`Step::settle_drains`].
+    pub(crate) emptied: Vec<AgentId>,
 }
 
 /// Whether a framework hears of the end of its offer.
@@ -35,7 +37,7 @@ pub(crate) enum Rescind {
 
 impl<'a> Step<'a> {
     pub(crate) fn new(state: &'a mut State, at: At) -> Self {
-        Self { state, at, changes: Vec::new(), effects: Vec::new() }
+        Self { state, at, changes: Vec::new(), effects: Vec::new(), emptied: Vec::new() }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -223,6 +225,7 @@ impl<'a> Step<'a> {
 
     /// Ends all offers of a framework; it does not hear of it.
     pub(crate) fn withdraw_offers_of_framework(&mut self, framework: &FrameworkId) {
+        self.withdraw_inverse_offers_of_framework(framework);
         let Some(known) = self.state.frameworks.get(framework) else {
             return;
         };

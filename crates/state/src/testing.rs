@@ -328,7 +328,7 @@ impl World {
         let items = self.state.framework(framework).expect("known").outbox.values();
         let updates = items.filter_map(|item| match &**item {
             OutboxItem::Update(news) => Some(news.clone()),
-            OutboxItem::Rescind(_) | OutboxItem::Failure { .. } => None,
+            OutboxItem::Rescind(_) | OutboxItem::RescindInverse(_) | OutboxItem::Failure { .. } => None,
         });
         updates.collect()
     }

@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use mesarch_types::{
     AgentId, ClusterId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, Millis, OfferId, Priority,
-    Quantities, Quota, Role, TaskId, TaskState, WallMillis, Weight, digest::SetHash,
+    Quantities, Quota, Role, TaskId, TaskState, Unavailability, WallMillis, Weight, digest::SetHash,
 };
 
 use crate::{
-    command::ExecutorKey,
+    command::{ExecutorKey, Window},
     filters::LongFilter,
     machine::State,
-    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskKey, UnreachableAgent},
+    model::{
+        Agent, Executor, Framework, GoneAgent, InverseAnswer, InverseOffer, Machine, MachineId, MachineMode,
+        Offer, RemovedFramework, Task, TaskKey, UnreachableAgent,
+    },
     outcome::Refusal,
     sharing::{Books, POLICY_DEFAULT},
     snapshot,
@@ -23,6 +26,7 @@ use crate::{
 pub struct Counts {
     pub agents: usize,
     pub unreachable_agents: usize,
+    pub gone_agents: usize,
     pub frameworks: usize,
     pub removed_frameworks: usize,
     pub tasks: usize,
@@ -98,6 +102,58 @@ impl State {
     /// All agents that were given up and are remembered, by id.
     pub fn unreachable_agents(&self) -> impl Iterator<Item = &UnreachableAgent> {
         self.unreachable.values().map(|away| &**away)
+    }
+
+    /// The agent, if an operator declared it gone and that is remembered.
+    pub fn gone_agent(&self, id: &AgentId) -> Option<&GoneAgent> {
+        self.gone.get(id)
+    }
+
+    /// All agents that operators declared gone and that are remembered, by id.
+    pub fn gone_agents(&self) -> impl Iterator<Item = (&AgentId, &GoneAgent)> {
+        self.gone.iter()
+    }
+
+    /// The maintenance schedule, in the operator's order.
+    pub fn schedule(&self) -> &[Window] {
+        &self.maintenance.windows
+    }
+
+    /// All machines of the schedule, by name.
+    pub fn machines(&self) -> impl Iterator<Item = (&MachineId, &Machine)> {
+        self.maintenance.machines.iter()
+    }
+
+    /// Whether agents that announce this host name are on a machine that is down.
+    pub fn is_down(&self, hostname: &str) -> bool {
+        self.maintenance.machine_of(hostname).is_some_and(|machine| machine.mode == MachineMode::Down)
+    }
+
+    /// When the machine of agents that announce this host name will be down.
+    pub(crate) fn unavailability_of(&self, hostname: &str) -> Option<Unavailability> {
+        self.maintenance.machine_of(hostname).map(|machine| machine.unavailability)
+    }
+
+    /// The outstanding request to a framework to leave an agent.
+    pub fn inverse_offer(&self, framework: &FrameworkId, agent: &AgentId) -> Option<&InverseOffer> {
+        self.maintenance.asked.get(&(framework.clone(), agent.clone()))
+    }
+
+    /// All outstanding requests to leave agents: whom, about which agent.
+    pub fn inverse_offers(&self) -> impl Iterator<Item = (&FrameworkId, &AgentId, &InverseOffer)> {
+        self.maintenance.asked.iter().map(|((framework, agent), offer)| (framework, agent, offer))
+    }
+
+    /// A framework's outstanding requests to leave agents, by agent.
+    pub fn inverse_offers_of(&self, framework: &FrameworkId) -> Vec<(AgentId, InverseOffer)> {
+        let first = (framework.clone(), AgentId::from(""));
+        let own = self.maintenance.asked.range(first..).take_while(|((owner, _), _)| owner == framework);
+        own.map(|((_, agent), offer)| (agent.clone(), offer.clone())).collect()
+    }
+
+    /// What frameworks answered to the last requests to leave agents: who, about which agent, what.
+    pub fn inverse_answers(&self) -> impl Iterator<Item = (&FrameworkId, &AgentId, &InverseAnswer)> {
+        self.maintenance.answers.iter().map(|((framework, agent), answer)| (framework, agent, answer))
     }
 
     /// The framework, unless it is unknown or removed.
@@ -263,6 +319,7 @@ impl State {
         Counts {
             agents: self.agents.len(),
             unreachable_agents: self.unreachable.len(),
+            gone_agents: self.gone.len(),
             frameworks: self.frameworks.len(),
             removed_frameworks: self.removed.len(),
             tasks: self.tasks.len(),

@@ -9,7 +9,7 @@ use mesarch_state::{
     command::*,
     model::Holder,
     open_work,
-    outcome::{Denial, LaunchResult, OfferRefusal},
+    outcome::{Denial, LaunchResult, OfferRefusal, Refusal},
     snapshot,
 };
 use mesarch_types::{AgentId, At, FrameworkId, OfferId, TaskId, resource::Resources};
@@ -81,6 +81,7 @@ struct Fold {
     executors: BTreeSet<ExecutorKey>,
     agents: BTreeSet<AgentId>,
     frameworks: BTreeSet<FrameworkId>,
+    asked: BTreeSet<(FrameworkId, AgentId)>,
     /// An agent's holdings overlapped once: sums cannot be followed any more.
     overlapped: bool,
 }
@@ -114,6 +115,12 @@ impl Fold {
             Change::AgentRemoved(id) => assert!(self.agents.remove(id)),
             Change::Framework(id) => drop(self.frameworks.insert(id.clone())),
             Change::FrameworkRemoved(id) => assert!(self.frameworks.remove(id)),
+            Change::InverseOfferAdded { framework, agent } => {
+                assert!(self.asked.insert((framework.clone(), agent.clone())));
+            }
+            Change::InverseOfferRemoved { framework, agent, .. } => {
+                assert!(self.asked.remove(&(framework.clone(), agent.clone())));
+            }
             Change::TaskUpdated { .. } | Change::TermBegan | Change::Revived { .. } | Change::Policy => {}
         }
     }
@@ -129,6 +136,8 @@ impl Fold {
         assert!(self.executors.iter().eq(state.executors().map(|executor| &executor.key)));
         assert!(self.agents.iter().eq(state.agents().map(|agent| &agent.id)));
         assert!(self.frameworks.iter().eq(state.frameworks().map(|known| &known.id)));
+        let asked = state.inverse_offers().map(|(framework, agent, _)| (framework.clone(), agent.clone()));
+        assert!(self.asked.iter().cloned().eq(asked));
         self.overlapped |= state.agents().any(|agent| agent.ledger.is_overcommitted());
         if self.overlapped {
             return;
@@ -184,25 +193,40 @@ fn kind(command: &Command) -> &'static str {
         Command::SetWhitelist(_) => "SetWhitelist",
         Command::SetPolicy(_) => "SetPolicy",
         Command::ConvertResources(_) => "ConvertResources",
+        Command::DrainAgent(_) => "DrainAgent",
+        Command::DeactivateAgent(_) => "DeactivateAgent",
+        Command::ReactivateAgent(_) => "ReactivateAgent",
+        Command::MarkAgentGone(_) => "MarkAgentGone",
+        Command::SetSchedule(_) => "SetSchedule",
+        Command::StartMaintenance(_) => "StartMaintenance",
+        Command::StopMaintenance(_) => "StopMaintenance",
+        Command::IssueInverseOffers(_) => "IssueInverseOffers",
+        Command::AnswerInverseOffers(_) => "AnswerInverseOffers",
     }
 }
 
-const KINDS: [&str; 30] = [
+const KINDS: [&str; 39] = [
     "AcceptOffers",
     "AcknowledgeUpdates",
     "AgentForgot",
+    "AnswerInverseOffers",
     "AttachAgent",
     "AttachAgent with an inventory",
     "BeginTerm",
     "ConvertResources",
+    "DeactivateAgent",
     "DeclineOffers",
     "DetachAgent",
     "Disconnect",
+    "DrainAgent",
     "EventsDelivered",
     "ExecutorExited",
     "ExpireFailover",
+    "IssueInverseOffers",
     "IssueOffers",
+    "MarkAgentGone",
     "MarkUnreachable",
+    "ReactivateAgent",
     "RecordUpdates",
     "RegisterAgent",
     "RequestKill",
@@ -213,8 +237,11 @@ const KINDS: [&str; 30] = [
     "SetPolicy",
     "SetPriorities",
     "SetQuota",
+    "SetSchedule",
     "SetWeights",
     "SetWhitelist",
+    "StartMaintenance",
+    "StopMaintenance",
     "Subscribe",
     "Suppress",
     "Teardown",
@@ -246,6 +273,20 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
             (Command::ConvertResources(_), Change::OfferRemoved { .. }) => {
                 turns.push("a reservation withdraws an offer");
             }
+            (Command::MarkAgentGone(c), Change::AgentRemoved(_)) if before.agent(&c.agent).is_some() => {
+                turns.push("a known agent is gone");
+            }
+            (Command::AttachAgent(_) | Command::AcknowledgeUpdates(_), Change::AgentRemoved(_)) => {
+                turns.push("a drained agent is gone");
+            }
+            (Command::DrainAgent(_), Change::OfferRemoved { .. }) => turns.push("a drain withdraws an offer"),
+            (Command::SetSchedule(_), Change::OfferRemoved { .. }) => {
+                turns.push("the schedule withdraws an offer");
+            }
+            (Command::StartMaintenance(_), Change::TaskRemoved(..)) => turns.push("maintenance loses a task"),
+            (_, Change::InverseOfferRemoved { until: None, .. }) => {
+                turns.push("an inverse offer is withdrawn");
+            }
             _ => {}
         }
     }
@@ -256,9 +297,13 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
             LaunchResult::Refused(_) => "a launch is refused",
         }));
     }
+    if let Outcome::Refused(Refusal::AgentGone | Refusal::MachineDown) = applied.outcome {
+        turns.push("an agent is sent away");
+    }
     match &applied.outcome {
         Outcome::Denied(Denial::Quota { .. }) => turns.push("a quota is denied"),
         Outcome::Denied(Denial::Conversion(_)) => turns.push("a reservation is denied"),
+        Outcome::Denied(Denial::Draining(_)) => turns.push("a reactivation is denied"),
         Outcome::Issued(results) if results.contains(&Err(OfferRefusal::Quota)) => {
             turns.push("an offer is over the limit");
         }
@@ -267,24 +312,32 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
     turns
 }
 
-const TURNS: [&str; 17] = [
+const TURNS: [&str; 25] = [
+    "a drain withdraws an offer",
+    "a drained agent is gone",
     "a framework is adopted",
+    "a known agent is gone",
     "a launch is refused",
     "a launch meets a live task",
     "a launch succeeds",
     "a missing executor is removed",
     "a missing task is concluded",
     "a quota is denied",
+    "a reactivation is denied",
     "a reservation is denied",
     "a reservation withdraws an offer",
     "a task becomes unreachable",
     "a task is adopted",
     "a task is launched",
     "an agent comes back",
+    "an agent is sent away",
     "an executor is adopted",
+    "an inverse offer is withdrawn",
     "an offer is over the limit",
     "detachment loses a task",
+    "maintenance loses a task",
     "quota withdraws an offer",
+    "the schedule withdraws an offer",
 ];
 
 /// Without this, a property could hold because the commands that break it never come.
@@ -299,9 +352,9 @@ fn random_commands_are_of_every_kind_and_take_every_turn() {
             let command = driver.next(choice);
             let before = driver.state.clone();
             let applied = driver.apply(command.clone());
-            if !matches!(applied.outcome, Outcome::Refused(_)) {
+            seen.extend(turns(&before, &command, &applied));
+            if !matches!(applied.outcome, Outcome::Refused(_) | Outcome::Denied(_)) {
                 kinds.insert(kind(&command));
-                seen.extend(turns(&before, &command, &applied));
             }
         }
     }

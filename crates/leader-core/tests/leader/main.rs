@@ -1,5 +1,6 @@
 //! The leader against the real state machine: one log, in one thread, in virtual time.
 
+mod administration;
 mod attach;
 mod cluster;
 mod frameworks;

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mesarch_leader_core::{Attach, FromAgent, Hello, Input, Output, TaskKey, ToAgent};
+use mesarch_leader_core::{Attach, CloseReason, FromAgent, Hello, Input, Output, TaskKey, ToAgent};
 use mesarch_state::{
     Command, Effect,
     command::{
-        AcceptOffers, AcknowledgeUpdates, Acknowledgement, AgentSpec, DeclineOffers, Inventory,
-        InventoryTask, Judged, Launch, Link, Refuse, StatusUpdate, TaskSpec,
+        AcceptOffers, AcknowledgeUpdates, Acknowledgement, AgentSpec, AnswerInverseOffers, DeclineOffers,
+        Inventory, InventoryTask, Judged, Launch, Link, Refuse, StatusUpdate, TaskSpec,
     },
     model::OutboxItem,
 };
@@ -167,6 +167,13 @@ impl Agent {
                 let message = FromAgent::Forgot { acknowledged: Vec::new(), frameworks: vec![framework] };
                 cluster.input(Input::FromAgent { link, message });
             }
+            ToAgent::Shutdown { reason } => {
+                self.tasks.clear();
+                if reason == CloseReason::Gone {
+                    // Its operator gives it an empty work directory.
+                    self.id = None;
+                }
+            }
             ToAgent::ShutdownExecutor { .. } | ToAgent::ExecutorExitNoted { .. } => {}
             ToAgent::Ping { number } if self.answers_pings => cluster.input(Input::Pong { link, number }),
             ToAgent::Ping { .. } => {}
@@ -296,11 +303,21 @@ impl Framework {
                 let item = known.outbox.get(&position).cloned();
                 match item.as_deref() {
                     Some(OutboxItem::Rescind(offer)) => drop(self.offers.remove(offer)),
-                    Some(OutboxItem::Update(_) | OutboxItem::Failure { .. }) => {}
+                    Some(
+                        OutboxItem::Update(_) | OutboxItem::Failure { .. } | OutboxItem::RescindInverse(_),
+                    ) => {}
                     None => return,
                 }
                 let Some((_, epoch)) = self.stream else { return };
                 cluster.input(Input::Delivered { framework, epoch, up_to: position });
+            }
+            Effect::SendInverseOffer { framework, agent } => {
+                let Some(asked) = cluster.state.inverse_offer(&framework, &agent) else {
+                    return;
+                };
+                let (offers, refuse) = (vec![asked.id.clone()], Refuse { duration: self.refuse });
+                let answer = AnswerInverseOffers { framework, offers, accepted: true, refuse };
+                cluster.command(Command::AnswerInverseOffers(answer));
             }
             Effect::CloseStream { epoch, .. } => {
                 if self.stream.as_ref().is_some_and(|(_, current)| *current == epoch) {
@@ -395,6 +412,7 @@ impl Players {
 fn owner(effect: &Effect) -> FrameworkId {
     match effect {
         Effect::SendOffer { framework, .. }
+        | Effect::SendInverseOffer { framework, .. }
         | Effect::SendUpdate { framework, .. }
         | Effect::SendOutbox { framework, .. }
         | Effect::CloseStream { framework, .. } => framework.clone(),

@@ -4,12 +4,14 @@ use mesarch_leader_core::Config;
 use mesarch_state::{
     Command, Effect,
     command::{
-        ConvertResources, FrameworkRoles, RequestKill, SetPolicy, SetPriorities, SetQuota, SetWhitelist,
-        Teardown,
+        ConvertResources, DeactivateAgent, DrainAgent, FrameworkRoles, Machines, MarkAgentGone,
+        ReactivateAgent, RequestKill, SetPolicy, SetPriorities, SetQuota, SetSchedule, SetWhitelist,
+        Teardown, Window,
     },
+    model::{MachineId, MachineMode},
     open_work,
 };
-use mesarch_types::{Conversion, Millis, Priority, Quota, Role, TaskState};
+use mesarch_types::{Conversion, Millis, Priority, Quota, Role, TaskState, Unavailability};
 use proptest::prelude::*;
 
 use crate::{
@@ -34,6 +36,7 @@ enum Event {
     Wants(usize, usize),
     Teardown(usize),
     Share(u8, u8),
+    Administer(u8, u8),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -55,6 +58,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..3_usize, 0..4_usize).prop_map(|(framework, tasks)| Wants(framework, tasks)),
         1 => (0..3_usize).prop_map(Teardown),
         2 => (0..8_u8, any::<u8>()).prop_map(|(what, choice)| Share(what, choice)),
+        3 => (0..8_u8, any::<u8>()).prop_map(|(what, choice)| Administer(what, choice)),
     ]
 }
 
@@ -93,6 +97,7 @@ impl World {
             Event::Revive(nth) => self.roles(nth, Command::Revive),
             Event::Teardown(nth) => self.tear_down(nth),
             Event::Share(what, choice) => self.share(what, choice),
+            Event::Administer(what, choice) => self.administer(what, choice),
         }
         self.players.deliver(&mut self.cluster);
     }
@@ -149,6 +154,44 @@ impl World {
         });
     }
 
+    /// An operator takes agents and machines out of service, or back.
+    fn administer(&mut self, what: u8, choice: u8) {
+        let agent = self.cluster.state.agents().nth(usize::from(choice % 4));
+        let Some(agent) = agent.map(|agent| agent.id.clone()) else {
+            return;
+        };
+        let machines = vec![machine(choice % 4)];
+        self.cluster.command(match what {
+            0 => {
+                let mark_gone = choice.is_multiple_of(3);
+                Command::DrainAgent(DrainAgent { agent, max_grace_ns: None, mark_gone })
+            }
+            1 => Command::DeactivateAgent(DeactivateAgent { agent }),
+            2 => Command::ReactivateAgent(ReactivateAgent { agent }),
+            3 => Command::MarkAgentGone(MarkAgentGone { agent }),
+            4 | 5 => {
+                let unavailability = Unavailability { start_ns: choice.into(), duration_ns: None };
+                let windows = vec![Window { machines, unavailability }];
+                Command::SetSchedule(SetSchedule { windows })
+            }
+            6 => Command::StartMaintenance(Machines { machines }),
+            _ => Command::StopMaintenance(Machines { machines }),
+        });
+    }
+
+    /// Every agent is in service again, but for those that are being drained.
+    fn restore_service(&mut self) {
+        let state = self.cluster.state.clone();
+        let down = state.machines().filter(|(_, machine)| machine.mode == MachineMode::Down);
+        let machines: Vec<_> = down.map(|(id, _)| id.clone()).collect();
+        self.cluster.command(Command::StopMaintenance(Machines { machines }));
+        self.cluster.command(Command::SetSchedule(SetSchedule { windows: Vec::new() }));
+        for agent in state.agents().filter(|agent| agent.administration.deactivated) {
+            let agent = agent.id.clone();
+            self.cluster.command(Command::ReactivateAgent(ReactivateAgent { agent }));
+        }
+    }
+
     /// A framework that was removed starts anew under another id.
     fn forget_removed(&mut self) {
         for framework in &mut self.players.frameworks {
@@ -173,6 +216,7 @@ impl World {
         }
         for _ in 0..6 {
             self.forget_removed();
+            self.restore_service();
             self.players.connect_all(&mut self.cluster);
             for agent in &mut self.players.agents {
                 agent.send_updates(&mut self.cluster);
@@ -210,6 +254,11 @@ impl World {
             .check_index(&self.cluster.state)
             .expect("the index is the state's");
     }
+}
+
+/// The machine of one of the agents.
+fn machine(nth: u8) -> MachineId {
+    MachineId { hostname: format!("h{}", nth + 1).into(), ip: "".into() }
 }
 
 fn kill(cluster: &mut Cluster, nth: usize) {

@@ -19,8 +19,8 @@ use mesarch_proto::{
 use mesarch_state::{
     Command, Outcome,
     command::{
-        AcknowledgeUpdates, Acknowledgement, DeclineOffers, ExecutorKey, FrameworkRoles, Refuse, RequestKill,
-        Teardown,
+        AcknowledgeUpdates, Acknowledgement, AnswerInverseOffers, DeclineOffers, ExecutorKey, FrameworkRoles,
+        Refuse, RequestKill, Teardown,
     },
     outcome::Refusal,
 };
@@ -188,11 +188,17 @@ pub(crate) async fn submit(
             tracing::debug!(framework = %caller.stream.framework, "REQUEST is accepted and ignored");
             Ok(())
         }
-        Type::UpdateFramework
-        | Type::AcceptInverseOffers
-        | Type::DeclineInverseOffers
-        | Type::AcknowledgeOperationStatus
-        | Type::ReconcileOperations => Err(CallError::NotImplemented(kind.as_str_name().to_owned())),
+        Type::AcceptInverseOffers => {
+            let call = present(call.accept_inverse_offers, "accept_inverse_offers")?;
+            caller.answer_inverse(call.inverse_offer_ids, true, call.filters.as_ref()).await
+        }
+        Type::DeclineInverseOffers => {
+            let call = present(call.decline_inverse_offers, "decline_inverse_offers")?;
+            caller.answer_inverse(call.inverse_offer_ids, false, call.filters.as_ref()).await
+        }
+        Type::UpdateFramework | Type::AcknowledgeOperationStatus | Type::ReconcileOperations => {
+            Err(CallError::NotImplemented(kind.as_str_name().to_owned()))
+        }
         Type::Unknown => Err(CallError::UnknownType),
         // Handled before, by everyone who calls this.
         Type::Subscribe => Err(CallError::Invalid(InvalidCall::NoType)),
@@ -266,6 +272,25 @@ impl Caller<'_> {
             refuse: refuse(decline.filters.as_ref()),
         };
         self.place(Command::DeclineOffers(command)).await
+    }
+
+    /// Offers that are not outstanding are ignored, as in Mesos: an answer to none of them is not worth an entry. One that
+    /// was told was committed before, so it is known here.
+    async fn answer_inverse(
+        &self,
+        offers: Vec<mesarch_proto::mesos::v1::OfferId>,
+        accepted: bool,
+        filters: Option<&mesarch_proto::mesos::v1::Filters>,
+    ) -> Result<(), CallError> {
+        let known = self.app.newest().state.inverse_offers_of(&self.stream.framework);
+        let mut offers = offer_ids(offers);
+        offers.retain(|id| known.iter().any(|(_, offer)| offer.id == *id));
+        if offers.is_empty() {
+            return Ok(());
+        }
+        let command =
+            AnswerInverseOffers { framework: self.framework(), offers, accepted, refuse: refuse(filters) };
+        self.place(Command::AnswerInverseOffers(command)).await
     }
 
     async fn revive(&self, roles: Vec<String>) -> Result<(), CallError> {

@@ -104,6 +104,9 @@ fn of_unknown(
             let status = told(TaskState::Unreachable, "Reconciliation: Task is unreachable");
             Some(v1::TaskStatus { unreachable_time: Some(time(away.wall)), ..status })
         }
+        None if state.gone_agent(id).is_some() => {
+            Some(told(TaskState::GoneByOperator, "Reconciliation: Task is gone"))
+        }
         None => Some(told(TaskState::Unknown, "Reconciliation: Task is unknown")),
     }
 }

@@ -95,7 +95,7 @@ fn endpoint_of(endpoint: Endpoint, method: &Method) -> Endpoint {
         Endpoint::Read(Read::Quota) if !reads => Endpoint::Change(Change::Quota),
         Endpoint::Read(Read::Weights) if !reads => Endpoint::Change(Change::Weights),
         Endpoint::Read(Read::MaintenanceSchedule) if *method == Method::POST => {
-            Endpoint::Unimplemented("changes of /maintenance/schedule")
+            Endpoint::Change(Change::MaintenanceSchedule)
         }
         _ => endpoint,
     }

@@ -48,6 +48,9 @@ pub(super) enum Change {
     CreateVolumes,
     DestroyVolumes,
     Teardown,
+    MaintenanceSchedule,
+    MachineDown,
+    MachineUp,
 }
 
 /// What needs no leader.
@@ -103,10 +106,14 @@ const TABLE: &[(&str, Endpoint, &str)] = &[
     ("/master/create-volumes", Endpoint::Change(Change::CreateVolumes), "POST slaveId, volumes"),
     ("/master/destroy-volumes", Endpoint::Change(Change::DestroyVolumes), "POST slaveId, volumes"),
     ("/master/teardown", Endpoint::Change(Change::Teardown), "POST frameworkId"),
-    ("/master/maintenance/schedule", Endpoint::Read(Read::MaintenanceSchedule), "planned maintenance: GET"),
+    (
+        "/master/maintenance/schedule",
+        Endpoint::Read(Read::MaintenanceSchedule),
+        "planned maintenance: GET and POST",
+    ),
     ("/master/maintenance/status", Endpoint::Read(Read::MaintenanceStatus), "machines in maintenance"),
-    ("/master/machine/down", Endpoint::Unimplemented("/machine/down"), NOT_THERE),
-    ("/master/machine/up", Endpoint::Unimplemented("/machine/up"), NOT_THERE),
+    ("/master/machine/down", Endpoint::Change(Change::MachineDown), "POST machines that go down"),
+    ("/master/machine/up", Endpoint::Change(Change::MachineUp), "POST machines that are up again"),
     ("/master/redirect", Endpoint::Local(Local::Redirect), "sends to the leader"),
     ("/master/health", Endpoint::Local(Local::Health), "200 while this master answers"),
     ("/master/flags", Endpoint::Local(Local::Flags), "settings of this master"),

@@ -184,12 +184,21 @@ fn relieves(command: &Command) -> bool {
         | Command::SetPriorities(_)
         | Command::SetWhitelist(_)
         | Command::SetPolicy(_)
-        | Command::ConvertResources(_) => true,
+        | Command::ConvertResources(_)
+        | Command::DrainAgent(_)
+        | Command::DeactivateAgent(_)
+        | Command::ReactivateAgent(_)
+        | Command::MarkAgentGone(_)
+        | Command::SetSchedule(_)
+        | Command::StartMaintenance(_)
+        | Command::StopMaintenance(_)
+        | Command::AnswerInverseOffers(_) => true,
         Command::RegisterAgent(_)
         | Command::AttachAgent(_)
         | Command::Subscribe(_)
         | Command::Revive(_)
         | Command::IssueOffers(_)
+        | Command::IssueInverseOffers(_)
         | Command::AcceptOffers(_)
         | Command::RecordUpdates(_) => false,
     }

@@ -1,10 +1,11 @@
 //! What operators change, behind their protocols: gRPC and HTTP read a request, call in here, and tell the answer.
 
+pub(crate) mod maintenance;
 pub(crate) mod request;
 
 use mesarch_mesos_v1::convert::InvalidResource;
 use mesarch_state::{
-    Command, LEVEL_SHARING, Outcome,
+    Command, LEVEL_ADMIN, LEVEL_SHARING, Outcome,
     outcome::{Denial, Refusal},
 };
 
@@ -32,10 +33,14 @@ pub(crate) enum ChangeError {
     #[error("{0}")]
     Invalid(#[from] Invalid),
     /// Not every master knows such commands yet.
-    #[error("the cluster is at feature level {level}; this needs {LEVEL_SHARING}")]
+    #[error(
+        "needs feature level {needed}; the cluster is at {level}: not every master knows such changes yet"
+    )]
     Level {
         /// The cluster's.
         level: u32,
+        /// The lowest that has it.
+        needed: u32,
     },
     /// Something of the cluster stands against it.
     #[error("{0}")]
@@ -50,9 +55,9 @@ pub(crate) enum ChangeError {
 
 /// Commits an operator's change; how many offers were withdrawn for it.
 pub(crate) async fn commit(app: &App, session: &Session, command: Command) -> Result<u32, ChangeError> {
-    let level = app.newest().state.level();
-    if level < LEVEL_SHARING && !matches!(command, Command::SetWeights(_) | Command::Teardown(_)) {
-        return Err(ChangeError::Level { level });
+    let (level, needed) = (app.newest().state.level(), level_of(&command));
+    if level < needed {
+        return Err(ChangeError::Level { level, needed });
     }
     let placed = session.place(&command).await.map_err(CallError::from)?;
     match calls::decided(placed.resolved()).await?.outcome {
@@ -60,5 +65,20 @@ pub(crate) async fn commit(app: &App, session: &Session, command: Command) -> Re
         Outcome::Denied(denial) => Err(ChangeError::Denied(denial)),
         Outcome::Refused(refusal) => Err(ChangeError::Refused(refusal)),
         _ => Ok(0),
+    }
+}
+
+/// The lowest feature level at which an operator's command may be proposed.
+fn level_of(command: &Command) -> u32 {
+    match command {
+        Command::SetWeights(_) | Command::Teardown(_) => 1,
+        Command::DrainAgent(_)
+        | Command::DeactivateAgent(_)
+        | Command::ReactivateAgent(_)
+        | Command::MarkAgentGone(_)
+        | Command::SetSchedule(_)
+        | Command::StartMaintenance(_)
+        | Command::StopMaintenance(_) => LEVEL_ADMIN,
+        _ => LEVEL_SHARING,
     }
 }

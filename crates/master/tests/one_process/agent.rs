@@ -128,6 +128,16 @@ impl FakeAgent {
         }
     }
 
+    /// What a leader says first to this agent when it comes back with nothing.
+    pub(crate) async fn first_word(&self, address: SocketAddr) -> Result<to_agent::Kind, Status> {
+        let (out, messages) = mpsc::channel(64);
+        let hello = from_agent::Kind::Attach(self.hello(SetHash::default(), Vec::new()));
+        out.send(FromAgent { kind: Some(hello) }).await.expect("room");
+        let mut client = link_client(address).await;
+        let messages = soon("a link", client.connect(ReceiverStream::new(messages))).await?.into_inner();
+        Self { nonce: self.nonce, id: self.id.clone(), out, messages }.next().await
+    }
+
     async fn attach_with(&self, address: SocketAddr, digest: SetHash, listed: Vec<TaskKey>) -> Self {
         let kind = from_agent::Kind::Attach(self.hello(digest, listed));
         wait_for("a leader that takes the agent", || async {

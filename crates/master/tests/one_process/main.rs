@@ -1,5 +1,6 @@
 //! Masters in one process: real Raft on sled, real HTTP and gRPC on loopback, agents and schedulers played by the test.
 
+mod administration_test;
 mod agent;
 mod client;
 mod cluster;

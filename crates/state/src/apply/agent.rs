@@ -31,11 +31,12 @@ impl Step<'_> {
         if known.link != c.link {
             return Err(Refusal::StaleLink);
         }
-        if !known.is_active() {
+        if !known.is_present() {
             return Ok(Outcome::Done);
         }
         let expected = known.attachment == Attachment::Expected;
         self.withdraw_offers_of_agent(&c.agent);
+        self.withdraw_inverse_offers_of_agent(&c.agent);
         let tasks_ended = self.end_tasks_of_detached(&c.agent, expected);
         let executors_ended = self.end_executors_of_detached(&c.agent, expected);
         let owes = (tasks_ended || executors_ended) && self.state.meta.level >= LEVEL_TRUE_LIVES;

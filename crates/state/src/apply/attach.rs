@@ -9,7 +9,7 @@ use crate::{
     change::Change,
     command::{AgentSpec, AttachAgent, Inventory, Link, RegisterAgent},
     effect::Effect,
-    model::{Agent, Attachment, Ledger, Task, TaskKey},
+    model::{Administration, Agent, Attachment, Ledger, Task, TaskKey},
     open_work::open_work_of_agent,
     outcome::{Outcome, Refusal},
     sharing::Count,
@@ -23,6 +23,9 @@ impl Step<'_> {
     /// A new agent gets an id; one that asks again, because it did not hear the answer, gets the same one. An agent
     /// without an id runs nothing, so its inventory is empty.
     pub(crate) fn register_agent(&mut self, c: RegisterAgent) -> Outcome {
+        if self.state.is_down(&c.spec.hostname) {
+            return Outcome::Refused(Refusal::MachineDown);
+        }
         let known = self.state.nonces.get(&c.nonce).cloned();
         let agent = known.unwrap_or_else(|| self.next_agent_id());
         if !self.state.agents.contains_key(&agent) && !self.state.unreachable.contains_key(&agent) {
@@ -39,6 +42,9 @@ impl Step<'_> {
         if let Some(inventory) = c.inventory {
             self.take_inventory(&c.agent, inventory, returned);
         }
+        // What an agent that is to be empty brings back is told to end, too.
+        self.kill_all(&c.agent, |kill| kill.is_none());
+        self.emptied.push(c.agent.clone());
         let owed = open_work_of_agent(self.state, &c.agent);
         // An agent may be owed as much as it runs, which is tens of thousands.
         let listed: BTreeSet<&Effect> = owed.iter().collect();
@@ -49,6 +55,12 @@ impl Step<'_> {
 
     /// Judges the attachment, and makes sure that the agent is in the table. Changes nothing if it is refused.
     fn admit(&mut self, c: &AttachAgent) -> Result<Returned, Refusal> {
+        if self.state.gone.contains_key(&c.agent) {
+            return Err(Refusal::AgentGone);
+        }
+        if self.hostname_of(c).is_some_and(|hostname| self.state.is_down(hostname)) {
+            return Err(Refusal::MachineDown);
+        }
         if let Some(known) = self.state.agents.get(&c.agent) {
             check_link(known, c.link)?;
             // What the agent ran under an older incarnation (before a restore) is not known here; and what was ended
@@ -71,6 +83,12 @@ impl Step<'_> {
         Ok(Returned::new())
     }
 
+    fn hostname_of<'b>(&'b self, c: &'b AttachAgent) -> Option<&'b str> {
+        let known = || self.state.agents.get(&c.agent).map(|known| &*known.spec);
+        let away = || self.state.unreachable.get(&c.agent).map(|away| &*away.agent.spec);
+        c.spec.as_ref().or_else(known).or_else(away).map(|spec| &*spec.hostname)
+    }
+
     fn add_agent(&mut self, id: AgentId, nonce: Option<[u8; 16]>, spec: AgentSpec, link: Link) {
         let epoch = self.epoch();
         let agent = Agent {
@@ -78,6 +96,8 @@ impl Step<'_> {
             nonce,
             ledger: Ledger::new(&spec.total),
             converted: None,
+            administration: Administration::default(),
+            unavailability: self.state.unavailability_of(&spec.hostname),
             spec: Arc::new(spec),
             version: epoch,
             link,
@@ -106,15 +126,20 @@ impl Step<'_> {
             return;
         };
         let spec = c.spec.clone().filter(|spec| *spec != *known.spec);
+        let moved = spec.as_ref().filter(|spec| spec.hostname != known.spec.hostname);
+        let moved = moved.map(|spec| self.state.unavailability_of(&spec.hostname));
         if spec.is_some() {
             self.withdraw_offers_of_agent(&c.agent);
             self.count_agent(&c.agent, Count::Out);
         }
         let redraw = spec.is_some();
+        if moved.is_some() {
+            self.forget_inverse_offers_of_agent(&c.agent);
+        }
         let Some(agent) = self.agent_mut(&c.agent) else {
             return;
         };
-        if spec.is_some() || !agent.is_active() {
+        if spec.is_some() || !agent.is_present() {
             agent.version = since;
         }
         let just_added = agent.attachment == Attachment::Attached { since };
@@ -122,6 +147,7 @@ impl Step<'_> {
         if let Some(spec) = spec {
             agent.spec = Arc::new(spec);
         }
+        agent.unavailability = moved.unwrap_or(agent.unavailability);
         agent.link = c.link;
         agent.incarnation = incarnation;
         agent.attachment = Attachment::Attached { since };
@@ -134,6 +160,6 @@ impl Step<'_> {
 
 /// A link that ended, or an older one, does not come back.
 fn check_link(known: &Agent, link: Link) -> Result<(), Refusal> {
-    let ended = link == known.link && !known.is_active();
+    let ended = link == known.link && !known.is_present();
     if link < known.link || ended { Err(Refusal::StaleLink) } else { Ok(()) }
 }

@@ -47,6 +47,7 @@ impl Step<'_> {
     fn remove_framework(&mut self, id: &FrameworkId) {
         self.close_stream(id);
         self.withdraw_offers_of_framework(id);
+        self.forget_inverse_answers_of_framework(id);
         self.state.filters.clear(id, None);
         self.state.sharing.framework_priorities.remove(id);
         let mut agents = self.end_tasks_of(id);

@@ -20,8 +20,9 @@ impl Step<'_> {
             return Ok(Outcome::Done);
         }
         let (agent, launch) = (task.agent.clone(), task.launch);
+        let policy = self.within_drain(&key, c.policy);
         if let Some(task) = self.task_mut(&key) {
-            task.kill = Some(Kill { policy: c.policy });
+            task.kill = Some(Kill { policy });
         }
         if self.is_attached(&agent) {
             self.effect(Effect::KillTask { agent, framework: key.0, task: key.1, launch });

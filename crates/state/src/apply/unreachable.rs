@@ -34,6 +34,7 @@ impl Step<'_> {
 
     fn give_up(&mut self, id: &AgentId) {
         self.withdraw_offers_of_agent(id);
+        self.forget_inverse_offers_of_agent(id);
         let mut tasks = OrdMap::new();
         for key in self.task_ids_on(id) {
             if let Some(task) = self.give_up_task(&key) {
@@ -54,6 +55,7 @@ impl Step<'_> {
         record.set_hash = SetHash::default();
         // It needs one anyway.
         record.owes_inventory = false;
+        record.unavailability = None;
         let (epoch, since, wall) = (self.epoch(), self.at.now, self.at.wall);
         let away = UnreachableAgent { agent, epoch, since, wall, tasks };
         self.state.unreachable.insert(id.clone(), Arc::new(away));
@@ -92,7 +94,7 @@ impl Step<'_> {
         Some(task)
     }
 
-    fn announce_failure(&mut self, agent: &AgentId) {
+    pub(crate) fn announce_failure(&mut self, agent: &AgentId) {
         let active = self.state.frameworks().filter(|known| known.is_active()).map(|known| known.id.clone());
         for framework in active.collect::<Vec<_>>() {
             let item = OutboxItem::Failure { agent: agent.clone(), executor: None, status: None };
@@ -122,9 +124,11 @@ impl Step<'_> {
         };
         self.state.unreachable_by_age.remove(&(away.epoch, id.clone()));
         let mut agent = away.agent.clone();
+        let unavailability = self.state.unavailability_of(&agent.spec.hostname);
         let (since, at) = (away.epoch, away.since);
         let record = Arc::make_mut(&mut agent);
         record.attachment = Attachment::Detached { since, at };
+        record.unavailability = unavailability;
         record.ledger = Ledger::new(&record.total());
         record.set_hash = forgetting_hash(record);
         self.state.agents.insert(id.clone(), agent);

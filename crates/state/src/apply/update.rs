@@ -28,6 +28,7 @@ impl Step<'_> {
     }
 
     fn record_update(&mut self, agent: &AgentId, update: StatusUpdate) -> Result<(), UpdateRefusal> {
+        let update = self.as_drained(agent, update);
         let key = (update.framework.clone(), update.task.clone());
         if self.state.removed.contains_key(&key.0) {
             self.acknowledge_to(agent, &update);

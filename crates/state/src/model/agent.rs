@@ -6,7 +6,9 @@ use imbl::{OrdMap, OrdSet};
 use mesarch_proto::mesos::v1::DomainInfo;
 use mesarch_types::{
     AgentId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, TaskId, UpdateUuid, WallMillis,
-    digest::SetHash, resource::Resources, view::AgentView,
+    digest::SetHash,
+    resource::Resources,
+    view::{AgentView, Unavailability},
 };
 use prost::Message;
 
@@ -54,6 +56,57 @@ pub struct Agent {
     pub pending_shutdowns: OrdSet<FrameworkId>,
     /// Something ended here when its link did that may run on there: its digest, judged before that end, says nothing.
     pub owes_inventory: bool,
+    /// What operators decided about it. Stored: it must hold at the next leader, and when the agent comes back.
+    pub administration: Administration,
+    /// When its machine will be down, by the maintenance schedule; follows from that.
+    pub unavailability: Option<Unavailability>,
+}
+
+/// What operators decided about one agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Administration {
+    /// It is not offered until it is reactivated; what runs on it runs on.
+    pub deactivated: bool,
+    /// All that runs on it is to end, or has ended. Such an agent is deactivated, too.
+    pub drain: Option<Drain>,
+}
+
+/// An operator's wish that nothing runs on an agent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// The longest time, in nanoseconds, between the kind and the hard end of a task; none: as each task says.
+    pub max_grace_ns: Option<u64>,
+    /// Whether the agent is marked gone as soon as nothing is left on it.
+    pub mark_gone: bool,
+    /// How far it is.
+    pub state: DrainState,
+    /// When it was asked for. For display.
+    pub since: WallMillis,
+}
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainState {
+    /// There are tasks of the agent in the table: some may run, or their ends are not acknowledged.
+    Draining,
+    /// There are none.
+    Drained,
+}
+
+impl Administration {
+    /// Whether everything that runs on the agent is to end.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some_and(|drain| drain.state == DrainState::Draining)
+    }
+}
+
+/// An agent that an operator declared gone: its id is never taken again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoneAgent {
+    /// Place in the log at which it was declared so.
+    pub epoch: Epoch,
+    /// When. For display.
+    pub wall: WallMillis,
 }
 
 /// An `AgentInfo` of which nothing but the domain is read: views are made by the thousand when a term begins.
@@ -125,9 +178,14 @@ impl Agent {
         matches!(self.attachment, Attachment::Attached { .. })
     }
 
-    /// Whether its resources may be offered: attached or expected.
-    pub fn is_active(&self) -> bool {
+    /// Whether it is there: attached or expected.
+    pub fn is_present(&self) -> bool {
         !matches!(self.attachment, Attachment::Detached { .. })
+    }
+
+    /// Whether its resources may be offered: it is there, and no operator wants it left alone.
+    pub fn is_active(&self) -> bool {
+        self.is_present() && !self.administration.deactivated
     }
 
     /// What is neither used nor offered; nothing while its users hold more than it has.
@@ -147,7 +205,7 @@ impl Agent {
             active: self.is_active(),
             region,
             zone,
-            unavailability: None,
+            unavailability: self.unavailability,
             version: self.version.0,
         }
     }

@@ -131,6 +131,8 @@ pub enum OutboxItem {
     Update(TaskNews),
     /// An offer is gone.
     Rescind(OfferId),
+    /// An inverse offer is gone.
+    RescindInverse(OfferId),
     /// An agent or executor is gone.
     Failure {
         /// Which agent.

@@ -16,11 +16,12 @@ use mesarch_types::{
 
 use super::values::{Input, Malformed, Stored};
 use crate::{
-    command::{AgentSpec, ExecutorKey, ExecutorSpec, FrameworkSpec, Link, OutboxPosition, TaskSpec},
+    command::{AgentSpec, ExecutorKey, ExecutorSpec, FrameworkSpec, Link, OutboxPosition, TaskSpec, Window},
     machine::Meta,
     model::{
-        Agent, Attachment, Connection, Executor, Framework, Kill, Offer, OutboxItem, RemovedFramework,
-        Report, Task, TaskNews, UnreachableAgent,
+        Administration, Agent, Attachment, Connection, Executor, Framework, GoneAgent, InverseAnswer,
+        InverseOffer, Kill, Machine, MachineId, MachineMode, Offer, OutboxItem, RemovedFramework, Report,
+        Task, TaskNews, UnreachableAgent,
     },
 };
 
@@ -140,7 +141,8 @@ stored_struct! {
     ExecutorKey { framework, agent, executor }
     Agent {
         id, nonce, spec, version, link, attachment, incarnation, registered, reregistered, forgetting,
-        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory, converted
+        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory, converted,
+        administration, unavailability
     }
     UnreachableAgent { agent, epoch, since, wall, tasks }
     Framework {
@@ -156,6 +158,13 @@ stored_struct! {
     TaskNews { task, agent, state, source, reason, message, unreachable, at }
     Executor { key, spec, role, launch, shutdown_requested | tasks }
     Offer { id, framework, role, agent, resources, issued }
+    Administration { deactivated, drain }
+    GoneAgent { epoch, wall }
+    MachineId { hostname, ip }
+    Machine { mode, unavailability }
+    Window { machines, unavailability }
+    InverseOffer { id, issued }
+    InverseAnswer { accepted, at }
 }
 
 stored_enum! {
@@ -165,5 +174,8 @@ stored_enum! {
     DiskSource { 1 = Root, 2 = Path, 3 = Mount, 4 = Block, 5 = Raw }
     Attachment { 1 = Attached { since }, 2 = Expected, 3 = Detached { since, at } }
     Connection { 1 = Connected { stream, epoch }, 2 = Expected { stream, epoch }, 3 = Disconnected { epoch, at } }
-    OutboxItem { 1 = Update(it), 2 = Rescind(it), 3 = Failure { agent, executor, status } }
+    MachineMode { 1 = Draining, 2 = Down }
+    OutboxItem {
+        1 = Update(it), 2 = Rescind(it), 3 = Failure { agent, executor, status }, 4 = RescindInverse(it)
+    }
 }

@@ -4,11 +4,15 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use mesarch_proto::mesos::v1::FrameworkInfo;
-use mesarch_state::{Applied, Command, FEATURE_LEVEL_MAX, State, command::*, model::Task};
+use mesarch_state::{
+    Applied, Command, FEATURE_LEVEL_MAX, LEVEL_ADMIN, State,
+    command::*,
+    model::{MachineId, MachineMode, Task},
+};
 use mesarch_types::{
     AgentId, At, ClusterId, Constraint, Constraints, Conversion, Epoch, FrameworkId, LaunchId, Millis,
     OfferId, Predicate, Priority, Quantities, Quota, Role, Selector, Source, StreamId, TaskId, TaskState,
-    TextPattern, UpdateUuid, WallMillis, Weight,
+    TextPattern, Unavailability, UpdateUuid, WallMillis, Weight,
     capability::{AgentCapabilities, FrameworkCapabilities, FrameworkCapability},
     resource::{Resources, parse_resources},
 };
@@ -75,6 +79,9 @@ impl Driver {
         self.at.now = self.at.now.saturating_add(Millis(u64::from(c) * 10));
         self.at.wall = WallMillis(self.at.now.0 + 1_000_000);
         let few_agents = self.state.agents().count() < 4;
+        if self.state.level() >= LEVEL_ADMIN && kind % 16 == 15 {
+            return self.administer(a, b, c);
+        }
         match kind % 50 {
             0 if a < 64 => self.begin_term(),
             0 if self.state.level() < FEATURE_LEVEL_MAX => {
@@ -104,6 +111,97 @@ impl Driver {
             49 => self.convert(a, b, c),
             _ => self.record(a, b, c),
         }
+    }
+
+    /// What an operator may decide about agents and machines, and what frameworks say to that.
+    fn administer(&mut self, a: u8, b: u8, c: u8) -> Command {
+        let away: Vec<_> = self.state.unreachable_agents().map(|away| away.agent.id.clone()).collect();
+        let agent = match b % 4 {
+            0 => pick(away, a).unwrap_or_else(|| self.agent(a)),
+            _ => self.agent(a),
+        };
+        match c % 10 {
+            0 | 1 => {
+                let max_grace_ns = (!b.is_multiple_of(3)).then_some(u64::from(b) * 1_000_000_000);
+                Command::DrainAgent(DrainAgent { agent, max_grace_ns, mark_gone: a.is_multiple_of(3) })
+            }
+            2 => Command::DeactivateAgent(DeactivateAgent { agent }),
+            3 | 4 => {
+                let known = self.state.agents().filter(|agent| agent.administration.deactivated);
+                let agent = pick(known, a).map_or(agent, |known| known.id.clone());
+                Command::ReactivateAgent(ReactivateAgent { agent })
+            }
+            5 if b < 96 => Command::MarkAgentGone(MarkAgentGone { agent }),
+            5 => self.come_back(a),
+            6 => self.schedule(a, b),
+            7 => self.maintain(a, b),
+            8 => self.ask_back(a, b),
+            _ => self.answer(a, b),
+        }
+    }
+
+    /// An agent that was declared gone comes, or some other.
+    fn come_back(&mut self, choice: u8) -> Command {
+        let gone = self.state.gone_agents().map(|(id, _)| id.clone());
+        let agent = pick(gone, choice).unwrap_or_else(|| self.agent(choice));
+        let (link, spec) = (self.link(), Some(self.spec(choice)));
+        Command::AttachAgent(AttachAgent { agent, link, spec, inventory: Some(Inventory::default()) })
+    }
+
+    fn machine(choice: u8) -> MachineId {
+        let (hostname, ip) =
+            [("host", "10.0.0.1"), ("host-2", ""), ("", "10.0.0.3")][usize::from(choice % 3)];
+        MachineId { hostname: hostname.into(), ip: ip.into() }
+    }
+
+    fn schedule(&self, a: u8, b: u8) -> Command {
+        let window = |choice: u8| Window {
+            machines: vec![Self::machine(choice)],
+            unavailability: Unavailability {
+                start_ns: i64::from(b % 4),
+                duration_ns: (b % 8 > 1).then_some(i64::from(choice)),
+            },
+        };
+        let windows = (0..3).filter(|nth| a >> nth & 1 == 1).map(window).collect();
+        Command::SetSchedule(SetSchedule { windows })
+    }
+
+    fn maintain(&self, a: u8, b: u8) -> Command {
+        let machines = self.state.machines().map(|(id, machine)| (id.clone(), machine.mode));
+        let (machine, mode) = pick(machines, a).unwrap_or_else(|| (Self::machine(a), MachineMode::Draining));
+        let machines = Machines { machines: vec![machine] };
+        match mode {
+            MachineMode::Draining if b < 64 => Command::StartMaintenance(machines),
+            MachineMode::Draining => self.ask_back(a, b),
+            MachineMode::Down => Command::StopMaintenance(machines),
+        }
+    }
+
+    fn ask_back(&self, a: u8, b: u8) -> Command {
+        let held = self.state.agents().filter(|agent| agent.unavailability.is_some());
+        let held = held.flat_map(|agent| {
+            let books = agent.ledger.used().keys().chain(agent.ledger.offered().keys());
+            books.map(move |(framework, _)| InverseOfferItem {
+                framework: framework.clone(),
+                agent: agent.id.clone(),
+                agent_version: agent.version,
+            })
+        });
+        let mut items: Vec<_> = pick(held, a).into_iter().collect();
+        if b.is_multiple_of(8) {
+            let (framework, agent) = (self.framework(a), self.agent(b));
+            items.push(InverseOfferItem { framework, agent, agent_version: Epoch(1) });
+        }
+        Command::IssueInverseOffers(IssueInverseOffers { items })
+    }
+
+    fn answer(&self, a: u8, b: u8) -> Command {
+        let asked =
+            self.state.inverse_offers().map(|(framework, _, offer)| (framework.clone(), offer.id.clone()));
+        let (framework, offer) = pick(asked, a).unwrap_or_else(|| (self.framework(a), "unknown".into()));
+        let refuse = Refuse { duration: Millis(u64::from(b) * 100) };
+        let offers = vec![offer, "gone".into()];
+        Command::AnswerInverseOffers(AnswerInverseOffers { framework, offers, accepted: b < 128, refuse })
     }
 
     /// What an operator may decide about sharing, often about roles that hold something.
@@ -186,7 +284,7 @@ impl Driver {
         let total = ["cpus:8;mem:4096;ports:[1-99]", "cpus:4;mem:4096;ports:[1-50];disk(eng):100"];
         AgentSpec {
             info: Bytes::from_static(b"info"),
-            hostname: "host".into(),
+            hostname: ["host", "Host-2", "10.0.0.3"][usize::from(choice / 64 % 3)].into(),
             port: 5051,
             total: resources(total[usize::from(choice.is_multiple_of(8))]),
             attributes: [].into(),

@@ -7,11 +7,12 @@ use mesarch_mesos_v1::{
     writer::{Field, Fields},
 };
 use mesarch_proto::mesos::v1::{
-    self, AgentInfo, agent_info::Capability, master::response::get_agents::Agent as Shown,
+    self, AgentInfo, DrainConfig, DrainInfo, DurationInfo, agent_info::Capability,
+    master::response::get_agents::Agent as Shown,
 };
 use mesarch_state::{
     State,
-    model::{Agent, Holder},
+    model::{Agent, Drain, DrainState, Holder},
 };
 use mesarch_types::resource::Resources;
 use prost::Message;
@@ -31,7 +32,9 @@ fn shown(agent: &Agent) -> Shown {
     Shown {
         agent_info: AgentInfo { id: Some(events::agent_id(&agent.id)), ..info },
         active: agent.is_active(),
-        deactivated: Some(false),
+        deactivated: Some(agent.administration.deactivated),
+        drain_info: agent.administration.drain.map(|drain| drain_info(&drain)),
+        estimated_drain_start_time: agent.administration.drain.map(|drain| time(drain.since)),
         version: spec.version.to_string(),
         pid: Some(format!("slave(1)@{}:{}", spec.hostname, spec.port)),
         registered_time: Some(time(agent.registered)),
@@ -42,6 +45,20 @@ fn shown(agent: &Agent) -> Shown {
         capabilities: spec.capabilities.numbers().map(|number| Capability { r#type: Some(number) }).collect(),
         ..Shown::default()
     }
+}
+
+/// A drain as both APIs show it.
+pub(in crate::http) fn drain_info(drain: &Drain) -> DrainInfo {
+    let state = match drain.state {
+        DrainState::Draining => v1::DrainState::Draining,
+        DrainState::Drained => v1::DrainState::Drained,
+    };
+    let longest = drain.max_grace_ns.map(|max| i64::try_from(max).unwrap_or(i64::MAX));
+    let config = DrainConfig {
+        max_grace_period: longest.map(|nanoseconds| DurationInfo { nanoseconds }),
+        mark_gone: Some(drain.mark_gone),
+    };
+    DrainInfo { state: state as i32, config }
 }
 
 /// All that is in a book, marked with the roles that hold it.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Commits a change; an empty answer says so.
-async fn committed(
+pub(super) async fn committed(
     app: &App,
     session: &Session,
     command: Command,
@@ -179,9 +179,17 @@ fn status(error: &ChangeError) -> StatusCode {
         ChangeError::Invalid(_) => StatusCode::BAD_REQUEST,
         ChangeError::Level { .. } => StatusCode::CONFLICT,
         ChangeError::Denied(Denial::Conversion(ConversionError::NotThere { .. })) => StatusCode::CONFLICT,
-        ChangeError::Denied(Denial::Quota { .. } | Denial::UnknownAgent(_) | Denial::Conversion(_)) => {
-            StatusCode::BAD_REQUEST
-        }
+        ChangeError::Denied(
+            Denial::Quota { .. }
+            | Denial::UnknownAgent(_)
+            | Denial::Conversion(_)
+            | Denial::NotDeactivated(_)
+            | Denial::Draining(_)
+            | Denial::Scheduled(_)
+            | Denial::MachineDown(_)
+            | Denial::NotScheduled(_)
+            | Denial::NotDown(_),
+        ) => StatusCode::BAD_REQUEST,
         ChangeError::Refused(Refusal::UnknownFramework | Refusal::FrameworkRemoved) => {
             StatusCode::BAD_REQUEST
         }

@@ -1,6 +1,7 @@
 //! `/api/v1`: the gates in Mesos' order, then the call. Reads are in `read.rs` and the files of what they list, changes
 //! in `change.rs`.
 
+mod administration;
 mod agents;
 mod change;
 mod frameworks;
@@ -21,6 +22,8 @@ use mesarch_types::Conversion;
 use super::{error, gates, redirect};
 use crate::{app::App, calls::CallError, leader::Session, operator::ChangeError};
 
+pub(super) use administration::{set_schedule, start_maintenance, stop_maintenance};
+pub(super) use agents::drain_info;
 pub(super) use change::{convert, remove_quota, set_quota, set_weights, teardown};
 pub(super) use roles::{config as quota_config, info as quota_info};
 
@@ -127,16 +130,36 @@ async fn carry_out(
         Type::Teardown => {
             teardown(&app, &session, &call.teardown.unwrap_or_default().framework_id.value).await
         }
-        Type::Subscribe
-        | Type::GrowVolume
-        | Type::ShrinkVolume
-        | Type::UpdateMaintenanceSchedule
-        | Type::StartMaintenance
-        | Type::StopMaintenance
-        | Type::DrainAgent
-        | Type::DeactivateAgent
-        | Type::ReactivateAgent
-        | Type::MarkAgentGone => Ok(error::not_implemented(kind.as_str_name())),
+        Type::DrainAgent => {
+            administration::drain(&app, &session, &call.drain_agent.unwrap_or_default()).await
+        }
+        Type::DeactivateAgent => {
+            let agent = call.deactivate_agent.unwrap_or_default().agent_id.value;
+            administration::deactivate(&app, &session, &agent).await
+        }
+        Type::ReactivateAgent => {
+            let agent = call.reactivate_agent.unwrap_or_default().agent_id.value;
+            administration::reactivate(&app, &session, &agent).await
+        }
+        Type::MarkAgentGone => {
+            let agent = call.mark_agent_gone.unwrap_or_default().agent_id.value;
+            administration::mark_gone(&app, &session, &agent).await
+        }
+        Type::UpdateMaintenanceSchedule => {
+            let asked = call.update_maintenance_schedule.unwrap_or_default();
+            set_schedule(&app, &session, &asked.schedule).await
+        }
+        Type::StartMaintenance => {
+            let machines = call.start_maintenance.unwrap_or_default().machines;
+            start_maintenance(&app, &session, &machines).await
+        }
+        Type::StopMaintenance => {
+            let machines = call.stop_maintenance.unwrap_or_default().machines;
+            stop_maintenance(&app, &session, &machines).await
+        }
+        Type::Subscribe | Type::GrowVolume | Type::ShrinkVolume => {
+            Ok(error::not_implemented(kind.as_str_name()))
+        }
         Type::Unknown => Ok(error::not_implemented("a call of type UNKNOWN")),
     }
 }

@@ -10,7 +10,6 @@ use mesarch_mesos_v1::{
 };
 use mesarch_proto::mesos::v1::{
     WeightInfo,
-    maintenance::{ClusterStatus, Schedule},
     master::{
         Response as Answer,
         response::{self, Type as AnswerType},
@@ -19,7 +18,7 @@ use mesarch_proto::mesos::v1::{
 use mesarch_state::State;
 
 use super::{agents, frameworks, of, roles, small, tasks, with};
-use crate::{app::App, http::read::rendered};
+use crate::{app::App, http::read::rendered, operator::maintenance};
 
 /// An answer that grows with the cluster: its type, its field, and what is in it.
 pub(super) struct Long {
@@ -94,14 +93,14 @@ pub(super) fn quota(state: &State) -> Answer {
     Answer { get_quota: Some(get_quota), ..of(AnswerType::GetQuota) }
 }
 
-/// Empty: nothing can be scheduled yet.
-pub(super) fn maintenance_schedule(_: &State) -> Answer {
-    let schedule = response::GetMaintenanceSchedule { schedule: Schedule::default() };
+/// The schedule.
+pub(super) fn maintenance_schedule(state: &State) -> Answer {
+    let schedule = response::GetMaintenanceSchedule { schedule: maintenance::present_schedule(state) };
     Answer { get_maintenance_schedule: Some(schedule), ..of(AnswerType::GetMaintenanceSchedule) }
 }
 
-/// Empty: see [`maintenance_schedule`].
-pub(super) fn maintenance_status(_: &State) -> Answer {
-    let status = response::GetMaintenanceStatus { status: ClusterStatus::default() };
+/// Machines in maintenance.
+pub(super) fn maintenance_status(state: &State) -> Answer {
+    let status = response::GetMaintenanceStatus { status: maintenance::cluster_status(state) };
     Answer { get_maintenance_status: Some(status), ..of(AnswerType::GetMaintenanceStatus) }
 }

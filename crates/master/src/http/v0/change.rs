@@ -4,7 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Response};
 use mesarch_mesos_v1::ApiMessage;
-use mesarch_proto::mesos::v1::{Resource, quota::QuotaRequest};
+use mesarch_proto::mesos::v1::{Resource, maintenance::Schedule, quota::QuotaRequest};
 use mesarch_types::{Conversion, Resources};
 use serde_json::value::RawValue;
 
@@ -28,6 +28,7 @@ pub(in crate::http) async fn make(
     let allowed: &[&'static str] = match change {
         Change::Quota => &["GET", "POST", "DELETE"],
         Change::Weights => &["GET", "PUT"],
+        Change::MaintenanceSchedule => &["GET", "POST"],
         _ => &["POST"],
     };
     if !allowed.contains(&method.as_str()) {
@@ -40,6 +41,11 @@ pub(in crate::http) async fn make(
         }
         Change::Quota => operator::set_quota(app, session, &message::<QuotaRequest>(body)?).await,
         Change::Weights => operator::set_weights(app, session, &messages(body, "weights")?).await,
+        Change::MaintenanceSchedule => {
+            operator::set_schedule(app, session, &message::<Schedule>(body)?).await
+        }
+        Change::MachineDown => operator::start_maintenance(app, session, &messages(body, "machines")?).await,
+        Change::MachineUp => operator::stop_maintenance(app, session, &messages(body, "machines")?).await,
         Change::Teardown => {
             let form = Form::of(body)?;
             operator::teardown(app, session, form.present("frameworkId")?).await

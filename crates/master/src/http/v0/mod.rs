@@ -26,7 +26,7 @@ use mesarch_state::State;
 use serde::Serialize;
 
 use super::{error, json, routes::Read};
-use crate::{app::App, leader::Session, master_info::API_VERSION};
+use crate::{app::App, leader::Session, master_info::API_VERSION, operator::maintenance};
 
 pub(super) use change::make as change;
 pub(super) use help::help;
@@ -107,8 +107,8 @@ fn render(app: &App, session: &Session, state: &State, read: Read, query: &Query
         Read::Quota => answer(&policy::quota(state), query),
         Read::Weights => answer(&policy::weights(state), query),
         Read::Registry => answer(&policy::registry(app, state), query),
-        // Nothing can be scheduled yet.
-        Read::MaintenanceSchedule | Read::MaintenanceStatus => answer(&BTreeMap::<&str, u8>::new(), query),
+        Read::MaintenanceSchedule => answer(&model::raw(&maintenance::present_schedule(state)), query),
+        Read::MaintenanceStatus => answer(&model::raw(&maintenance::cluster_status(state)), query),
     }
 }
 

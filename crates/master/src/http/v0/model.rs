@@ -18,7 +18,7 @@ use super::{
     numbers::{Amounts, Attributes, seconds},
     tasks::{self, TaskView},
 };
-use crate::{app::App, leader::Session, master_info::API_VERSION};
+use crate::{app::App, http::operator, leader::Session, master_info::API_VERSION};
 
 /// A protobuf message in its JSON form.
 pub(super) type Raw = Box<RawValue>;
@@ -42,7 +42,7 @@ pub(super) struct StateView<'a> {
     id: String,
     pid: String,
     hostname: String,
-    capabilities: [&'static str; 2],
+    capabilities: [&'static str; 3],
     activated_slaves: f64,
     deactivated_slaves: f64,
     unreachable_slaves: f64,
@@ -82,7 +82,7 @@ pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> St
         id: facts.id(),
         pid: facts.pid(),
         hostname: facts.host().to_owned(),
-        capabilities: ["AGENT_UPDATE", "QUOTA_V2"],
+        capabilities: ["AGENT_UPDATE", "AGENT_DRAINING", "QUOTA_V2"],
         activated_slaves: active as f64,
         deactivated_slaves: (counts.agents - active) as f64,
         unreachable_slaves: counts.unreachable_agents as f64,
@@ -151,6 +151,10 @@ pub(super) struct SlaveView<'a> {
     unreserved_resources: Amounts,
     active: bool,
     deactivated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_info: Option<Raw>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_drain_start_time_seconds: Option<f64>,
     version: &'a str,
     capabilities: Vec<&'static str>,
     #[serde(flatten)]
@@ -188,7 +192,9 @@ pub(super) fn slave(agent: &Agent, full: bool) -> SlaveView<'_> {
             .collect(),
         unreserved_resources: Amounts::of([&total.unreserved()]),
         active: agent.is_active(),
-        deactivated: false,
+        deactivated: agent.administration.deactivated,
+        drain_info: agent.administration.drain.and_then(|drain| raw(&operator::drain_info(&drain))),
+        estimated_drain_start_time_seconds: agent.administration.drain.map(|drain| seconds(drain.since)),
         version,
         capabilities: capabilities.iter().map(|capability| capability.name()).collect(),
         full: full.then(|| full_resources(agent)),

@@ -66,6 +66,8 @@ struct SlavesView {
 struct AdmittedView {
     info: Option<Raw>,
     deactivated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain_info: Option<Raw>,
 }
 
 #[derive(Serialize)]
@@ -104,5 +106,7 @@ pub(super) fn registry<'a>(app: &App, state: &'a State) -> RegistryView<'a> {
 fn admitted(agent: &Agent) -> AdmittedView {
     let info = AgentInfo::decode(agent.spec.info.clone()).unwrap_or_default();
     let info = AgentInfo { id: Some(events::agent_id(&agent.id)), ..info };
-    AdmittedView { info: raw(&info), deactivated: false }
+    let deactivated = agent.administration.deactivated;
+    let drain_info = agent.administration.drain.and_then(|drain| raw(&operator::drain_info(&drain)));
+    AdmittedView { info: raw(&info), deactivated, drain_info }
 }
