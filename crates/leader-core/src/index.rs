@@ -86,6 +86,9 @@ impl Index {
                 self.allocator.take(framework, role, agent, resources);
             }
             Change::Released { holding, how } => self.release(holding, *how, now),
+            Change::Converted { holding: Holding { framework, role, agent, resources }, made } => {
+                self.allocator.convert(framework, role, agent, resources, made);
+            }
             Change::Policy => self.set_sharing(state),
             Change::TermBegan
             | Change::OfferAdded(_)

@@ -19,6 +19,9 @@ use crate::{
     turn::Turn,
 };
 
+/// The end of an operation that its framework does not acknowledge is told again this often.
+const OPERATIONS_REPEAT: Millis = Millis::from_secs(10);
+
 /// The leader's mind for one term. Dropped when the term ends; nothing in it is needed afterwards.
 pub struct Leader {
     base: Base,
@@ -44,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) batch: Batch,
     index: Index,
     planner: Planner,
+    /// Whether the time is set at which ends of operations are told again.
+    repeats_operations: bool,
 }
 
 impl Leader {
@@ -68,6 +73,7 @@ impl Leader {
             batch: Batch::default(),
             index: Index::rebuild(&base.config, state),
             planner: Planner::new(index),
+            repeats_operations: false,
         };
         let mut leader = Self { base, parts };
         let mut turn = leader.base.turn(state);
@@ -200,6 +206,7 @@ impl Parts {
             Timer::StreamMissing(framework, epoch) => self.frameworks.stream_due(turn, &framework, epoch),
             Timer::ExpectedFrameworks => self.frameworks.expected_due(turn),
             Timer::Offers => self.offers.due(turn),
+            Timer::Operations => self.operations_due(turn),
         }
     }
 
@@ -238,6 +245,7 @@ impl Parts {
             | Change::Revived { .. }
             | Change::Taken(_)
             | Change::Released { .. }
+            | Change::Converted { .. }
             | Change::TaskAdded(..)
             | Change::TaskUpdated { .. }
             | Change::TaskRemoved(..)
@@ -280,12 +288,21 @@ impl Parts {
     pub(crate) fn effect(&mut self, turn: &mut Turn<'_>, effect: Effect) {
         match effect {
             Effect::CloseStream { .. } => turn.desk.perform(effect),
+            Effect::SendOperation { ref framework, .. } => {
+                if is_connected(turn.state, framework) {
+                    turn.desk.perform(effect);
+                    self.repeat_operations(turn);
+                }
+            }
             Effect::SendOffer { ref framework, .. }
             | Effect::SendUpdate { ref framework, .. }
             | Effect::SendOutbox { ref framework, .. } => {
                 if is_connected(turn.state, framework) {
                     turn.desk.perform(effect);
                 }
+            }
+            Effect::SendResources { agent } => {
+                self.send(turn, &agent.clone(), ToAgent::Resources { agent });
             }
             Effect::RunTask { agent, framework, task, launch } => {
                 self.send(turn, &agent, ToAgent::RunTask { framework, task, launch });
@@ -302,6 +319,22 @@ impl Parts {
             Effect::ShutdownFramework { agent, framework } => {
                 self.send(turn, &agent, ToAgent::ShutdownFramework { framework });
             }
+        }
+    }
+
+    /// What a framework has not acknowledged it is told again from time to time: no agent asks for it.
+    fn repeat_operations(&mut self, turn: &mut Turn<'_>) {
+        if !std::mem::replace(&mut self.repeats_operations, true) {
+            turn.timers.at(turn.after(OPERATIONS_REPEAT), Timer::Operations);
+        }
+    }
+
+    fn operations_due(&mut self, turn: &mut Turn<'_>) {
+        self.repeats_operations = false;
+        let state = turn.state;
+        for operation in state.operations().filter(|operation| operation.finished) {
+            let (framework, uuid) = (operation.framework.clone(), operation.uuid);
+            self.effect(turn, Effect::SendOperation { framework, operation: operation.id.clone(), uuid });
         }
     }
 

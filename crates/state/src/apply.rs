@@ -9,6 +9,7 @@ mod framework;
 mod inventory;
 mod lifecycle;
 mod offer;
+mod operation;
 mod policy;
 mod quota;
 mod removal;
@@ -29,6 +30,8 @@ mod convert_test;
 mod framework_test;
 #[cfg(test)]
 mod offer_test;
+#[cfg(test)]
+mod operation_test;
 #[cfg(test)]
 mod quota_test;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod agent;
 mod framework;
+mod operation;
 mod resource;
 mod sharing;
 mod task;
@@ -54,6 +55,7 @@ fn to_kind(command: &Command) -> log::command::Kind {
         Command::DetachAgent(c) => Kind::DetachAgent(c.to_log()),
         Command::MarkUnreachable(c) => Kind::MarkUnreachable(c.to_log()),
         Command::Subscribe(c) => Kind::Subscribe(c.to_log()),
+        Command::UpdateFramework(c) => Kind::UpdateFramework(c.to_log()),
         Command::Disconnect(c) => Kind::Disconnect(c.to_log()),
         Command::Suppress(c) => Kind::Suppress(c.to_log()),
         Command::Revive(c) => Kind::Revive(c.to_log()),
@@ -75,6 +77,8 @@ fn to_kind(command: &Command) -> log::command::Kind {
         Command::SetWhitelist(c) => Kind::SetWhitelist(c.to_log()),
         Command::SetPolicy(c) => Kind::SetPolicy(c.to_log()),
         Command::ConvertResources(c) => Kind::ConvertResources(c.to_log()),
+        Command::ResourcesStored(c) => Kind::ResourcesStored(c.to_log()),
+        Command::AcknowledgeOperation(c) => Kind::AcknowledgeOperation(c.to_log()),
     }
 }
 
@@ -89,6 +93,7 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
         Kind::DetachAgent(c) => Command::DetachAgent(Logged::from_log(c)?),
         Kind::MarkUnreachable(c) => Command::MarkUnreachable(Logged::from_log(c)?),
         Kind::Subscribe(c) => Command::Subscribe(Logged::from_log(c)?),
+        Kind::UpdateFramework(c) => Command::UpdateFramework(Logged::from_log(c)?),
         Kind::Disconnect(c) => Command::Disconnect(Logged::from_log(c)?),
         Kind::Suppress(c) => Command::Suppress(Logged::from_log(c)?),
         Kind::Revive(c) => Command::Revive(Logged::from_log(c)?),
@@ -110,6 +115,8 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
         Kind::SetWhitelist(c) => Command::SetWhitelist(Logged::from_log(c)?),
         Kind::SetPolicy(c) => Command::SetPolicy(Logged::from_log(c)?),
         Kind::ConvertResources(c) => Command::ConvertResources(Logged::from_log(c)?),
+        Kind::ResourcesStored(c) => Command::ResourcesStored(Logged::from_log(c)?),
+        Kind::AcknowledgeOperation(c) => Command::AcknowledgeOperation(Logged::from_log(c)?),
     })
 }
 

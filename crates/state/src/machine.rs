@@ -10,7 +10,10 @@ use crate::{
     command::{Command, ExecutorKey},
     effect::Effect,
     filters::Filters,
-    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskKey, UnreachableAgent},
+    model::{
+        Agent, Executor, Framework, Offer, Operation, OperationKey, RemovedFramework, Task, TaskKey,
+        UnreachableAgent,
+    },
     outcome::{Outcome, Refusal},
     sharing::Sharing,
     step::Step,
@@ -18,7 +21,7 @@ use crate::{
 
 /// The highest feature level that this version understands. Any change of what a command does to any state raises it,
 /// so that replicas of different versions agree as long as the cluster stays on the lower level.
-pub const FEATURE_LEVEL_MAX: u32 = 2;
+pub const FEATURE_LEVEL_MAX: u32 = 3;
 
 /// From this level on, updates that refuse a task of an ACCEPT name the agent that the task names, and an ACCEPT whose
 /// offers are good answers for a task that is live already with its known state, as one whose offers are gone does. An
@@ -32,6 +35,10 @@ pub(crate) const LEVEL_TRUE_LIVES: u32 = 2;
 /// From this level on the log may hold quotas, priorities, whitelists, policies, operators' reservations and
 /// frameworks' rules about their offers. Older versions stop at such a command, so none is proposed below it.
 pub const LEVEL_SHARING: u32 = 2;
+
+/// From this level on frameworks may change what they say of themselves without a new subscription, and ACCEPT may hold
+/// operations on resources beside launches. Agents are told what became of their resources, and store it.
+pub const LEVEL_OPERATIONS: u32 = 3;
 
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///
@@ -52,6 +59,8 @@ pub struct State {
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
     pub(crate) executors: OrdMap<ExecutorKey, Arc<Executor>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
+    /// Operations that their frameworks want to hear of, until these acknowledge how they ended.
+    pub(crate) operations: OrdMap<OperationKey, Arc<Operation>>,
     /// Refusals of more than ten seconds.
     pub(crate) filters: Filters,
     /// What operators decided about sharing.
@@ -127,6 +136,7 @@ impl Step<'_> {
             Command::DetachAgent(c) => self.detach_agent(&c),
             Command::MarkUnreachable(c) => Ok(self.mark_unreachable(c)),
             Command::Subscribe(c) => self.subscribe(c),
+            Command::UpdateFramework(c) => self.update_framework(c),
             Command::Disconnect(c) => self.disconnect(&c),
             Command::Suppress(c) => self.suppress(c),
             Command::Revive(c) => self.revive(c),
@@ -148,6 +158,8 @@ impl Step<'_> {
             Command::SetWhitelist(c) => Ok(self.set_whitelist(c)),
             Command::SetPolicy(c) => Ok(self.set_policy(c)),
             Command::ConvertResources(c) => Ok(self.convert_resources(&c)),
+            Command::ResourcesStored(c) => self.resources_stored(&c),
+            Command::AcknowledgeOperation(c) => self.acknowledge_operation(c),
         }
     }
 }

@@ -6,14 +6,20 @@
 mod agent;
 mod framework;
 pub(crate) mod ledger;
+mod operation;
 mod task;
 
 pub use agent::{Agent, Attachment, Converted, ForgettingKey, UnreachableAgent};
 pub use framework::{
-    COMPLETED_TASKS_MAX, Connection, Framework, OUTBOX_MAX, OutboxItem, RemovedFramework, TaskNews,
+    COMPLETED_TASKS_MAX, Connection, Framework, OUTBOX_MAX, OperationNews, OutboxItem, RemovedFramework,
+    TaskNews,
 };
 pub use ledger::{Holder, Ledger};
+pub use operation::{OPERATIONS_MAX, Operation};
 pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task};
 
 /// A framework's task: what tasks are stored under.
 pub type TaskKey = (mesarch_types::FrameworkId, mesarch_types::TaskId);
+
+/// A framework's operation: what operations are stored under.
+pub type OperationKey = (mesarch_types::FrameworkId, mesarch_types::OperationId);

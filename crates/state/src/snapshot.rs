@@ -5,6 +5,7 @@
 //! follows from them is made anew. Equal states have equal bytes.
 
 mod entities;
+mod operations;
 mod sharing;
 mod values;
 
@@ -77,6 +78,9 @@ mod kind {
     pub(super) const WHITELIST: u8 = 44;
     pub(super) const OFFER_RULES: u8 = 45;
     pub(super) const CONVERTED: u8 = 46;
+    /// What an agent's resources are at, and what it has stored; of agents of which something was made since level 3.
+    pub(super) const RESOURCES: u8 = 80;
+    pub(super) const OPERATION: u8 = 81;
     pub(super) const END: u8 = 255;
 }
 
@@ -107,6 +111,7 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
     let owing = state.agents.values().filter(|agent| agent.owes_inventory);
     records.put_all(kind::OWES_INVENTORY, owing.map(|agent| &agent.id))?;
     records.put_sharing(state)?;
+    records.put_operations(state)?;
     let count = records.count;
     records.put(kind::END, &count)
 }
@@ -222,6 +227,7 @@ impl State {
                 let agent = self.agents.get_mut(&AgentId::take(&mut input)?).ok_or(Malformed)?;
                 Arc::make_mut(agent).owes_inventory = true;
             }
+            kind::RESOURCES | kind::OPERATION => self.restore_operations(*kind, &mut input)?,
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}
             other => self.restore_sharing(other, &mut input)?,

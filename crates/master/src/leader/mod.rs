@@ -184,10 +184,13 @@ fn relieves(command: &Command) -> bool {
         | Command::SetPriorities(_)
         | Command::SetWhitelist(_)
         | Command::SetPolicy(_)
-        | Command::ConvertResources(_) => true,
+        | Command::ConvertResources(_)
+        | Command::ResourcesStored(_)
+        | Command::AcknowledgeOperation(_) => true,
         Command::RegisterAgent(_)
         | Command::AttachAgent(_)
         | Command::Subscribe(_)
+        | Command::UpdateFramework(_)
         | Command::Revive(_)
         | Command::IssueOffers(_)
         | Command::AcceptOffers(_)

@@ -4,9 +4,11 @@ pub(crate) mod request;
 
 use mesarch_mesos_v1::convert::InvalidResource;
 use mesarch_state::{
-    Command, LEVEL_SHARING, Outcome,
+    Command, LEVEL_OPERATIONS, LEVEL_SHARING, Outcome,
+    command::ConvertResources,
     outcome::{Denial, Refusal},
 };
+use mesarch_types::Conversion;
 
 use crate::{
     app::App,
@@ -32,10 +34,12 @@ pub(crate) enum ChangeError {
     #[error("{0}")]
     Invalid(#[from] Invalid),
     /// Not every master knows such commands yet.
-    #[error("the cluster is at feature level {level}; this needs {LEVEL_SHARING}")]
+    #[error("the cluster is at feature level {level}; this needs {needed}")]
     Level {
         /// The cluster's.
         level: u32,
+        /// The lowest that has it.
+        needed: u32,
     },
     /// Something of the cluster stands against it.
     #[error("{0}")]
@@ -51,8 +55,9 @@ pub(crate) enum ChangeError {
 /// Commits an operator's change; how many offers were withdrawn for it.
 pub(crate) async fn commit(app: &App, session: &Session, command: Command) -> Result<u32, ChangeError> {
     let level = app.newest().state.level();
-    if level < LEVEL_SHARING && !matches!(command, Command::SetWeights(_) | Command::Teardown(_)) {
-        return Err(ChangeError::Level { level });
+    let needed = level_of(&command);
+    if level < needed {
+        return Err(ChangeError::Level { level, needed });
     }
     let placed = session.place(&command).await.map_err(CallError::from)?;
     match calls::decided(placed.resolved()).await?.outcome {
@@ -60,5 +65,17 @@ pub(crate) async fn commit(app: &App, session: &Session, command: Command) -> Re
         Outcome::Denied(denial) => Err(ChangeError::Denied(denial)),
         Outcome::Refused(refusal) => Err(ChangeError::Refused(refusal)),
         _ => Ok(0),
+    }
+}
+
+/// The lowest feature level that knows the command.
+fn level_of(command: &Command) -> u32 {
+    match command {
+        Command::SetWeights(_) | Command::Teardown(_) => 1,
+        Command::ConvertResources(ConvertResources {
+            conversion: Conversion::Grow { .. } | Conversion::Shrink { .. },
+            ..
+        }) => LEVEL_OPERATIONS,
+        _ => LEVEL_SHARING,
     }
 }

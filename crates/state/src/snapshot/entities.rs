@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use mesarch_types::{
-    AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, Reason, Role, Source,
-    StreamId, TaskId, TaskState, UpdateUuid, WallMillis,
+    AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, OperationId,
+    OperationState, Reason, ResourceVersion, Role, Source, StreamId, TaskId, TaskState, UpdateUuid,
+    WallMillis,
     attribute::{Attribute, AttributeValue},
     capability::{AgentCapabilities, FrameworkCapabilities},
     filter::RefuseFilter,
@@ -19,8 +20,8 @@ use crate::{
     command::{AgentSpec, ExecutorKey, ExecutorSpec, FrameworkSpec, Link, OutboxPosition, TaskSpec},
     machine::Meta,
     model::{
-        Agent, Attachment, Connection, Executor, Framework, Kill, Offer, OutboxItem, RemovedFramework,
-        Report, Task, TaskNews, UnreachableAgent,
+        Agent, Attachment, Connection, Executor, Framework, Kill, Offer, Operation, OperationNews,
+        OutboxItem, RemovedFramework, Report, Task, TaskNews, UnreachableAgent,
     },
 };
 
@@ -99,7 +100,7 @@ macro_rules! stored_text_ids {
         })+
     };
 }
-stored_text_ids! { FrameworkId AgentId OfferId TaskId ExecutorId StreamId Role }
+stored_text_ids! { FrameworkId AgentId OfferId TaskId ExecutorId OperationId StreamId Role }
 
 stored_as! {
     ClusterId as [u8; 16]: |id| id.0, |bytes| Some(ClusterId(bytes));
@@ -110,6 +111,7 @@ stored_as! {
     OutboxPosition as u64: |position| position.0, |place| Some(OutboxPosition(place));
     Scalar as i64: |scalar| scalar.0, |thousandths| Some(Scalar(thousandths));
     TaskState as i32: |state| *state as i32, TaskState::from_number;
+    OperationState as i32: |state| *state as i32, OperationState::from_number;
     Source as i32: |source| *source as i32, Source::from_number;
     Reason as i32: |reason| *reason as i32, Reason::from_number;
     AgentCapabilities as Vec<i32>: |set| set.numbers().collect(), |list| Some(AgentCapabilities::from_numbers(list));
@@ -140,7 +142,8 @@ stored_struct! {
     ExecutorKey { framework, agent, executor }
     Agent {
         id, nonce, spec, version, link, attachment, incarnation, registered, reregistered, forgetting,
-        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory, converted
+        pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory, converted,
+        converted_at, stored, leaving, operations
     }
     UnreachableAgent { agent, epoch, since, wall, tasks }
     Framework {
@@ -156,6 +159,9 @@ stored_struct! {
     TaskNews { task, agent, state, source, reason, message, unreachable, at }
     Executor { key, spec, role, launch, shutdown_requested | tasks }
     Offer { id, framework, role, agent, resources, issued }
+    ResourceVersion { incarnation, epoch }
+    Operation { framework, id, agent, uuid, info, made, version, finished }
+    OperationNews { operation, agent, state, message }
 }
 
 stored_enum! {
@@ -165,5 +171,5 @@ stored_enum! {
     DiskSource { 1 = Root, 2 = Path, 3 = Mount, 4 = Block, 5 = Raw }
     Attachment { 1 = Attached { since }, 2 = Expected, 3 = Detached { since, at } }
     Connection { 1 = Connected { stream, epoch }, 2 = Expected { stream, epoch }, 3 = Disconnected { epoch, at } }
-    OutboxItem { 1 = Update(it), 2 = Rescind(it), 3 = Failure { agent, executor, status } }
+    OutboxItem { 1 = Update(it), 2 = Rescind(it), 3 = Failure { agent, executor, status }, 4 = Operation(it) }
 }

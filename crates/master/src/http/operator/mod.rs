@@ -124,12 +124,12 @@ async fn carry_out(
             let asked = call.destroy_volumes.unwrap_or_default();
             convert(&app, &session, &asked.agent_id.value, &asked.volumes, Conversion::Destroy).await
         }
+        Type::GrowVolume => change::grow(&app, &session, &call.grow_volume.unwrap_or_default()).await,
+        Type::ShrinkVolume => change::shrink(&app, &session, &call.shrink_volume.unwrap_or_default()).await,
         Type::Teardown => {
             teardown(&app, &session, &call.teardown.unwrap_or_default().framework_id.value).await
         }
         Type::Subscribe
-        | Type::GrowVolume
-        | Type::ShrinkVolume
         | Type::UpdateMaintenanceSchedule
         | Type::StartMaintenance
         | Type::StopMaintenance
