@@ -14,6 +14,7 @@ mod grafana;
 mod kills;
 mod levels;
 mod one_thread;
+mod operations;
 mod protocol;
 mod silent_leader;
 mod snapshot;

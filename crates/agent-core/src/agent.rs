@@ -253,6 +253,7 @@ impl Agent {
         match message {
             MasterMessage::Attached(agent) => self.attach(out, agent),
             MasterMessage::InventoryRequest => out.master(ToMaster::Inventory(self.inventory())),
+            MasterMessage::Resources(facts) => self.store_resources(out, facts),
             MasterMessage::RunTask(launch) => self.run_task(out, *launch),
             MasterMessage::KillTask { key, policy } => self.kill_task(out, &key, policy),
             MasterMessage::Acknowledged { key, uuid } => self.acknowledged(out, &key, uuid),

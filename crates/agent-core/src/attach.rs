@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, Fence, FrameworkId, LaunchId, Millis, TaskState, UpdateUuid,
+    AgentId, Fence, FrameworkId, LaunchId, Millis, ResourceVersion, TaskState, UpdateUuid,
     digest::{DIGEST_FORM, SetHash, task_hash},
 };
 
 use crate::{
-    Agent, ExecutorKey, LinkRefusal, Output, Record, TaskFacts, TaskKey, ToMaster,
+    Agent, ExecutorKey, LinkRefusal, Output, Record, ResourceFacts, TaskFacts, TaskKey, ToMaster,
     agent::{Exit, LinkState, Out},
 };
 
@@ -32,6 +32,8 @@ pub struct Hello {
     pub inventory_wanted: bool,
     /// The highest fence obeyed.
     pub highest: Option<Fence>,
+    /// What of the agent's resources is stored; the default if it was never told anything.
+    pub stored: ResourceVersion,
 }
 
 /// Everything that the agent runs or has not yet had acknowledged.
@@ -45,6 +47,8 @@ pub struct Inventory {
     pub frameworks: Vec<(FrameworkId, Bytes)>,
     /// The newest launch that was taken: those of up to here that are not listed are over.
     pub newest: LaunchId,
+    /// What became of the agent's resources, if it was ever told.
+    pub resources: Option<ResourceFacts>,
 }
 
 /// A task as its agent knows it.
@@ -98,6 +102,7 @@ impl Agent {
             listed,
             inventory_wanted,
             highest: self.durable.fence,
+            stored: self.durable.resources.version,
         }
     }
 
@@ -117,6 +122,8 @@ impl Agent {
             executors: own.map(|(key, run)| (key.framework.clone(), run.spec.info.clone())).collect(),
             frameworks: frameworks.map(|(id, facts)| (id.clone(), facts.spec.info.clone())).collect(),
             newest: self.durable.newest,
+            resources: Some(self.durable.resources.clone())
+                .filter(|facts| *facts != ResourceFacts::default()),
         }
     }
 

@@ -7,7 +7,9 @@ use mesarch_types::{
     AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, TaskId, TaskState, UpdateUuid,
 };
 
-use crate::{ExecutorKey, ExecutorSpec, FrameworkSpec, Record, Run, TaskKey, TaskRecord, Update};
+use crate::{
+    ExecutorKey, ExecutorSpec, FrameworkSpec, Record, ResourceFacts, Run, TaskKey, TaskRecord, Update,
+};
 
 /// Finished lives remembered one by one; when there are more, the oldest are covered by the watermark.
 pub const FINISHED_MAX: usize = 4096;
@@ -26,6 +28,8 @@ pub struct Durable {
     pub agent: Option<AgentId>,
     /// The highest one obeyed.
     pub fence: Option<Fence>,
+    /// What became of the agent's resources, as newest told.
+    pub resources: ResourceFacts,
     /// Frameworks with something here.
     pub frameworks: BTreeMap<FrameworkId, FrameworkFacts>,
     /// Runs that may have a process.
@@ -83,6 +87,7 @@ impl Durable {
         match record {
             Record::Identity(agent) => self.agent = Some(agent.clone()),
             Record::Fence(fence) => self.fence = Some(*fence),
+            Record::Resources(facts) => self.resources = facts.clone(),
             Record::Framework(spec) => self.put_framework(spec),
             Record::FrameworkEnding(id) => {
                 if let Some(framework) = self.frameworks.get_mut(id) {
@@ -116,6 +121,8 @@ impl Durable {
         let mut records = Vec::new();
         records.extend(self.agent.iter().cloned().map(Record::Identity));
         records.extend(self.fence.map(Record::Fence));
+        let told = self.resources != ResourceFacts::default();
+        records.extend(told.then(|| Record::Resources(self.resources.clone())));
         for (id, framework) in &self.frameworks {
             records.push(Record::Framework(framework.spec.clone()));
             records.extend(framework.ending.then(|| Record::FrameworkEnding(id.clone())));

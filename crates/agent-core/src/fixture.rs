@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, ClusterId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, TaskId, TaskState, UpdateUuid,
-    WallMillis,
+    AgentId, ClusterId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, Resources, TaskId, TaskState,
+    UpdateUuid, WallMillis,
 };
 
 use crate::*;
@@ -144,6 +144,7 @@ pub(crate) fn launch(task: &str, launch: u64) -> RunTask {
             command: true,
             shutdown_grace: GRACE,
         },
+        converted: Resources::default(),
         refused: None,
     }
 }
@@ -175,6 +176,7 @@ pub(crate) fn seen(outputs: &[Output]) -> Vec<String> {
 fn word(output: &Output) -> Option<String> {
     let text = match output {
         Output::Persist(_) => return None,
+        Output::Volumes { made, gone } => format!("volumes {made} not {gone}"),
         Output::StartExecutor(start) => format!("start {}", start.run.executor),
         Output::KillExecutor(run) => format!("kill -9 {}", run.executor),
         Output::CloseLink { why, .. } => format!("close link: {why}"),
@@ -200,6 +202,7 @@ fn message_word(message: &ToMaster) -> String {
         ToMaster::Hello(hello) if hello.agent.is_none() => "register".to_owned(),
         ToMaster::Hello(_) => "attach".to_owned(),
         ToMaster::Inventory(inventory) => format!("inventory of {}", inventory.tasks.len()),
+        ToMaster::ResourcesStored(version) => format!("stored {}", version.epoch.0),
         ToMaster::Update { key, update, latest, .. } => {
             format!("{} {} {} latest {}", key.task, key.launch.index, update.state.name(), latest.name())
         }

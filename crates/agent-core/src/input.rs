@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, TaskId, TaskState, UpdateUuid, WallMillis,
+    AgentId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, Resources, TaskId, TaskState, UpdateUuid,
+    WallMillis,
 };
 
-use crate::{ExecutorKey, ExecutorSpec, Run, TaskKey};
+use crate::{ExecutorKey, ExecutorSpec, ResourceFacts, Run, TaskKey};
 
 /// When a step happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +114,8 @@ pub enum MasterMessage {
     Attached(AgentId),
     /// The digests differ: tell everything.
     InventoryRequest,
+    /// What became of the agent's resources, as it is now.
+    Resources(ResourceFacts),
     /// Run a task.
     RunTask(Box<RunTask>),
     /// End a task.
@@ -175,6 +178,8 @@ pub struct RunTask {
     pub framework: FrameworkSpec,
     /// Who runs it.
     pub executor: ExecutorSpec,
+    /// What of its resources, and of its executor's, exists only because of an operation; without marks.
+    pub converted: Resources,
     /// Why this agent cannot run it at all (asks for what it does not have); told in a TASK_FAILED.
     pub refused: Option<Arc<str>>,
 }

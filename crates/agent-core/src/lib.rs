@@ -21,7 +21,7 @@
 //! (infos and statuses are opaque bytes), touch a file, a socket or a process.
 //!
 //! Start with [`Input`] and [`Output`], then `agent.rs` (dispatch), `task.rs` and `executor.rs` (the two lives),
-//! `updates.rs` (delivery), `attach.rs` (what a new leader is told), `durable.rs` (what survives).
+//! `updates.rs` (delivery), `resources.rs` (reservations and volumes), `attach.rs` (what a new leader is told), `durable.rs` (what survives).
 
 #![deny(clippy::float_arithmetic)]
 
@@ -34,6 +34,7 @@ mod input;
 mod output;
 mod record;
 mod recover;
+mod resources;
 mod task;
 mod timers;
 mod updates;
@@ -47,6 +48,8 @@ mod executor_test;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod resources_test;
+#[cfg(test)]
 mod updates_test;
 
 pub use agent::{Agent, Config, RunPhase, RunView};
@@ -56,4 +59,4 @@ pub use durable::{
 };
 pub use input::{ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, Resume, RunTask};
 pub use output::{ExecutorEvent, LinkRefusal, Output, StartExecutor, ToMaster};
-pub use record::{Body, ExecutorKey, ExecutorSpec, Record, Run, TaskKey, TaskRecord, Update};
+pub use record::{Body, ExecutorKey, ExecutorSpec, Record, ResourceFacts, Run, TaskKey, TaskRecord, Update};

@@ -1,7 +1,7 @@
 //! What an agent does. Outputs are performed in order, each only when the records before it are on disk.
 
 use bytes::Bytes;
-use mesarch_types::{FrameworkId, LaunchId, TaskId, TaskState, UpdateUuid};
+use mesarch_types::{FrameworkId, LaunchId, ResourceVersion, Resources, TaskId, TaskState, UpdateUuid};
 
 use crate::{ExecutorKey, ExecutorSpec, Hello, Inventory, Record, Run, TaskKey, Update};
 
@@ -10,6 +10,14 @@ use crate::{ExecutorKey, ExecutorSpec, Hello, Inventory, Record, Run, TaskKey, U
 pub enum Output {
     /// Append to the checkpoint and sync before anything after this is performed.
     Persist(Record),
+    /// Bring the volumes on disk in line with what is stored. Done again after every start; what is there already stays as it
+    /// is, and so does its content.
+    Volumes {
+        /// Volumes that are to be there, among other resources.
+        made: Resources,
+        /// Volumes that are to go with all that they hold.
+        gone: Resources,
+    },
     /// Make a sandbox and start a process.
     StartExecutor(Box<StartExecutor>),
     /// Write to the executor's event stream, if it has one.
@@ -64,6 +72,8 @@ pub enum ToMaster {
     Hello(Box<Hello>),
     /// Answer to an inventory request.
     Inventory(Inventory),
+    /// What became of the resources is stored here, and the volumes are as that says.
+    ResourcesStored(ResourceVersion),
     /// The oldest unacknowledged update of a task.
     Update {
         /// Which life.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use mesarch_types::{
-    AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, Reason, TaskId, TaskState,
-    UpdateUuid, WallMillis,
+    AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, Reason, ResourceVersion,
+    Resources, TaskId, TaskState, UpdateUuid, WallMillis,
 };
 
 use crate::FrameworkSpec;
@@ -96,6 +96,8 @@ pub enum Record {
     Identity(AgentId),
     /// The highest fence obeyed: a stale leader stays refused after a restart.
     Fence(Fence),
+    /// What became of the agent's resources: it holds whether a leader is there or not.
+    Resources(ResourceFacts),
     /// A framework that has something here, as newest told.
     Framework(FrameworkSpec),
     /// The framework is removed: a restart goes on ending its executors.
@@ -137,4 +139,17 @@ pub struct TaskRecord {
     pub acknowledged: Option<UpdateUuid>,
     /// Uuids received lately, oldest first.
     pub recent: Vec<UpdateUuid>,
+}
+
+/// What operators and frameworks made of what the agent brings, at one place of the masters' log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceFacts {
+    /// The place.
+    pub version: ResourceVersion,
+    /// Of what the agent brings.
+    pub taken: Resources,
+    /// In its place.
+    pub made: Resources,
+    /// Volumes that were there before this and are to go: a start after a crash finishes that.
+    pub gone: Resources,
 }

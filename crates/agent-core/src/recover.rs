@@ -28,6 +28,7 @@ impl Agent {
         }
         agent.owes_inventory = true;
         let mut out = Out { now, outputs: Vec::new() };
+        agent.align_volumes(&mut out);
         agent.restore_deliveries();
         agent.restore_runs(&mut out);
         agent.start_all_waiting(&mut out);

@@ -68,6 +68,10 @@ impl Agent {
         if let Some(message) = launch.refused.clone() {
             return self.refuse(out, launch, TaskState::Failed, Reason::ContainerLaunchFailed, &message);
         }
+        if !self.has_converted(&launch.converted) {
+            let message = "The task uses reserved resources or volumes that the agent does not have";
+            return self.refuse(out, launch, TaskState::Dropped, Reason::ResourcesUnknown, message);
+        }
         if let Some(older) = self.live_life(&launch.key) {
             self.kill_task(out, &older, Bytes::new());
             let message = "An earlier task with this id still runs on the agent; it is being killed";

@@ -291,7 +291,14 @@ fn run_task(launch: u64, custom: bool) -> RunTask {
         checkpoint: true,
         partition_aware: true,
     };
-    RunTask { key, info: Bytes::from(launch.to_string()), framework, executor, refused: None }
+    RunTask {
+        key,
+        info: Bytes::from(launch.to_string()),
+        framework,
+        executor,
+        converted: Default::default(),
+        refused: None,
+    }
 }
 
 /// So many cases, unless `PROPTEST_CASES` says otherwise.

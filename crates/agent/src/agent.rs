@@ -9,7 +9,8 @@ use std::{
 };
 
 use mesarch_agent_core::{self as core, Config, Record};
-use mesarch_types::Millis;
+use mesarch_mesos_v1::convert::resources_from_v1;
+use mesarch_types::{Millis, Resources};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -27,6 +28,7 @@ use crate::{
     status::Renderer,
     streams::Streams,
     tasks::Tasks,
+    volumes::VolumeError,
     wire::Speaker,
 };
 
@@ -62,6 +64,17 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Reservations and volumes rest on more than the agent brings now.
+    #[error(
+        "resources: {brought} no longer have {taken}, which are reserved or made into volumes; bring them back, or undo \
+         the reservations first"
+    )]
+    Shrunk {
+        /// By flag and machine.
+        brought: Resources,
+        /// What the masters made other resources of.
+        taken: Resources,
+    },
     /// The path of this very program is unknown, and no other was given.
     #[error("the path of this program cannot be found; name one that has the executor subcommands")]
     Program(#[source] io::Error),
@@ -73,6 +86,9 @@ pub enum RunError {
     /// The checkpoint cannot be written: nothing more may be promised.
     #[error("the checkpoint failed")]
     Checkpoint(#[source] CheckpointError),
+    /// A persistent volume cannot be made or wiped: what the masters count on would not be so.
+    #[error("a persistent volume failed")]
+    Volumes(#[source] VolumeError),
     /// Whoever leads at these addresses leads another cluster than the one that the work directory belongs to.
     #[error(
         "{work_dir} belongs to an agent of another cluster than the one at {masters}; name the masters of its own \
@@ -111,6 +127,7 @@ impl Agent {
         let listener = TcpListener::bind(options.listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let identity = Identity::new(&options, listener.local_addr().map_err(failed)?)?;
+        check_total(&identity, &records)?;
         Ok(Self { options, program, listener, identity, checkpoint, records, metrics: None })
     }
 
@@ -182,8 +199,23 @@ impl From<RunnerEnd> for RunError {
         match end {
             RunnerEnd::Checkpoint(error) => Self::Checkpoint(error),
             RunnerEnd::ShutDown(reason) => Self::ShutDown(reason),
+            RunnerEnd::Volumes(error) => Self::Volumes(error),
             RunnerEnd::Broken => Self::Broken,
         }
+    }
+}
+
+/// An agent that brings less than was made into something else would lose it without a word.
+fn check_total(identity: &Identity, records: &[Record]) -> Result<(), StartError> {
+    let stored = records.iter().rev().find_map(|record| match record {
+        Record::Resources(facts) => Some(facts),
+        _ => None,
+    });
+    let Some(stored) = stored else { return Ok(()) };
+    let brought = resources_from_v1(&identity.info.resources).unwrap_or_default();
+    match brought.contains(&stored.taken) {
+        true => Ok(()),
+        false => Err(StartError::Shrunk { brought, taken: stored.taken.clone() }),
     }
 }
 

@@ -103,6 +103,7 @@ impl History {
             }
             Record::Identity(_)
             | Record::Fence(_)
+            | Record::Resources(_)
             | Record::FrameworkEnding(_)
             | Record::Finished(..)
             | Record::Watermark(_) => {}

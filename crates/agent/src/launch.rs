@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mesarch_agent_core::{ExecutorSpec, FrameworkSpec, RunTask};
+use mesarch_mesos_v1::convert::resources_from_v1;
 use mesarch_proto::{
     link,
     mesos::v1::{
@@ -11,10 +12,13 @@ use mesarch_proto::{
         container_info, environment, executor_info, framework_info, linux_info,
     },
 };
-use mesarch_types::Millis;
+use mesarch_types::{Millis, ReservationKind, Resource, Resources};
 use prost::Message;
 
-use crate::wire::{WireError, key_from};
+use crate::{
+    volumes,
+    wire::{WireError, key_from},
+};
 
 /// Grace between SIGTERM and SIGKILL when nobody says otherwise, in milliseconds.
 pub(crate) const KILL_GRACE_MS: u64 = 3_000;
@@ -40,6 +44,7 @@ impl Rules {
             None => command_executor(&task, &key.framework),
         };
         Ok(RunTask {
+            converted: converted(&task)?,
             framework: FrameworkSpec {
                 id: key.framework.clone(),
                 checkpoint: framework.checkpoint(),
@@ -102,12 +107,27 @@ fn command_executor(task: &TaskInfo, framework: &mesarch_types::FrameworkId) -> 
     ExecutorSpec { id: id.as_str().into(), info, command: true, shutdown_grace }
 }
 
+/// What of the task's and its executor's resources is there only because of an operation.
+fn converted(task: &TaskInfo) -> Result<Resources, WireError> {
+    let own = task.executor.as_ref().map(|executor| executor.resources.as_slice()).unwrap_or_default();
+    let read = |list| resources_from_v1(list).map_err(|_| WireError("resources"));
+    let all = read(&task.resources)?.saturating_add(&read(own)?).without_allocation();
+    let dynamic = |resource: &Resource| {
+        resource.reservations.last().is_some_and(|innermost| innermost.kind == ReservationKind::Dynamic)
+    };
+    Ok(all.filter(|resource| resource.is_persistent() || dynamic(resource)))
+}
+
 /// What the task asks for that is not there. A task must not run without something that its framework relies on.
 fn refusal(task: &TaskInfo) -> Option<String> {
     let executor = task.executor.as_ref();
     let containers = [task.container.as_ref(), executor.and_then(|executor| executor.container.as_ref())];
     if let Some(what) = containers.into_iter().flatten().find_map(of_container) {
         return Some(format!("not implemented: {what}"));
+    }
+    let own = executor.map(|executor| executor.resources.as_slice()).unwrap_or_default();
+    if let Some(what) = [&task.resources[..], own].into_iter().find_map(volumes::refusal) {
+        return Some(what);
     }
     let commands = [task.command.as_ref(), executor.and_then(|executor| executor.command.as_ref())];
     if commands.into_iter().flatten().any(has_secret) {

@@ -38,6 +38,7 @@ mod sandbox;
 mod status;
 mod streams;
 mod tasks;
+mod volumes;
 mod wire;
 
 pub mod command_executor;
@@ -48,3 +49,4 @@ pub mod options;
 pub use agent::{Agent, RenderMetrics, RunError, StartError};
 pub use checkpoint::CheckpointError;
 pub use options::{InvalidOptions, Options};
+pub use volumes::VolumeError;

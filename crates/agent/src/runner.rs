@@ -21,7 +21,7 @@ use mesarch_proto::{
         executor::{Call, Event, call, event},
     },
 };
-use mesarch_types::{Millis, WallMillis};
+use mesarch_types::{Millis, Resources, WallMillis};
 use prost::Message;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -33,7 +33,9 @@ use crate::{
     http::state::Look,
     metrics,
     requests::{CallRefusal, EventStream, Request},
+    sandbox::Places,
     streams::Streams,
+    volumes::{self, VolumeError},
     wire::{self, Speaker},
 };
 
@@ -122,6 +124,8 @@ pub(crate) enum RunnerEnd {
     Checkpoint(#[from] CheckpointError),
     #[error("the masters ended this agent: {0}")]
     ShutDown(Arc<str>),
+    #[error(transparent)]
+    Volumes(#[from] VolumeError),
     #[error("a part of the agent ended unexpectedly")]
     Broken,
 }
@@ -264,7 +268,7 @@ impl Runner {
             records.iter().for_each(|record| self.history.apply(record));
             self.store(records).await?;
         }
-        self.perform(decided);
+        self.perform(decided)?;
         self.measure();
         Ok(())
     }
@@ -287,11 +291,12 @@ impl Runner {
         Ok(())
     }
 
-    fn perform(&mut self, decided: Vec<Decided>) {
+    fn perform(&mut self, decided: Vec<Decided>) -> Result<(), RunnerEnd> {
         let mut messages = Vec::new();
         for Decided { output, on } in decided {
             match output {
                 Output::Persist(_) => {}
+                Output::Volumes { made, gone } => self.align_volumes(&made, &gone)?,
                 Output::StartExecutor(start) => {
                     ::metrics::counter!(metrics::LAUNCHES).increment(1);
                     if let Some(agent) = self.core.id() {
@@ -316,6 +321,32 @@ impl Runner {
             }
         }
         self.send(messages);
+        Ok(())
+    }
+
+    /// What is wiped is out of the way at once; deleting it may take long.
+    fn align_volumes(&self, made: &Resources, gone: &Resources) -> Result<(), VolumeError> {
+        for path in volumes::align(&self.facts.work_dir, made, gone)? {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = std::fs::remove_dir_all(&path) {
+                    tracing::warn!(path = %path.display(), %error, "a wiped volume still takes space");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// A task must not start without its volumes: an executor that cannot be given them is ended.
+    fn link_volumes(&self, run: &Run, task: &TaskInfo) -> bool {
+        let Some(agent) = self.core.id() else { return false };
+        let sandbox = Places::new(&self.facts.work_dir, agent, run).sandbox;
+        match volumes::link(&self.facts.work_dir, &sandbox, &task.resources) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(task = %task.task_id.value, %error, "a task's volume cannot be linked into its sandbox");
+                false
+            }
+        }
     }
 
     fn queue(&self, messages: &mut Vec<from_agent::Kind>, message: ToMaster) {
@@ -343,7 +374,13 @@ impl Runner {
 
     fn tell_executor(&mut self, run: &Run, event: ExecutorEvent) {
         match self.event(run, event) {
-            Ok(event) => self.streams.send(run, &event),
+            Ok(event) => {
+                let task = event.launch.as_ref().map(|launch| &launch.task);
+                match task.is_none_or(|task| self.link_volumes(run, task)) {
+                    true => self.streams.send(run, &event),
+                    false => self.posix.kill(run),
+                }
+            }
             Err(error) => {
                 // These bytes were read when they came; the executor would wait for ever for what it cannot be told.
                 tracing::error!(executor = %run.executor, %error, "an event cannot be made");

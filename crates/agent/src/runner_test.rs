@@ -91,6 +91,7 @@ impl Driven {
                 command: false,
                 shutdown_grace: Millis(1000),
             },
+            converted: Default::default(),
             refused: refused.map(Arc::from),
         };
         self.hear(link, MasterMessage::RunTask(Box::new(run)));

@@ -1,9 +1,16 @@
 //! `mesarch.link` to and from the core's vocabulary.
 
 use bytes::Bytes;
-use mesarch_agent_core::{ExecutorKey, Hello, Inventory, MasterMessage, TaskKey, ToMaster};
-use mesarch_proto::link::{self, from_agent, to_agent};
-use mesarch_types::{AgentCapability, ClusterId, Fence, LaunchId, UpdateUuid};
+use mesarch_agent_core::{ExecutorKey, Hello, Inventory, MasterMessage, ResourceFacts, TaskKey, ToMaster};
+use mesarch_mesos_v1::convert::{ResourceForm, resources_from_v1, resources_to_v1};
+use mesarch_proto::{
+    link::{self, from_agent, to_agent},
+    mesos::v1,
+};
+use mesarch_types::{
+    AgentCapability, ClusterId, Epoch, Fence, LaunchId, ResourceVersion, Resources, UpdateUuid,
+};
+use prost::Message;
 
 use crate::{info::Identity, launch, status::Renderer};
 
@@ -49,6 +56,41 @@ pub(crate) fn fence_from(fence: &link::Fence) -> Result<Fence, WireError> {
     Ok(Fence { cluster, incarnation: fence.incarnation, term: fence.term })
 }
 
+pub(crate) fn version_to(version: ResourceVersion) -> link::ResourceVersion {
+    link::ResourceVersion { incarnation: version.incarnation, epoch: version.epoch.0 }
+}
+
+/// Without what is to go: that is the agent's own business.
+pub(crate) fn resources_to(facts: &ResourceFacts) -> link::Resources {
+    link::Resources {
+        version: Some(version_to(facts.version)),
+        taken: list_to(&facts.taken),
+        made: list_to(&facts.made),
+    }
+}
+
+pub(crate) fn resources_from(told: link::Resources) -> Result<ResourceFacts, WireError> {
+    let version = told.version.ok_or(WireError("version"))?;
+    Ok(ResourceFacts {
+        version: ResourceVersion { incarnation: version.incarnation, epoch: Epoch(version.epoch) },
+        taken: list_from(&told.taken)?,
+        made: list_from(&told.made)?,
+        gone: Resources::default(),
+    })
+}
+
+/// Each a `mesos.v1.Resource`.
+pub(crate) fn list_to(resources: &Resources) -> Vec<Bytes> {
+    let list = resources_to_v1(resources, ResourceForm::New);
+    list.into_iter().map(|resource| resource.encode_to_vec().into()).collect()
+}
+
+pub(crate) fn list_from(list: &[Bytes]) -> Result<Resources, WireError> {
+    let decode = |bytes: &Bytes| v1::Resource::decode(bytes.clone()).map_err(|_| WireError("resource"));
+    let list: Vec<v1::Resource> = list.iter().map(decode).collect::<Result<_, _>>()?;
+    resources_from_v1(&list).map_err(|_| WireError("resource"))
+}
+
 /// What the leader said. `Ping` is none of the core's business and is answered by the link itself.
 pub(crate) fn master_message(
     kind: to_agent::Kind,
@@ -58,6 +100,7 @@ pub(crate) fn master_message(
     let message = match kind {
         Kind::Attached(it) => MasterMessage::Attached(it.agent.into()),
         Kind::InventoryRequest(_) => MasterMessage::InventoryRequest,
+        Kind::Resources(it) => MasterMessage::Resources(resources_from(it)?),
         Kind::RunTask(it) => MasterMessage::RunTask(Box::new(launching.prepare(it)?)),
         Kind::KillTask(it) => MasterMessage::KillTask { key: key_from(it.key)?, policy: it.policy },
         Kind::Acknowledged(it) => {
@@ -97,6 +140,9 @@ impl Speaker {
         match message {
             ToMaster::Hello(hello) => self.hello(*hello),
             ToMaster::Inventory(inventory) => Kind::Inventory(inventory_to(inventory)),
+            ToMaster::ResourcesStored(version) => {
+                Kind::ResourcesStored(link::ResourcesStored { version: Some(version_to(version)) })
+            }
             ToMaster::Update { key, update, latest, run } => {
                 let status = self.renderer.status(&key, &update, run.as_ref());
                 let update = link::Update { key: Some(key_to(&key)), status, latest: latest as i32 };
@@ -143,6 +189,7 @@ impl Speaker {
             inventory_wanted: hello.inventory_wanted,
             highest: hello.highest.as_ref().map(fence_to),
             capabilities,
+            stored: (hello.stored != ResourceVersion::default()).then(|| version_to(hello.stored)),
         })
     }
 }
@@ -165,6 +212,7 @@ fn inventory_to(inventory: Inventory) -> link::Inventory {
             .map(|(framework, info)| link::InventoryFramework { framework: framework.to_string(), info })
             .collect(),
         newest: Some(launch_to(inventory.newest)),
+        resources: inventory.resources.as_ref().map(resources_to),
     }
 }
 
@@ -185,15 +233,17 @@ pub(crate) fn merge(last: &mut from_agent::Kind, next: from_agent::Kind) -> Opti
 }
 
 /// What this agent can do, beyond running tasks.
-const CAPABILITIES: [AgentCapability; 4] = [
+const CAPABILITIES: [AgentCapability; 6] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
+    AgentCapability::ResizeVolume,
+    AgentCapability::AgentOperationFeedback,
     AgentCapability::AgentDraining,
 ];
 
 /// Their names in the API.
-pub(crate) fn capability_names() -> [&'static str; 4] {
+pub(crate) fn capability_names() -> [&'static str; CAPABILITIES.len()] {
     CAPABILITIES.map(AgentCapability::name)
 }
 

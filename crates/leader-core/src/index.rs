@@ -93,6 +93,9 @@ impl Index {
             Change::InverseOfferRemoved { framework, agent, until } => {
                 self.allocator.answer_inverse(framework, agent, *until);
             }
+            Change::Converted { holding: Holding { framework, role, agent, resources }, made } => {
+                self.allocator.convert(framework, role, agent, resources, made);
+            }
             Change::Policy => self.set_sharing(state),
             Change::TermBegan
             | Change::OfferAdded(_)

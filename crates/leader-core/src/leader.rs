@@ -20,6 +20,9 @@ use crate::{
     turn::Turn,
 };
 
+/// The end of an operation that its framework does not acknowledge is told again this often.
+const OPERATIONS_REPEAT: Millis = Millis::from_secs(10);
+
 /// The leader's mind for one term. Dropped when the term ends; nothing in it is needed afterwards.
 pub struct Leader {
     base: Base,
@@ -46,6 +49,8 @@ pub(crate) struct Parts {
     index: Index,
     planner: Planner,
     inverse: InversePlanner,
+    /// Whether the time is set at which ends of operations are told again.
+    repeats_operations: bool,
 }
 
 impl Leader {
@@ -71,6 +76,7 @@ impl Leader {
             index: Index::rebuild(&base.config, state),
             planner: Planner::new(index),
             inverse: InversePlanner::new(index),
+            repeats_operations: false,
         };
         let mut leader = Self { base, parts };
         let mut turn = leader.base.turn(state);
@@ -205,6 +211,7 @@ impl Parts {
             Timer::StreamMissing(framework, epoch) => self.frameworks.stream_due(turn, &framework, epoch),
             Timer::ExpectedFrameworks => self.frameworks.expected_due(turn),
             Timer::Offers => self.offers.due(turn),
+            Timer::Operations => self.operations_due(turn),
         }
     }
 
@@ -246,6 +253,7 @@ impl Parts {
             | Change::Revived { .. }
             | Change::Taken(_)
             | Change::Released { .. }
+            | Change::Converted { .. }
             | Change::TaskAdded(..)
             | Change::TaskUpdated { .. }
             | Change::TaskRemoved(..)
@@ -290,6 +298,12 @@ impl Parts {
     pub(crate) fn effect(&mut self, turn: &mut Turn<'_>, effect: Effect) {
         match effect {
             Effect::CloseStream { .. } => turn.desk.perform(effect),
+            Effect::SendOperation { ref framework, .. } => {
+                if is_connected(turn.state, framework) {
+                    turn.desk.perform(effect);
+                    self.repeat_operations(turn);
+                }
+            }
             Effect::SendOffer { ref framework, .. }
             | Effect::SendInverseOffer { ref framework, .. }
             | Effect::SendUpdate { ref framework, .. }
@@ -297,6 +311,9 @@ impl Parts {
                 if is_connected(turn.state, framework) {
                     turn.desk.perform(effect);
                 }
+            }
+            Effect::SendResources { agent } => {
+                self.send(turn, &agent.clone(), ToAgent::Resources { agent });
             }
             Effect::RunTask { agent, framework, task, launch } => {
                 self.send(turn, &agent, ToAgent::RunTask { framework, task, launch });
@@ -313,6 +330,22 @@ impl Parts {
             Effect::ShutdownFramework { agent, framework } => {
                 self.send(turn, &agent, ToAgent::ShutdownFramework { framework });
             }
+        }
+    }
+
+    /// What a framework has not acknowledged it is told again from time to time: no agent asks for it.
+    fn repeat_operations(&mut self, turn: &mut Turn<'_>) {
+        if !std::mem::replace(&mut self.repeats_operations, true) {
+            turn.timers.at(turn.after(OPERATIONS_REPEAT), Timer::Operations);
+        }
+    }
+
+    fn operations_due(&mut self, turn: &mut Turn<'_>) {
+        self.repeats_operations = false;
+        let state = turn.state;
+        for operation in state.operations().filter(|operation| operation.finished) {
+            let (framework, uuid) = (operation.framework.clone(), operation.uuid);
+            self.effect(turn, Effect::SendOperation { framework, operation: operation.id.clone(), uuid });
         }
     }
 

@@ -11,7 +11,7 @@ use mesarch_state::{
     model::{Agent, Attachment},
     outcome::Refusal,
 };
-use mesarch_types::{AgentId, Millis};
+use mesarch_types::{AgentId, Millis, ResourceVersion};
 
 use crate::{
     attach::{Verdict, judge},
@@ -36,9 +36,9 @@ struct Session {
 #[derive(Debug)]
 enum Phase {
     /// The agent was asked for its inventory.
-    Awaiting { spec: AgentSpec, how: How },
+    Awaiting { spec: AgentSpec, stored: ResourceVersion, how: How },
     /// Its registration or attachment is proposed.
-    Asking { how: How, spec: AgentSpec },
+    Asking { how: How, spec: AgentSpec, stored: ResourceVersion },
     /// Messages flow.
     Attached {
         /// Number of the last ping.
@@ -79,7 +79,8 @@ impl Links {
     pub(crate) fn opened(&mut self, turn: &mut Turn<'_>, link: Link, hello: Hello) {
         match hello {
             Hello::Register { nonce, spec } => {
-                let phase = Phase::Asking { how: How::Registered, spec: spec.clone() };
+                let stored = ResourceVersion::default();
+                let phase = Phase::Asking { how: How::Registered, spec: spec.clone(), stored };
                 self.sessions.insert(link, Session { agent: None, phase });
                 let command = RegisterAgent { nonce, spec, link };
                 turn.desk.propose(Purpose::Attach(link), Command::RegisterAgent(command));
@@ -100,22 +101,25 @@ impl Links {
         }
         match verdict {
             Verdict::Agreed { spec } => {
-                self.ask(link, hello.agent.clone(), How::Digest, hello.spec);
-                let command = AttachAgent { agent: hello.agent, link, spec, inventory: None };
+                let Attach { agent, stored, spec: full, .. } = hello;
+                self.ask(link, agent.clone(), Phase::Asking { how: How::Digest, spec: full, stored });
+                let command = AttachAgent { agent, link, spec, inventory: None, stored };
                 turn.desk.propose(Purpose::Attach(link), Command::AttachAgent(command));
             }
-            Verdict::InventoryNeeded(how) => self.ask_inventory(turn, link, hello.agent, hello.spec, how),
+            Verdict::InventoryNeeded(how) => {
+                let phase = Phase::Awaiting { spec: hello.spec, stored: hello.stored, how };
+                self.ask_inventory(turn, link, hello.agent, phase);
+            }
         }
     }
 
-    fn ask(&mut self, link: Link, agent: AgentId, how: How, spec: AgentSpec) {
+    fn ask(&mut self, link: Link, agent: AgentId, phase: Phase) {
         self.by_agent.insert(agent.clone(), link);
-        self.sessions.insert(link, Session { agent: Some(agent), phase: Phase::Asking { how, spec } });
+        self.sessions.insert(link, Session { agent: Some(agent), phase });
     }
 
-    fn ask_inventory(&mut self, turn: &mut Turn<'_>, link: Link, agent: AgentId, spec: AgentSpec, how: How) {
-        self.by_agent.insert(agent.clone(), link);
-        self.sessions.insert(link, Session { agent: Some(agent), phase: Phase::Awaiting { spec, how } });
+    fn ask_inventory(&mut self, turn: &mut Turn<'_>, link: Link, agent: AgentId, phase: Phase) {
+        self.ask(link, agent, phase);
         turn.desk.send(link, ToAgent::InventoryRequest);
         turn.timers.at(turn.after(turn.config.inventory_timeout), Timer::Inventory(link));
     }
@@ -125,12 +129,13 @@ impl Links {
         let Some(session) = self.sessions.get(&link) else {
             return;
         };
-        let (Some(agent), Phase::Awaiting { spec, how }) = (&session.agent, &session.phase) else {
+        let (Some(agent), Phase::Awaiting { spec, stored, how }) = (&session.agent, &session.phase) else {
             return;
         };
-        let (agent, spec, how) = (agent.clone(), spec.clone(), *how);
-        self.ask(link, agent.clone(), how, spec.clone());
-        let command = AttachAgent { agent, link, spec: Some(spec), inventory: Some(inventory) };
+        let (agent, spec, stored, how) = (agent.clone(), spec.clone(), *stored, *how);
+        self.ask(link, agent.clone(), Phase::Asking { how, spec: spec.clone(), stored });
+        let (spec, inventory) = (Some(spec), Some(inventory));
+        let command = AttachAgent { agent, link, spec, inventory, stored };
         turn.desk.propose(Purpose::Attach(link), Command::AttachAgent(command));
     }
 
@@ -155,14 +160,15 @@ impl Links {
         let Some(session) = self.sessions.get(&link) else {
             return;
         };
-        let Phase::Asking { how, spec } = &session.phase else {
+        let Phase::Asking { how, spec, stored } = &session.phase else {
             return;
         };
         let may_tell_more = matches!(refusal, Refusal::InventoryNeeded | Refusal::UnknownAgent);
         match (&session.agent, how) {
             (Some(agent), How::Digest) if may_tell_more => {
-                let (agent, spec) = (agent.clone(), spec.clone());
-                self.ask_inventory(turn, link, agent, spec, How::Unknown);
+                let agent = agent.clone();
+                let phase = Phase::Awaiting { spec: spec.clone(), stored: *stored, how: How::Unknown };
+                self.ask_inventory(turn, link, agent, phase);
             }
             _ => self.close(turn, link, reason_of(refusal)),
         }

@@ -6,7 +6,8 @@ use mesarch_state::{
     outcome::Refusal,
 };
 use mesarch_types::{
-    AgentId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, TaskId, UpdateUuid, digest::SetHash,
+    AgentId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, ResourceVersion, TaskId, UpdateUuid,
+    digest::SetHash,
 };
 
 /// Names one proposal of one [`Leader`](crate::Leader); numbered from 1.
@@ -142,6 +143,8 @@ pub struct Attach {
     pub inventory_wanted: bool,
     /// The highest fence that the agent has obeyed.
     pub highest: Option<Fence>,
+    /// What it has stored of its resources; the default if nothing.
+    pub stored: ResourceVersion,
 }
 
 /// One life of one task.
@@ -173,6 +176,8 @@ pub enum FromAgent {
         /// Frameworks of which nothing runs there any more.
         frameworks: Vec<FrameworkId>,
     },
+    /// It has stored what it was told of its resources, and volumes are as that says.
+    ResourcesStored(ResourceVersion),
     /// No run of an executor is there or awaited any more; repeated until [`ToAgent::ExecutorExitNoted`].
     ExecutorExited {
         /// Owner.
@@ -187,6 +192,7 @@ pub enum FromAgent {
 }
 
 /// One thing to do.
+#[expect(clippy::large_enum_variant, reason = "what is proposed is most of what comes out")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// Put a command into the log; tell its fate with [`Input::Answered`] or [`Input::Lost`].
@@ -227,6 +233,11 @@ pub enum ToAgent {
     },
     /// Tell all that you run.
     InventoryRequest,
+    /// Store what became of your resources; idempotent on its version.
+    Resources {
+        /// To whom.
+        agent: AgentId,
+    },
     /// Start a task; idempotent on its launch id.
     RunTask {
         /// Owner.

@@ -2,7 +2,7 @@
 
 use mesarch_state::{
     Command, Effect, State,
-    command::{ExecutorExited, ExecutorKey, Link, RecordUpdates, StatusUpdate},
+    command::{ExecutorExited, ExecutorKey, Link, RecordUpdates, ResourcesStored, StatusUpdate},
 };
 use mesarch_types::{AgentId, LaunchId};
 
@@ -27,6 +27,12 @@ impl Parts {
             FromAgent::Updates(updates) => self.updates(turn, agent, updates),
             FromAgent::Forgot { acknowledged, frameworks } => {
                 self.batch.forgot(turn.now, &agent, acknowledged, frameworks);
+            }
+            FromAgent::ResourcesStored(version) => {
+                let known = turn.state.agent(&agent).is_some_and(|known| known.stored >= version);
+                if !known {
+                    turn.surely(Command::ResourcesStored(ResourcesStored { agent, version }));
+                }
             }
             FromAgent::ExecutorExited { framework, executor, newest, status } => {
                 let executor = ExecutorKey { framework, agent, executor };

@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     ExpectedFrameworks,
     /// Offers may have been outstanding for too long.
     Offers,
+    /// Ends of operations that are not acknowledged are told again.
+    Operations,
 }
 
 impl Timer {
@@ -46,7 +48,8 @@ impl Timer {
             | Self::Inventory(_)
             | Self::Removals
             | Self::ExpectedFrameworks
-            | Self::Offers => self.clone(),
+            | Self::Offers
+            | Self::Operations => self.clone(),
         }
     }
 }

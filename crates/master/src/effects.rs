@@ -9,9 +9,10 @@ use mesarch_leader_core::{CloseReason, How, ToAgent};
 use mesarch_state::{
     Effect, State,
     command::{Link, OutboxPosition},
+    model::Operation,
     open_work_of_framework,
 };
-use mesarch_types::{AgentId, FrameworkId, Millis, OfferId, TaskId, UpdateUuid};
+use mesarch_types::{AgentId, FrameworkId, Millis, OfferId, OperationId, TaskId, UpdateUuid};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -100,11 +101,17 @@ impl Performer {
                 Effect::SendOutbox { framework, position } => {
                     self.with_stream(state, &framework, index, |stream| send_outbox(state, stream, position));
                 }
+                Effect::SendOperation { framework, operation, uuid } => {
+                    self.with_stream(state, &framework, index, |stream| {
+                        send_operation(state, stream, &operation, uuid);
+                    });
+                }
                 Effect::CloseStream { framework, epoch, error, .. } => {
                     self.streams.close(&framework, epoch, error);
                 }
                 // The leader's mind turns these into messages on links.
-                Effect::RunTask { .. }
+                Effect::SendResources { .. }
+                | Effect::RunTask { .. }
                 | Effect::KillTask { .. }
                 | Effect::SendAcknowledgement { .. }
                 | Effect::ShutdownExecutor(_)
@@ -184,6 +191,16 @@ fn send_update(state: &State, stream: &Stream, task: &TaskId, uuid: UpdateUuid) 
     let wanted = pending.filter(|report| report.uuid == Some(uuid));
     if let Some(status) = wanted.and_then(|report| status::of_report(&report)) {
         stream.push(&events::update(status), None);
+    }
+}
+
+fn send_operation(state: &State, stream: &Stream, operation: &OperationId, uuid: UpdateUuid) {
+    let finished = |known: &&Operation| known.finished && known.uuid == uuid;
+    let framework = state.framework(&stream.framework);
+    let known = state.operation(&stream.framework, operation).filter(finished);
+    if let Some((known, framework)) = known.zip(framework) {
+        let status = status::of_known_operation(known, offers::form(framework));
+        stream.push(&events::update_operation(status), None);
     }
 }
 

@@ -54,6 +54,11 @@ pub(crate) fn update(status: v1::TaskStatus) -> Event {
     Event { update: Some(event::Update { status }), ..of(event::Type::Update) }
 }
 
+pub(crate) fn update_operation(status: v1::OperationStatus) -> Event {
+    let update = event::UpdateOperationStatus { status };
+    Event { update_operation_status: Some(update), ..of(event::Type::UpdateOperationStatus) }
+}
+
 pub(crate) fn message(agent: &AgentId, executor: &ExecutorId, data: bytes::Bytes) -> Event {
     let message = event::Message { agent_id: agent_id(agent), executor_id: executor_id(executor), data };
     Event { message: Some(message), ..of(event::Type::Message) }
@@ -82,6 +87,7 @@ pub(crate) fn of_outbox(item: &OutboxItem) -> Event {
         OutboxItem::Update(news) => update(status::of_news(news)),
         OutboxItem::Rescind(offer) => rescind(offer),
         OutboxItem::RescindInverse(offer) => rescind_inverse(offer),
+        OutboxItem::Operation(news) => update_operation(status::of_operation_news(news)),
         OutboxItem::Failure { agent, executor, status } => failure(agent, executor.as_ref(), *status),
     }
 }

@@ -1,9 +1,10 @@
-//! Whether a FrameworkInfo may subscribe. Refusals reach the scheduler as an ERROR event.
+//! Whether a FrameworkInfo may subscribe, or take the place of the one that did. Refusals reach the scheduler as an ERROR
+//! event, and in answer to UPDATE_FRAMEWORK as the call's.
 
 use std::collections::BTreeSet;
 
 use mesarch_mesos_v1::convert::{InvalidRules, constraints_from_v1, min_allocatable_from_v1};
-use mesarch_proto::mesos::v1::{self, framework_info::capability::Type, scheduler::call::Subscribe};
+use mesarch_proto::mesos::v1::{self, framework_info::capability::Type, scheduler::OfferConstraints};
 use mesarch_state::command::OfferRules;
 use mesarch_types::{InvalidRole, Role, valid_text_id};
 
@@ -33,7 +34,7 @@ pub(crate) enum InvalidFramework {
     Rules(#[from] InvalidRules),
 }
 
-/// What a valid SUBSCRIBE says beside the FrameworkInfo.
+/// What a valid SUBSCRIBE or UPDATE_FRAMEWORK says beside the FrameworkInfo.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes {
     /// Roles for which the framework wants no offers now.
@@ -42,9 +43,12 @@ pub(crate) struct Wishes {
     pub(crate) rules: OfferRules,
 }
 
-/// Checks what SUBSCRIBE says.
-pub(crate) fn validate(subscribe: &Subscribe) -> Result<Wishes, InvalidFramework> {
-    let info = &subscribe.framework_info;
+/// Checks what SUBSCRIBE or UPDATE_FRAMEWORK says.
+pub(crate) fn validate(
+    info: &v1::FrameworkInfo,
+    suppressed_roles: &[String],
+    constraints: Option<&OfferConstraints>,
+) -> Result<Wishes, InvalidFramework> {
     if info.id.as_ref().is_some_and(|id| !valid_text_id(&id.value)) {
         return Err(InvalidFramework::Id);
     }
@@ -53,12 +57,12 @@ pub(crate) fn validate(subscribe: &Subscribe) -> Result<Wishes, InvalidFramework
     if !timeout.is_finite() || timeout.abs() > DURATION_SECONDS_MAX {
         return Err(InvalidFramework::FailoverTimeout(timeout.to_string()));
     }
-    let constraints = subscribe.offer_constraints.as_ref().map(constraints_from_v1).transpose()?;
+    let constraints = constraints.map(constraints_from_v1).transpose()?;
     let rules = OfferRules {
         constraints: constraints.unwrap_or_default(),
         min_allocatable: min_allocatable_from_v1(&info.offer_filters)?,
     };
-    Ok(Wishes { suppressed: suppressed(&subscribe.suppressed_roles, &roles)?, rules })
+    Ok(Wishes { suppressed: suppressed(suppressed_roles, &roles)?, rules })
 }
 
 fn roles(info: &v1::FrameworkInfo) -> Result<BTreeSet<Role>, InvalidFramework> {
@@ -91,7 +95,7 @@ fn suppressed(list: &[String], roles: &BTreeSet<Role>) -> Result<BTreeSet<Role>,
 
 #[cfg(test)]
 mod tests {
-    use mesarch_proto::mesos::v1::{FrameworkId, FrameworkInfo, scheduler::OfferConstraints};
+    use mesarch_proto::mesos::v1::{FrameworkId, FrameworkInfo, scheduler::call::Subscribe};
 
     use super::*;
 
@@ -104,7 +108,9 @@ mod tests {
         };
         let mut subscribe = Subscribe { framework_info: info, ..Default::default() };
         change(&mut subscribe);
-        match (validate(&subscribe), expect) {
+        let constraints = subscribe.offer_constraints.as_ref();
+        let validated = validate(&subscribe.framework_info, &subscribe.suppressed_roles, constraints);
+        match (validated, expect) {
             (Ok(_), Ok(())) => {}
             (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error} instead of {text}"),
             (result, expect) => panic!("{result:?} instead of {expect:?} for {subscribe:?}"),

@@ -33,6 +33,7 @@ mod machine;
 mod master_info;
 pub mod metrics;
 mod offers;
+mod operation_validation;
 mod operator;
 mod options;
 mod patience;

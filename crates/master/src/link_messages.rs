@@ -3,15 +3,16 @@
 use bytes::Bytes;
 use mesarch_consensus::COMMAND_BYTES_MAX;
 use mesarch_leader_core::{Attach, FromAgent, Hello, TaskKey, ToAgent};
+use mesarch_mesos_v1::convert::{ResourceForm, resources_from_v1, resources_to_v1};
 use mesarch_proto::{link, mesos::v1};
 use mesarch_state::{
     State,
-    command::{Inventory, InventoryExecutor, InventoryTask, StatusUpdate},
-    model::Task,
+    command::{Inventory, InventoryExecutor, InventoryTask, StatusUpdate, StoredResources},
+    model::{Agent, Task},
 };
 use mesarch_types::{
-    ClusterId, Fence, FrameworkId, LaunchId, Millis, Reason, Role, Source, TaskId, TaskState, UpdateUuid,
-    digest::SetHash,
+    ClusterId, Epoch, Fence, FrameworkId, LaunchId, Millis, Reason, ResourceVersion, Resources, Role, Source,
+    TaskId, TaskState, UpdateUuid, digest::SetHash,
 };
 use prost::Message;
 
@@ -57,6 +58,7 @@ pub(crate) fn to_agent(
             silence_ms_max: u32::try_from(silence_max.0).unwrap_or(u32::MAX),
         }),
         ToAgent::InventoryRequest => Kind::InventoryRequest(link::InventoryRequest {}),
+        ToAgent::Resources { agent } => Kind::Resources(resources(state.agent(agent)?)),
         ToAgent::RunTask { framework, task, launch } => {
             Kind::RunTask(run_task(state, this_life(state, framework, task, *launch)?)?)
         }
@@ -104,6 +106,23 @@ fn key(framework: &FrameworkId, task: &TaskId, launch: LaunchId) -> link::TaskKe
         framework: framework.to_string(),
         task: task.to_string(),
         launch: Some(link::LaunchId { index: launch.index, position: launch.position }),
+    }
+}
+
+/// All that is so now of what the agent's resources were made into.
+fn resources(agent: &Agent) -> link::Resources {
+    let list = |resources: &Resources| {
+        let list = resources_to_v1(resources, ResourceForm::New);
+        list.into_iter().map(|resource| Bytes::from(resource.encode_to_vec())).collect()
+    };
+    let converted = agent.converted.as_deref();
+    link::Resources {
+        version: Some(link::ResourceVersion {
+            incarnation: agent.converted_at.incarnation,
+            epoch: agent.converted_at.epoch.0,
+        }),
+        taken: converted.map(|converted| list(&converted.taken)).unwrap_or_default(),
+        made: converted.map(|converted| list(&converted.made)).unwrap_or_default(),
     }
 }
 
@@ -173,6 +192,7 @@ fn attach_of(attach: link::Attach) -> Result<Attach, InvalidMessage> {
         listed: attach.listed.into_iter().map(task_key).collect::<Result<_, _>>()?,
         inventory_wanted: attach.inventory_wanted,
         highest: attach.highest.map(fence).transpose()?,
+        stored: attach.stored.map(version).unwrap_or_default(),
     })
 }
 
@@ -180,6 +200,24 @@ fn fence(fence: link::Fence) -> Result<Fence, InvalidMessage> {
     let cluster = ClusterId::try_from(fence.cluster.as_ref());
     let cluster = cluster.map_err(|_| InvalidMessage::Length { field: "fence.cluster", expect: 16 })?;
     Ok(Fence { cluster, incarnation: fence.incarnation, term: fence.term })
+}
+
+fn version(version: link::ResourceVersion) -> ResourceVersion {
+    ResourceVersion { incarnation: version.incarnation, epoch: Epoch(version.epoch) }
+}
+
+/// What an agent says it has stored of its resources.
+fn stored_resources(resources: link::Resources) -> Result<StoredResources, InvalidMessage> {
+    let list = |list: Vec<Bytes>| -> Result<Resources, InvalidMessage> {
+        let list: Result<Vec<v1::Resource>, _> =
+            list.iter().map(|bytes| specs::decode(bytes, "resource")).collect();
+        Ok(resources_from_v1(&list?).map_err(InvalidSpec::from)?.without_allocation())
+    };
+    Ok(StoredResources {
+        version: version(resources.version.ok_or(InvalidMessage::Missing("version"))?),
+        taken: list(resources.taken)?,
+        made: list(resources.made)?,
+    })
 }
 
 fn task_key(key: link::TaskKey) -> Result<TaskKey, InvalidMessage> {
@@ -244,6 +282,12 @@ pub(crate) fn forgot(forgot: link::Forgot) -> Result<FromAgent, InvalidMessage> 
     Ok(FromAgent::Forgot { acknowledged: acknowledged?, frameworks })
 }
 
+/// The agent has stored what it was told of its resources.
+pub(crate) fn resources_stored(stored: link::ResourcesStored) -> Result<FromAgent, InvalidMessage> {
+    let told = stored.version.ok_or(InvalidMessage::Missing("version"))?;
+    Ok(FromAgent::ResourcesStored(version(told)))
+}
+
 /// The end of an executor.
 pub(crate) fn executor_exited(exited: link::ExecutorExited) -> Result<FromAgent, InvalidMessage> {
     let newest = exited.newest.ok_or(InvalidMessage::Missing("newest"))?;
@@ -266,6 +310,7 @@ pub(crate) fn inventory(inventory: link::Inventory) -> Result<Inventory, Invalid
             .newest
             .map(|newest| LaunchId { index: newest.index, position: newest.position })
             .unwrap_or_default(),
+        resources: inventory.resources.map(stored_resources).transpose()?,
     };
     within("inventory", inventory.encoded_len(), INVENTORY_BYTES_MAX)?;
     Ok(inventory)

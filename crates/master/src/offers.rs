@@ -72,12 +72,8 @@ fn build(offer: &Offer, agent: &Agent, framework: &Framework) -> v1::Offer {
 }
 
 fn resources(offer: &Offer, framework: &Framework) -> Vec<v1::Resource> {
-    let capabilities = framework.spec.capabilities;
-    let form = match capabilities.has(FrameworkCapability::ReservationRefinement) {
-        true => ResourceForm::New,
-        false => ResourceForm::Old,
-    };
-    let multi_role = capabilities.has(FrameworkCapability::MultiRole);
+    let form = form(framework);
+    let multi_role = framework.spec.capabilities.has(FrameworkCapability::MultiRole);
     let visible = |resource: &&Resource| &*resource.name != EPHEMERAL_PORTS;
     let written =
         offer.resources.iter().filter(visible).filter_map(|resource| resource_to_v1(resource, form));
@@ -87,6 +83,14 @@ fn resources(offer: &Offer, framework: &Framework) -> Vec<v1::Resource> {
             false => v1::Resource { allocation_info: None, ..resource },
         })
         .collect()
+}
+
+/// How the framework reads reservations.
+pub(crate) fn form(framework: &Framework) -> ResourceForm {
+    match framework.spec.capabilities.has(FrameworkCapability::ReservationRefinement) {
+        true => ResourceForm::New,
+        false => ResourceForm::Old,
+    }
 }
 
 /// Where the agent's own API is.

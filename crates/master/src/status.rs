@@ -1,8 +1,12 @@
-//! Task statuses as frameworks are told them.
+//! Statuses of tasks and operations as frameworks are told them.
 
+use bytes::Bytes;
+use mesarch_mesos_v1::convert::{ResourceForm, resources_to_v1};
 use mesarch_proto::mesos::v1;
-use mesarch_state::model::{Report, Task, TaskNews};
-use mesarch_types::{AgentId, Reason, Source, TaskId, TaskState, WallMillis};
+use mesarch_state::model::{Operation, OperationNews, Report, Task, TaskNews};
+use mesarch_types::{
+    AgentId, OperationId, OperationState, Reason, Source, TaskId, TaskState, UpdateUuid, WallMillis,
+};
 use prost::Message;
 
 /// What reconciliation says of a task that is known.
@@ -68,4 +72,42 @@ pub(crate) fn of_known(task: &Task, partition_aware: bool, at: WallMillis) -> v1
         executor_id: task.spec.executor.as_ref().map(|executor| crate::events::executor_id(&executor.id)),
         ..of_master(&task.spec.id, Some(&task.agent), told, Reason::Reconciliation, LATEST, at)
     }
+}
+
+/// A state of an operation as the masters tell it: no uuid, so nobody acknowledges it.
+pub(crate) fn of_operation(
+    operation: &OperationId,
+    agent: Option<&AgentId>,
+    state: OperationState,
+    message: &str,
+) -> v1::OperationStatus {
+    v1::OperationStatus {
+        operation_id: Some(v1::OperationId { value: operation.to_string() }),
+        state: state as i32,
+        message: (!message.is_empty()).then(|| message.to_owned()),
+        agent_id: agent.map(crate::events::agent_id),
+        ..Default::default()
+    }
+}
+
+/// An item of a framework's outbox.
+pub(crate) fn of_operation_news(news: &OperationNews) -> v1::OperationStatus {
+    of_operation(&news.operation, news.agent.as_ref(), news.state, &news.message)
+}
+
+/// What is known of an operation; its end has a uuid, and the framework acknowledges that.
+pub(crate) fn of_known_operation(operation: &Operation, form: ResourceForm) -> v1::OperationStatus {
+    let status = of_operation(&operation.id, Some(&operation.agent), operation.state(), "");
+    match operation.finished {
+        true => v1::OperationStatus {
+            converted_resources: resources_to_v1(&operation.made, form),
+            uuid: Some(uuid(operation.uuid)),
+            ..status
+        },
+        false => status,
+    }
+}
+
+pub(crate) fn uuid(uuid: UpdateUuid) -> v1::Uuid {
+    v1::Uuid { value: Bytes::copy_from_slice(&uuid.0) }
 }

@@ -7,11 +7,15 @@ use mesarch_agent_core::{self as agent, MasterMessage};
 use mesarch_leader_core::{Attach, FromAgent, Hello, TaskKey, ToAgent};
 use mesarch_state::{
     State,
-    command::{AgentSpec, ExecutorSpec, Inventory, InventoryExecutor, InventoryTask, StatusUpdate, TaskSpec},
+    command::{
+        AgentSpec, ExecutorSpec, Inventory, InventoryExecutor, InventoryTask, StatusUpdate, StoredResources,
+        TaskSpec,
+    },
+    model::Agent,
 };
 use mesarch_types::{
-    AgentCapabilities, ExecutorId, FrameworkCapability, FrameworkId, Millis, Resources, Role, Source, TaskId,
-    parse_resources,
+    AgentCapabilities, Disk, ExecutorId, FrameworkCapability, FrameworkId, Millis, Resource, Resources, Role,
+    Source, TaskId, parse_resources,
 };
 
 /// Resources of a text that is known to be good.
@@ -31,6 +35,13 @@ pub(crate) fn task_spec(task: &TaskId, used: &str, executor: Option<ExecutorSpec
 /// An executor with its opaque message: its id and resources.
 pub(crate) fn executor_spec(id: &str, used: &str) -> ExecutorSpec {
     ExecutorSpec { id: ExecutorId::from(id), info: format!("{id}/{used}").into(), resources: resources(used) }
+}
+
+/// A volume made of this disk.
+pub(crate) fn volume(id: &str, disk: &str) -> Resources {
+    let volume = Disk { persistence_id: Some(id.into()), ..Disk::default() };
+    let made = |below: &Resource| Resource { disk: Some(Arc::new(volume.clone())), ..below.clone() };
+    Resources::new(resources(disk).iter().map(made)).expect("texts are made here")
 }
 
 fn read_task(info: &Bytes) -> TaskSpec {
@@ -62,7 +73,7 @@ pub(crate) fn agent_spec(number: usize) -> AgentSpec {
         info: format!("agent {number}").into(),
         hostname: format!("host-{number}").into(),
         port: 5051,
-        total: resources("cpus:4;mem:4096"),
+        total: resources("cpus:4;mem:4096;disk:1000"),
         attributes: [].into(),
         capabilities: AgentCapabilities::all(),
         version: Arc::from("1"),
@@ -87,6 +98,7 @@ pub(crate) fn hello(number: usize, hello: agent::Hello) -> Hello {
         listed: hello.listed.iter().map(key).collect(),
         inventory_wanted: hello.inventory_wanted,
         highest: hello.highest,
+        stored: hello.stored,
     })
 }
 
@@ -108,6 +120,11 @@ pub(crate) fn inventory(inventory: agent::Inventory) -> Inventory {
         executors: executors.collect(),
         frameworks: inventory.frameworks,
         newest: inventory.newest,
+        resources: inventory.resources.map(|facts| StoredResources {
+            version: facts.version,
+            taken: facts.taken,
+            made: facts.made,
+        }),
     }
 }
 
@@ -136,6 +153,7 @@ pub(crate) fn report(message: agent::ToMaster) -> Option<FromAgent> {
             let agent::ExecutorKey { framework, executor } = executor;
             Some(FromAgent::ExecutorExited { framework, executor, newest, status })
         }
+        agent::ToMaster::ResourcesStored(version) => Some(FromAgent::ResourcesStored(version)),
         agent::ToMaster::Hello(_) | agent::ToMaster::Inventory(_) | agent::ToMaster::Message { .. } => None,
     }
 }
@@ -145,6 +163,7 @@ pub(crate) fn message(state: &State, message: ToAgent) -> Option<MasterMessage> 
     Some(match message {
         ToAgent::Attached { agent, .. } => MasterMessage::Attached(agent),
         ToAgent::InventoryRequest => MasterMessage::InventoryRequest,
+        ToAgent::Resources { agent } => MasterMessage::Resources(resource_facts(state.agent(&agent)?)),
         ToAgent::RunTask { framework, task, launch } => {
             MasterMessage::RunTask(Box::new(run_task(state, framework, task, launch)?))
         }
@@ -165,6 +184,16 @@ pub(crate) fn message(state: &State, message: ToAgent) -> Option<MasterMessage> 
         }
         ToAgent::Ping { .. } => return None,
     })
+}
+
+fn resource_facts(agent: &Agent) -> agent::ResourceFacts {
+    let converted = agent.converted.as_deref();
+    agent::ResourceFacts {
+        version: agent.converted_at,
+        taken: converted.map(|converted| converted.taken.clone()).unwrap_or_default(),
+        made: converted.map(|converted| converted.made.clone()).unwrap_or_default(),
+        gone: Resources::default(),
+    }
 }
 
 fn run_task(
@@ -191,5 +220,8 @@ fn run_task(
     let key = agent::TaskKey { framework, task, launch };
     // Some tasks want what no agent has.
     let refused = launch.index.is_multiple_of(9).then(|| Arc::from("the agent does not have that"));
-    Some(agent::RunTask { key, info: known.spec.info.clone(), framework: spec, executor, refused })
+    let own = |resource: &Resource| resource.reservations.last().is_some();
+    let converted = known.spec.resources.without_allocation().filter(own);
+    let info = known.spec.info.clone();
+    Some(agent::RunTask { key, info, framework: spec, executor, converted, refused })
 }

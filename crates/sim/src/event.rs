@@ -3,7 +3,9 @@
 use mesarch_agent_core::{MasterMessage, Run, ToMaster};
 use mesarch_leader_core::Ticket;
 use mesarch_state::{Command, command::OutboxPosition};
-use mesarch_types::{AgentId, Epoch, Fence, FrameworkId, OfferId, StreamId, TaskId, TaskState, UpdateUuid};
+use mesarch_types::{
+    AgentId, Epoch, Fence, FrameworkId, OfferId, OperationId, StreamId, TaskId, TaskState, UpdateUuid,
+};
 
 /// A connection of an agent to a leader; numbers grow.
 pub(crate) type ConnId = u64;
@@ -107,7 +109,9 @@ pub(crate) enum News {
     Update { task: TaskId, uuid: UpdateUuid, state: TaskState, agent: AgentId },
     /// UPDATE without one.
     Status { task: TaskId, state: TaskState },
-    /// FAILURE.
+    /// UPDATE_OPERATION_STATUS with a uuid.
+    Operation { operation: OperationId, uuid: UpdateUuid },
+    /// FAILURE, or what is told of an operation without a uuid.
     Failure,
     /// The stream ended.
     Closed,

@@ -1,9 +1,9 @@
 //! Agents' machines: the core, its disk, its processes and its connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mesarch_agent_core::{Agent, Config, Input, Now, Output, Record, Run};
-use mesarch_types::{Millis, WallMillis};
+use mesarch_types::{Millis, Resource, Resources, WallMillis};
 
 use crate::{
     event::{Act, ConnId, Event},
@@ -23,6 +23,23 @@ pub(crate) struct Host {
     pub(crate) dies_next: bool,
     /// No connection comes about before this moment.
     pub(crate) away_until: Millis,
+    /// The volumes on its disk.
+    pub(crate) volumes: BTreeSet<String>,
+}
+
+impl Host {
+    fn align_volumes(&mut self, made: &Resources, gone: &Resources) {
+        for name in gone.iter().filter_map(volume_name) {
+            self.volumes.remove(&name);
+        }
+        self.volumes.extend(made.iter().filter_map(volume_name));
+    }
+}
+
+/// The folder that a volume would be.
+pub(crate) fn volume_name(resource: &Resource) -> Option<String> {
+    let id = resource.disk.as_ref()?.persistence_id.as_ref()?;
+    Some(format!("{}/{id}", resource.reserved_role()?))
 }
 
 impl World {
@@ -103,6 +120,7 @@ impl World {
     fn perform_one(&mut self, agent: usize, output: Output) {
         match output {
             Output::Persist(_) => {}
+            Output::Volumes { made, gone } => self.hosts[agent].align_volumes(&made, &gone),
             Output::StartExecutor(start) => self.start_executor(agent, *start),
             Output::ToExecutor(run, event) => self.executor_told(agent, &run, event),
             Output::KillExecutor(run) => self.exit(agent, &run),

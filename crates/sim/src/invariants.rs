@@ -4,6 +4,7 @@ mod accepted_known;
 mod executors_charged;
 mod liveness;
 mod replicas_agree;
+mod resources_stored;
 mod runs_once;
 mod state_sound;
 mod terminal_final;
@@ -16,6 +17,7 @@ use mesarch_types::{FrameworkId, TaskId, TaskState, UpdateUuid};
 pub(crate) use executors_charged::check as check_executors;
 pub(crate) use liveness::check as check_liveness;
 pub(crate) use replicas_agree::check as check_replicas;
+pub(crate) use resources_stored::check as check_resources;
 
 /// The tasks that a command launched.
 pub(crate) fn launched<'a>(

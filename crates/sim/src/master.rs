@@ -493,6 +493,12 @@ impl World {
                 let (state, agent) = (pending.state, known.agent.clone());
                 self.tell(&framework, News::Update { task, uuid, state, agent });
             }
+            Effect::SendOperation { framework, operation, uuid } => {
+                let known = state.operation(&framework, &operation);
+                if known.is_some_and(|known| known.finished && known.uuid == uuid) {
+                    self.tell(&framework, News::Operation { operation, uuid });
+                }
+            }
             Effect::SendOutbox { framework, position } => {
                 let known =
                     state.framework(&framework).and_then(|known| known.outbox.get(&position).cloned());
@@ -501,8 +507,12 @@ impl World {
                         News::Status { task: news.task.clone(), state: news.state }
                     }
                     Some(OutboxItem::Rescind(offer)) => News::Rescind(offer.clone()),
-                    // Both ask nothing of a scheduler.
-                    Some(OutboxItem::Failure { .. } | OutboxItem::RescindInverse(_)) => News::Failure,
+                    // They ask nothing of a scheduler.
+                    Some(
+                        OutboxItem::Failure { .. }
+                        | OutboxItem::RescindInverse(_)
+                        | OutboxItem::Operation(_),
+                    ) => News::Failure,
                     None => return,
                 };
                 let epoch = self.master.streams.get(&framework).map(|stream| stream.epoch);

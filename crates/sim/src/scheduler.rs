@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use mesarch_state::{
     Command,
     command::{
-        AcceptOffers, AcknowledgeUpdates, Acknowledgement, DeclineOffers, FrameworkRoles, FrameworkSpec,
-        Judged, Launch, Refuse, Subscribe,
+        AcceptOffers, AcknowledgeOperation, AcknowledgeUpdates, Acknowledgement, DeclineOffers,
+        FrameworkRoles, FrameworkSpec, Judged, Launch, Operation, Refuse, Subscribe,
     },
 };
 use mesarch_types::{
-    AgentId, Epoch, FrameworkCapability, FrameworkId, Millis, OfferId, Role, StreamId, TaskId, TaskState,
-    UpdateUuid,
+    AgentId, Conversion, Epoch, FrameworkCapability, FrameworkId, Millis, OfferId, Role, StreamId, TaskId,
+    TaskState, UpdateUuid,
 };
 
 use crate::{
@@ -172,6 +172,13 @@ impl World {
                 self.watch.updated(&framework, &task, uuid, state);
                 self.acknowledge(number, framework, agent, task, uuid);
             }
+            News::Operation { operation, uuid } => {
+                self.operations_ended += 1;
+                if self.calm || self.rng.chance(85) {
+                    let acknowledge = AcknowledgeOperation { framework, operation, uuid };
+                    self.call(number, Command::AcknowledgeOperation(acknowledge));
+                }
+            }
             News::Status { task, state } => scheduler.hear(&framework, &task, state),
             News::Closed => {
                 scheduler.stream = None;
@@ -206,12 +213,50 @@ impl World {
             return self.call(number, Command::DeclineOffers(DeclineOffers { framework, offers, refuse }));
         }
         let launches = (0..self.rng.between(1, 3)).map(|_| self.new_task(number)).collect();
-        let command = Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse });
+        let operations = self.new_operations(number, &offers[0]);
+        let command = Command::AcceptOffers(AcceptOffers { framework, offers, launches, operations, refuse });
         let call = Call::Insist(command);
         if self.rng.chance(10) {
             self.soon(1, 5000, Event::Call { scheduler: number, call: call.clone() });
         }
         self.soon(1, 60, Event::Call { scheduler: number, call });
+    }
+
+    /// Reservations and volumes on what is offered, or the end of some that are offered. Some are not possible.
+    fn new_operations(&mut self, number: usize, offer: &OfferId) -> Vec<Operation> {
+        let role = role_of(number);
+        let offered = self.master.state.offer(offer).map(|offer| offer.resources.without_allocation());
+        let reserved = offered.unwrap_or_default().filter(|resource| !resource.reservations.is_empty());
+        let (volumes, plain) = (
+            reserved.filter(|resource| resource.is_persistent()),
+            reserved.filter(|resource| !resource.is_persistent()),
+        );
+        let mut conversions = Vec::new();
+        match self.rng.between(0, 6) {
+            0 => {
+                let disk = format!("disk({role},op):20");
+                let id = self.rng.between(0, 4);
+                conversions.push(Conversion::Reserve(convert::resources(&disk)));
+                conversions.push(Conversion::Create(convert::volume(&format!("v{id}"), &disk)));
+            }
+            1 => conversions.push(Conversion::Reserve(convert::resources(&format!("mem({role},op):64")))),
+            2 if !volumes.is_empty() => conversions.push(Conversion::Destroy(volumes)),
+            3 if !plain.is_empty() => conversions.push(Conversion::Unreserve(plain)),
+            _ => {}
+        }
+        let operations = conversions.into_iter().map(|conversion| {
+            let serial = self.fresh();
+            let mut uuid = [0; 16];
+            uuid[..8].copy_from_slice(&serial.to_le_bytes());
+            Operation {
+                before: self.rng.between(0, 2) as u32,
+                id: self.rng.chance(70).then(|| format!("operation-{serial}").into()),
+                uuid: UpdateUuid(uuid),
+                info: Default::default(),
+                judged: Ok(conversion),
+            }
+        });
+        operations.collect()
     }
 
     /// In two stories of three some frameworks' tasks do not outlive a broken link or a restart of their agent.
@@ -243,8 +288,12 @@ impl World {
     }
 }
 
+fn role_of(number: usize) -> &'static str {
+    ["a", "b", "b/c", "d"][number % 4]
+}
+
 fn spec(number: usize, checkpoint: bool) -> FrameworkSpec {
-    let name = ["a", "b", "b/c", "d"][number % 4];
+    let name = role_of(number);
     FrameworkSpec {
         info: name.to_owned().into(),
         name: name.into(),

@@ -10,7 +10,7 @@ use crate::{
     comparison,
     event::Event,
     host::Host,
-    invariants::{Violation, Watch, check_executors, check_liveness, check_replicas},
+    invariants::{Violation, Watch, check_executors, check_liveness, check_replicas, check_resources},
     master::Master,
     rng::Rng,
     scheduler::Scheduler,
@@ -94,6 +94,8 @@ pub struct Report {
     pub late: u64,
     /// Launches under an id that an ended task had.
     pub reused: u64,
+    /// Ends of operations that schedulers were told, repeated ones included.
+    pub operations_ended: u64,
     /// Sum of every line of the trace: equal for equal runs.
     pub trace_hash: u64,
     /// How agents that came back were recognised.
@@ -119,6 +121,7 @@ pub(crate) struct World {
     pub(crate) returns: Returns,
     pub(crate) late: u64,
     pub(crate) reused: u64,
+    pub(crate) operations_ended: u64,
     serial: u64,
     events: u64,
     moment: u32,
@@ -157,6 +160,7 @@ impl World {
             returns: Returns::default(),
             late: 0,
             reused: 0,
+            operations_ended: 0,
             serial: 0,
             events: 0,
             moment: 0,
@@ -338,7 +342,9 @@ impl World {
     fn finish(mut self) -> Report {
         if self.watch.violation.is_none() {
             let replicas = check_replicas(&self.master.state, &self.master.log).and_then(|()| self.compare());
-            let live = check_liveness(&self).and_then(|()| check_executors(&self));
+            let live = check_liveness(&self)
+                .and_then(|()| check_executors(&self))
+                .and_then(|()| check_resources(&self));
             let known = self.watch.accepted.check(&self.master.state);
             self.check_index();
             self.watch.note(replicas.and(known).and(live));
@@ -350,6 +356,7 @@ impl World {
             tasks: self.watch.accepted.count(),
             late: self.late,
             reused: self.reused,
+            operations_ended: self.operations_ended,
             trace_hash: self.trace_hash,
             returns: self.returns,
             lines: self.lines.into(),

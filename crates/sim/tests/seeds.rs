@@ -55,4 +55,6 @@ fn stories_are_worth_telling() {
     }
     assert!(reports.iter().map(|report| report.late).sum::<u64>() > 10, "nothing came late");
     assert!(reports.iter().map(|report| report.reused).sum::<u64>() > 10, "no id was used again");
+    let ended = reports.iter().map(|report| report.operations_ended).sum::<u64>();
+    assert!(ended > 10, "hardly an operation ended: {ended}");
 }

@@ -112,6 +112,7 @@ impl Builder {
             framework: framework.clone(),
             offers: vec![offer],
             launches: launches.collect(),
+            operations: Vec::new(),
             refuse: Refuse { duration: Millis::ZERO },
         };
         self.apply(Command::AcceptOffers(accept));

@@ -12,6 +12,7 @@ mod inverse;
 mod lifecycle;
 mod maintenance;
 mod offer;
+mod operation;
 mod policy;
 mod quota;
 mod removal;
@@ -36,6 +37,8 @@ mod framework_test;
 mod maintenance_test;
 #[cfg(test)]
 mod offer_test;
+#[cfg(test)]
+mod operation_test;
 #[cfg(test)]
 mod quota_test;
 #[cfg(test)]

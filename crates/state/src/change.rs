@@ -35,6 +35,13 @@ pub enum Change {
         /// How.
         how: Released,
     },
+    /// Some of what a framework holds of an agent became something else. The agent's new total is a change of its own.
+    Converted {
+        /// What it was, and whose.
+        holding: Holding,
+        /// What it is, not marked with the role.
+        made: Resources,
+    },
     /// An offer is outstanding.
     OfferAdded(OfferId),
     /// An offer is no more.

@@ -7,6 +7,7 @@
 mod administration;
 mod agent;
 mod framework;
+mod operation;
 mod resource;
 mod sharing;
 mod task;
@@ -55,6 +56,7 @@ fn to_kind(command: &Command) -> log::command::Kind {
         Command::DetachAgent(c) => Kind::DetachAgent(c.to_log()),
         Command::MarkUnreachable(c) => Kind::MarkUnreachable(c.to_log()),
         Command::Subscribe(c) => Kind::Subscribe(c.to_log()),
+        Command::UpdateFramework(c) => Kind::UpdateFramework(c.to_log()),
         Command::Disconnect(c) => Kind::Disconnect(c.to_log()),
         Command::Suppress(c) => Kind::Suppress(c.to_log()),
         Command::Revive(c) => Kind::Revive(c.to_log()),
@@ -85,6 +87,8 @@ fn to_kind(command: &Command) -> log::command::Kind {
         Command::StopMaintenance(c) => Kind::StopMaintenance(c.to_log()),
         Command::IssueInverseOffers(c) => Kind::IssueInverseOffers(c.to_log()),
         Command::AnswerInverseOffers(c) => Kind::AnswerInverseOffers(c.to_log()),
+        Command::ResourcesStored(c) => Kind::ResourcesStored(c.to_log()),
+        Command::AcknowledgeOperation(c) => Kind::AcknowledgeOperation(c.to_log()),
     }
 }
 
@@ -99,6 +103,7 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
         Kind::DetachAgent(c) => Command::DetachAgent(Logged::from_log(c)?),
         Kind::MarkUnreachable(c) => Command::MarkUnreachable(Logged::from_log(c)?),
         Kind::Subscribe(c) => Command::Subscribe(Logged::from_log(c)?),
+        Kind::UpdateFramework(c) => Command::UpdateFramework(Logged::from_log(c)?),
         Kind::Disconnect(c) => Command::Disconnect(Logged::from_log(c)?),
         Kind::Suppress(c) => Command::Suppress(Logged::from_log(c)?),
         Kind::Revive(c) => Command::Revive(Logged::from_log(c)?),
@@ -129,6 +134,8 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
         Kind::StopMaintenance(c) => Command::StopMaintenance(Logged::from_log(c)?),
         Kind::IssueInverseOffers(c) => Command::IssueInverseOffers(Logged::from_log(c)?),
         Kind::AnswerInverseOffers(c) => Command::AnswerInverseOffers(Logged::from_log(c)?),
+        Kind::ResourcesStored(c) => Command::ResourcesStored(Logged::from_log(c)?),
+        Kind::AcknowledgeOperation(c) => Command::AcknowledgeOperation(Logged::from_log(c)?),
     })
 }
 

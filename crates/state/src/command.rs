@@ -5,14 +5,15 @@
 //! that ends something names the beginning that it ends.
 
 mod administration;
+mod operation;
 mod sharing;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, Reason, Role, Source,
-    StreamId, TaskId, TaskState, UpdateUuid,
+    AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, Reason, ResourceVersion,
+    Role, Source, StreamId, TaskId, TaskState, UpdateUuid,
     attribute::Attribute,
     capability::{AgentCapabilities, FrameworkCapabilities},
     resource::Resources,
@@ -22,6 +23,7 @@ pub use administration::{
     AnswerInverseOffers, DeactivateAgent, DrainAgent, InverseOfferItem, IssueInverseOffers, Machines,
     MarkAgentGone, ReactivateAgent, SetSchedule, Window,
 };
+pub use operation::{AcknowledgeOperation, Operation, ResourcesStored, StoredResources};
 pub use sharing::{
     ConvertResources, OfferRules, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist,
 };
@@ -45,6 +47,8 @@ pub enum Command {
     MarkUnreachable(MarkUnreachable),
     /// A scheduler subscribes, anew or again.
     Subscribe(Subscribe),
+    /// A framework changes what it says of itself, and stays subscribed.
+    UpdateFramework(UpdateFramework),
     /// A scheduler's stream broke.
     Disconnect(Disconnect),
     /// A framework wants no offers for some roles.
@@ -105,6 +109,10 @@ pub enum Command {
     IssueInverseOffers(IssueInverseOffers),
     /// A framework says whether it will leave.
     AnswerInverseOffers(AnswerInverseOffers),
+    /// An agent has stored what its resources were made into.
+    ResourcesStored(ResourcesStored),
+    /// A framework acknowledged the end of an operation.
+    AcknowledgeOperation(AcknowledgeOperation),
 }
 
 /// See [`Command::BeginTerm`]. The first one of a cluster fixes `cluster`; a later one that differs is refused.
@@ -193,6 +201,8 @@ pub struct AttachAgent {
     pub spec: Option<AgentSpec>,
     /// Present when the digests differed (or the agent is unknown or unreachable): all that the agent runs.
     pub inventory: Option<Inventory>,
+    /// What of its resources it has stored; the default if nothing, or if it is of a version that does not.
+    pub stored: ResourceVersion,
 }
 
 /// Everything that an agent runs or has not yet had acknowledged.
@@ -206,6 +216,8 @@ pub struct Inventory {
     pub frameworks: Vec<(FrameworkId, Bytes)>,
     /// The newest launch that the agent has taken: what it does not list of those up to here is over.
     pub newest: LaunchId,
+    /// What its resources were made into, as it has stored it: lets masters that know less adopt it.
+    pub resources: Option<StoredResources>,
 }
 
 /// A task as its agent knows it.
@@ -286,6 +298,17 @@ pub struct Subscribe {
     pub resume: Option<StreamId>,
 }
 
+/// See [`Command::UpdateFramework`]. One that changes the user, the principal or whether it checkpoints is refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpdateFramework {
+    /// Who.
+    pub framework: FrameworkId,
+    /// Replaces what was known.
+    pub spec: FrameworkSpec,
+    /// Roles for which it wants no offers now; the others it wants.
+    pub suppressed: BTreeSet<Role>,
+}
+
 /// See [`Command::Disconnect`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disconnect {
@@ -355,6 +378,8 @@ pub struct AcceptOffers {
     pub offers: Vec<OfferId>,
     /// In the framework's order; at most 1,000.
     pub launches: Vec<Launch>,
+    /// Beside the launches, in order; not below level 3.
+    pub operations: Vec<Operation>,
     /// What becomes of the rest.
     pub refuse: Refuse,
 }

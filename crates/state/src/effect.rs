@@ -4,7 +4,9 @@
 //! They may be performed twice, and every one is listed again by [`open_work`](crate::open_work) when a leader dies
 //! before it performed it. A variant that may be lost instead says so here.
 
-use mesarch_types::{AgentId, Epoch, FrameworkId, LaunchId, OfferId, StreamId, TaskId, UpdateUuid};
+use mesarch_types::{
+    AgentId, Epoch, FrameworkId, LaunchId, OfferId, OperationId, StreamId, TaskId, UpdateUuid,
+};
 
 use crate::command::{ExecutorKey, OutboxPosition};
 
@@ -44,6 +46,15 @@ pub enum Effect {
         /// Which.
         position: OutboxPosition,
     },
+    /// Tell a framework the end of an operation that it wants to hear of.
+    SendOperation {
+        /// To whom.
+        framework: FrameworkId,
+        /// Which.
+        operation: OperationId,
+        /// Of the status; names this use of the operation's id.
+        uuid: UpdateUuid,
+    },
     /// Close a stream that has been replaced or whose framework ended. May be lost: the stream dies with its leader.
     CloseStream {
         /// Whose.
@@ -54,6 +65,12 @@ pub enum Effect {
         epoch: Epoch,
         /// What the ERROR event says; none closes without one.
         error: Option<&'static str>,
+    },
+    /// Tell an agent what became of its resources, to be stored before anything that rests on it. What is told is what is
+    /// so by then.
+    SendResources {
+        /// Whom.
+        agent: AgentId,
     },
     /// Send a STAGING task to its agent.
     RunTask {

@@ -11,7 +11,7 @@ use crate::{
     apply::forgetting_hash,
     command::ExecutorKey,
     machine::State,
-    model::{Agent, Framework, OutboxItem, Task},
+    model::{Agent, Framework, Task},
 };
 
 impl State {
@@ -22,6 +22,7 @@ impl State {
         self.index_offers();
         self.index_executors();
         self.index_tasks();
+        self.index_operations();
         self.index_filters();
         for id in self.agents.keys().cloned().collect::<Vec<AgentId>>() {
             let books = self.books(&id);
@@ -38,6 +39,7 @@ impl State {
         edit_all(&mut self.agents, clear_agent);
         self.index_maintenance();
         edit_all(&mut self.frameworks, clear_framework);
+        edit_all(&mut self.unreachable, |away| Arc::make_mut(&mut away.agent).operations = BTreeSet::new());
         edit_all(&mut self.executors, |executor| executor.tasks = BTreeSet::new());
         self.unreachable_by_age = OrdSet::new();
         self.removed_by_age = OrdSet::new();
@@ -102,6 +104,25 @@ impl State {
         }
     }
 
+    fn index_operations(&mut self) {
+        let pending = self.operations.iter().filter(|(_, operation)| !operation.finished);
+        let pending: Vec<_> = pending.map(|(key, one)| (key.clone(), one.agent.clone())).collect();
+        for (key, agent) in pending {
+            if let Some(agent) = self.agent_record_mut(&agent) {
+                agent.operations.insert(key);
+            }
+        }
+    }
+
+    /// An agent's record, whether it is there or away.
+    pub(crate) fn agent_record_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
+        if let Some(agent) = self.agents.get_mut(id) {
+            return Some(Arc::make_mut(agent));
+        }
+        let away = Arc::make_mut(self.unreachable.get_mut(id)?);
+        Some(Arc::make_mut(&mut away.agent))
+    }
+
     fn index_filters(&mut self) {
         let ends = self.filters.entries.iter().map(|(key, filter)| (filter.until, key.clone()));
         self.filters.ends = ends.collect();
@@ -136,12 +157,13 @@ fn clear_agent(agent: &mut Agent) {
     agent.offers = BTreeSet::new();
     agent.tasks = OrdSet::new();
     agent.executors = BTreeSet::new();
+    agent.operations = BTreeSet::new();
 }
 
 fn clear_framework(framework: &mut Framework) {
     framework.offers = OrdSet::new();
     framework.tasks = OrdSet::new();
     framework.unreachable = OrdMap::new();
-    let minor = framework.outbox.iter().filter(|(_, item)| !matches!(***item, OutboxItem::Update(_)));
+    let minor = framework.outbox.iter().filter(|(_, item)| item.is_minor());
     framework.outbox_minor = minor.map(|(position, _)| *position).collect();
 }

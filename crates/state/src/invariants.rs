@@ -30,6 +30,7 @@ pub fn check(state: &State) -> Result<(), Violation> {
     check_offers(state)?;
     check_sharing(state)?;
     check_administration(state)?;
+    check_operations(state)?;
     state.unreachable_agents().try_for_each(|away| {
         let id = &away.agent.id;
         let apart = state.agent(id).is_none() && away.tasks.keys().all(|key| !state.tasks.contains_key(key));
@@ -161,6 +162,21 @@ fn check_sharing(state: &State) -> Result<(), Violation> {
             require(amounts, "operators change what resources are, not how much there is", &agent.id)
         },
     )
+}
+
+fn check_operations(state: &State) -> Result<(), Violation> {
+    state.operations().try_for_each(|operation| {
+        let id = &operation.id;
+        let framework = state.framework(&operation.framework);
+        require(framework.is_some(), "an operation's framework is in the table", id)?;
+        let Some(agent) = state.agent(&operation.agent) else { return Ok(()) };
+        let pending = !operation.finished && agent.stored >= operation.version;
+        require(!pending, "an operation that its agent has stored has ended", id)
+    })?;
+    state.agents().try_for_each(|agent| {
+        let known = agent.stored <= agent.converted_at;
+        require(known, "an agent has stored nothing that was never so", &agent.id)
+    })
 }
 
 fn require(holds: bool, rule: &'static str, subject: impl Debug) -> Result<(), Violation> {

@@ -11,7 +11,8 @@ use crate::{
     effect::Effect,
     filters::Filters,
     model::{
-        Agent, Executor, Framework, GoneAgent, Maintenance, Offer, RemovedFramework, Task, TaskKey,
+        Agent, Executor, Framework, GoneAgent, Maintenance, Offer, Operation, OperationKey, RemovedFramework,
+        Task, TaskKey,
         UnreachableAgent,
     },
     outcome::{Outcome, Refusal},
@@ -40,6 +41,10 @@ pub const LEVEL_SHARING: u32 = 2;
 /// the states of lower levels, so what the other commands do there is what it was.
 pub const LEVEL_ADMIN: u32 = 3;
 
+/// From this level on frameworks may change what they say of themselves without a new subscription, and ACCEPT may hold
+/// operations on resources beside launches. Agents are told what became of their resources, and store it.
+pub const LEVEL_OPERATIONS: u32 = 3;
+
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///
 /// A clone costs a few counters and shares what is equal.
@@ -63,6 +68,8 @@ pub struct State {
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
     pub(crate) executors: OrdMap<ExecutorKey, Arc<Executor>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
+    /// Operations that their frameworks want to hear of, until these acknowledge how they ended.
+    pub(crate) operations: OrdMap<OperationKey, Arc<Operation>>,
     /// Refusals of more than ten seconds.
     pub(crate) filters: Filters,
     /// What operators decided about sharing.
@@ -141,6 +148,7 @@ impl Step<'_> {
             Command::DetachAgent(c) => self.detach_agent(&c),
             Command::MarkUnreachable(c) => Ok(self.mark_unreachable(c)),
             Command::Subscribe(c) => self.subscribe(c),
+            Command::UpdateFramework(c) => self.update_framework(c),
             Command::Disconnect(c) => self.disconnect(&c),
             Command::Suppress(c) => self.suppress(c),
             Command::Revive(c) => self.revive(c),
@@ -171,6 +179,8 @@ impl Step<'_> {
             Command::StopMaintenance(c) => self.administrate(|step| step.stop_maintenance(&c)),
             Command::IssueInverseOffers(c) => self.administrate(|step| Ok(step.issue_inverse_offers(c))),
             Command::AnswerInverseOffers(c) => self.administrate(|step| Ok(step.answer_inverse_offers(&c))),
+            Command::ResourcesStored(c) => self.resources_stored(&c),
+            Command::AcknowledgeOperation(c) => self.acknowledge_operation(c),
         }
     }
 }

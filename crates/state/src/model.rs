@@ -7,6 +7,7 @@ mod agent;
 mod framework;
 pub(crate) mod ledger;
 mod maintenance;
+mod operation;
 mod task;
 
 pub use agent::{
@@ -14,12 +15,17 @@ pub use agent::{
     UnreachableAgent,
 };
 pub use framework::{
-    COMPLETED_TASKS_MAX, Connection, Framework, OUTBOX_MAX, OutboxItem, RemovedFramework, TaskNews,
+    COMPLETED_TASKS_MAX, Connection, Framework, OUTBOX_MAX, OperationNews, OutboxItem, RemovedFramework,
+    TaskNews,
 };
 pub use ledger::{Holder, Ledger};
 pub(crate) use maintenance::{Asked, Maintenance};
 pub use maintenance::{InverseAnswer, InverseOffer, Machine, MachineId, MachineMode};
+pub use operation::{OPERATIONS_MAX, Operation};
 pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task};
 
 /// A framework's task: what tasks are stored under.
 pub type TaskKey = (mesarch_types::FrameworkId, mesarch_types::TaskId);
+
+/// A framework's operation: what operations are stored under.
+pub type OperationKey = (mesarch_types::FrameworkId, mesarch_types::OperationId);

@@ -8,7 +8,7 @@ use mesarch_types::{AgentId, FrameworkId};
 use crate::{
     effect::Effect,
     machine::State,
-    model::{Agent, Framework, Task},
+    model::{Agent, Framework, Operation, Task},
 };
 
 /// All effects that are owed now.
@@ -18,7 +18,7 @@ pub fn open_work(state: &State) -> Vec<Effect> {
 }
 
 /// What is owed to one framework: first what its outbox holds, in log order, then updates that it has not
-/// acknowledged, then its offers, and requests to leave agents. Nothing if it has no stream.
+/// acknowledged, then ends of operations, then its offers, and requests to leave agents. Nothing if it has no stream.
 pub fn open_work_of_framework(state: &State, id: &FrameworkId) -> Vec<Effect> {
     let Some(framework) = state.framework(id).filter(|known| known.is_connected()) else {
         return Vec::new();
@@ -33,7 +33,9 @@ pub fn open_work_of_framework(state: &State, id: &FrameworkId) -> Vec<Effect> {
         .map(|offer| Effect::SendOffer { framework: id.clone(), offer: offer.clone() });
     let inverse = state.inverse_offers_of(id).into_iter();
     let inverse = inverse.map(|(agent, _)| Effect::SendInverseOffer { framework: id.clone(), agent });
-    outbox.chain(pending_updates(state, framework)).chain(offers).chain(inverse).collect()
+    let operations = state.operations_of(id).filter(|operation| operation.finished).map(finished);
+    let updates = pending_updates(state, framework);
+    outbox.chain(updates).chain(operations).chain(offers).chain(inverse).collect()
 }
 
 fn pending_updates<'a>(state: &'a State, framework: &'a Framework) -> impl Iterator<Item = Effect> + 'a {
@@ -43,11 +45,22 @@ fn pending_updates<'a>(state: &'a State, framework: &'a Framework) -> impl Itera
     })
 }
 
-/// What is owed to one agent: launches first, so that a kill finds its task. Nothing if it has no link.
+/// The end of an operation, for its framework.
+pub(crate) fn finished(operation: &Operation) -> Effect {
+    Effect::SendOperation {
+        framework: operation.framework.clone(),
+        operation: operation.id.clone(),
+        uuid: operation.uuid,
+    }
+}
+
+/// What is owed to one agent: first what became of its resources, which launches may use; launches before kills, so
+/// that a kill finds its task. Nothing if it has no link.
 pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
     let Some(agent) = state.agent(id).filter(|known| known.is_attached()) else {
         return Vec::new();
     };
+    let resources = agent.is_owed_resources().then(|| Effect::SendResources { agent: id.clone() });
     let launches = tasks(state, agent).filter(|task| !task.reported && !task.state.is_terminal()).map(run);
     let kills = tasks(state, agent).filter(|task| task.kill.is_some()).map(kill);
     let acknowledgements = tasks(state, agent).filter(|task| task.ack_owed).filter_map(acknowledge);
@@ -64,7 +77,7 @@ pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
     let frameworks = agent.pending_shutdowns.iter();
     let frameworks = frameworks
         .map(|framework| Effect::ShutdownFramework { agent: id.clone(), framework: framework.clone() });
-    let tasks = launches.chain(kills).chain(acknowledgements);
+    let tasks = resources.into_iter().chain(launches).chain(kills).chain(acknowledgements);
     tasks.chain(forgetting).chain(executors).chain(frameworks).collect()
 }
 

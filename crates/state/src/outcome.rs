@@ -157,6 +157,12 @@ pub enum Refusal {
     FrameworkRemoved,
     #[error("the framework's principal cannot change")]
     PrincipalChanged,
+    #[error("the framework's user cannot change")]
+    UserChanged,
+    #[error("whether the framework checkpoints cannot change")]
+    CheckpointChanged,
+    #[error("the cluster's feature level does not have this yet")]
+    LevelTooLow,
     #[error("a newer subscription exists")]
     StaleStream,
     #[error("the framework is subscribed again")]
@@ -173,10 +179,10 @@ pub enum Refusal {
     AgentGone,
     #[error("the agent's machine is down for maintenance")]
     MachineDown,
-    #[error("the command needs a higher feature level than the cluster's")]
-    Level,
     #[error("no such task")]
     UnknownTask,
+    #[error("no such operation, or not the uuid of its end")]
+    UnknownOperation,
     #[error("no such executor")]
     UnknownExecutor,
     #[error("a newer launch starts the executor again")]

@@ -6,6 +6,7 @@
 
 mod administration;
 mod entities;
+mod operations;
 mod sharing;
 mod values;
 
@@ -84,6 +85,9 @@ mod kind {
     pub(super) const MACHINE: u8 = 63;
     pub(super) const INVERSE_OFFER: u8 = 64;
     pub(super) const INVERSE_ANSWER: u8 = 65;
+    /// What an agent's resources are at, and what it has stored; of agents of which something was made since level 3.
+    pub(super) const RESOURCES: u8 = 80;
+    pub(super) const OPERATION: u8 = 81;
     pub(super) const END: u8 = 255;
 }
 
@@ -115,6 +119,7 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
     records.put_all(kind::OWES_INVENTORY, owing.map(|agent| &agent.id))?;
     records.put_sharing(state)?;
     records.put_administration(state)?;
+    records.put_operations(state)?;
     let count = records.count;
     records.put(kind::END, &count)
 }
@@ -230,6 +235,7 @@ impl State {
                 let agent = self.agents.get_mut(&AgentId::take(&mut input)?).ok_or(Malformed)?;
                 Arc::make_mut(agent).owes_inventory = true;
             }
+            kind::RESOURCES | kind::OPERATION => self.restore_operations(*kind, &mut input)?,
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}
             other @ kind::ADMINISTRATION..=kind::INVERSE_ANSWER => {

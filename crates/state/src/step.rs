@@ -301,7 +301,7 @@ impl Framework {
         }
         let position = self.outbox_next;
         self.outbox_next = OutboxPosition(position.0 + 1);
-        if !matches!(item, OutboxItem::Update(_)) {
+        if item.is_minor() {
             self.outbox_minor.insert(position);
         }
         self.outbox.insert(position, Arc::new(item));

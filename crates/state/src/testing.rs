@@ -118,8 +118,13 @@ pub(crate) fn refuse(secs: u64) -> Refuse {
 impl World {
     /// A cluster in its first term.
     pub(crate) fn new() -> Self {
+        Self::of_level(FEATURE_LEVEL_MAX)
+    }
+
+    /// The same, of a cluster that began on this level.
+    pub(crate) fn of_level(level: u32) -> Self {
         let mut world = Self { state: State::new(), index: 0, now: 1000, term: 1 };
-        world.apply(Command::BeginTerm(begin_term()));
+        world.apply(Command::BeginTerm(BeginTerm { level, ..begin_term() }));
         world
     }
 
@@ -221,6 +226,7 @@ impl World {
             framework: framework.clone(),
             offers: offers.to_vec(),
             launches: tasks.iter().cloned().map(launch_on_nothing).collect(),
+            operations: Vec::new(),
             refuse: refuse(0),
         }))
     }
@@ -310,7 +316,13 @@ impl World {
     /// Attaches an agent by a link that is newer than all before.
     pub(crate) fn attach(&mut self, agent: &AgentId, inventory: Option<Inventory>) -> Applied {
         let link = Link { term: self.term, serial: 1000 + self.index };
-        self.apply(Command::AttachAgent(AttachAgent { agent: agent.clone(), link, spec: None, inventory }))
+        self.apply(Command::AttachAgent(AttachAgent {
+            agent: agent.clone(),
+            link,
+            spec: None,
+            inventory,
+            stored: Default::default(),
+        }))
     }
 
     /// What is free on an agent.
@@ -328,7 +340,10 @@ impl World {
         let items = self.state.framework(framework).expect("known").outbox.values();
         let updates = items.filter_map(|item| match &**item {
             OutboxItem::Update(news) => Some(news.clone()),
-            OutboxItem::Rescind(_) | OutboxItem::RescindInverse(_) | OutboxItem::Failure { .. } => None,
+            OutboxItem::Rescind(_)
+            | OutboxItem::RescindInverse(_)
+            | OutboxItem::Failure { .. }
+            | OutboxItem::Operation(_) => None,
         });
         updates.collect()
     }

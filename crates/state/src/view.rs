@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use mesarch_types::{
-    AgentId, ClusterId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, Millis, OfferId, Priority,
-    Quantities, Quota, Role, TaskId, TaskState, Unavailability, WallMillis, Weight, digest::SetHash,
+    AgentId, ClusterId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, Millis, OfferId, OperationId,
+    Priority, Quantities, Quota, Role, TaskId, TaskState, Unavailability, WallMillis, Weight,
+    digest::SetHash,
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     machine::State,
     model::{
         Agent, Executor, Framework, GoneAgent, InverseAnswer, InverseOffer, Machine, MachineId, MachineMode,
-        Offer, RemovedFramework, Task, TaskKey, UnreachableAgent,
+        Offer, Operation, RemovedFramework, Task, TaskKey, UnreachableAgent,
     },
     outcome::Refusal,
     sharing::{Books, POLICY_DEFAULT},
@@ -256,6 +257,22 @@ impl State {
         let agent = self.framework(framework)?.unreachable.get(task)?;
         let since = self.unreachable.get(agent).map(|away| away.wall);
         Some((TaskState::Unreachable, agent.clone(), since))
+    }
+
+    /// The operation, until its framework has acknowledged its end.
+    pub fn operation(&self, framework: &FrameworkId, operation: &OperationId) -> Option<&Operation> {
+        self.operations.get(&(framework.clone(), operation.clone())).map(|operation| &**operation)
+    }
+
+    /// All operations that their frameworks want to hear of, by framework and id.
+    pub fn operations(&self) -> impl Iterator<Item = &Operation> {
+        self.operations.values().map(|operation| &**operation)
+    }
+
+    /// The operations of a framework, by id.
+    pub fn operations_of<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = &'a Operation> {
+        let own = self.operations.range((framework.clone(), OperationId::from(""))..);
+        own.take_while(move |(key, _)| key.0 == *framework).map(|(_, operation)| &**operation)
     }
 
     /// The weight of a role; one if none was set.

@@ -47,7 +47,8 @@ fn effects_of_a_new_leader(driver: &Driver) -> Vec<Effect> {
     for agent in attached {
         driver.at.index += 1;
         let link = Link { term: driver.at.term, serial: 1 };
-        let attach = AttachAgent { agent, link, spec: None, inventory: None };
+        let stored = driver.state.agent(&agent).expect("known").stored;
+        let attach = AttachAgent { agent, link, spec: None, inventory: None, stored };
         effects.extend(driver.apply(Command::AttachAgent(attach)).effects);
     }
     for framework in connected {
@@ -98,6 +99,14 @@ impl Fold {
                 let key = (it.agent.clone(), (it.framework.clone(), it.role.clone()));
                 match self.held.get(&key).and_then(|held| held.checked_sub(&it.resources)) {
                     Some(rest) => drop(self.held.insert(key, rest)),
+                    None => self.overlapped = true,
+                }
+            }
+            Change::Converted { holding: it, made } => {
+                let key = (it.agent.clone(), (it.framework.clone(), it.role.clone()));
+                let rest = self.held.get(&key).and_then(|held| held.checked_sub(&it.resources));
+                match rest.and_then(|rest| rest.checked_add(made)) {
+                    Some(now) => drop(self.held.insert(key, now)),
                     None => self.overlapped = true,
                 }
             }
@@ -202,11 +211,15 @@ fn kind(command: &Command) -> &'static str {
         Command::StopMaintenance(_) => "StopMaintenance",
         Command::IssueInverseOffers(_) => "IssueInverseOffers",
         Command::AnswerInverseOffers(_) => "AnswerInverseOffers",
+        Command::UpdateFramework(_) => "UpdateFramework",
+        Command::ResourcesStored(_) => "ResourcesStored",
+        Command::AcknowledgeOperation(_) => "AcknowledgeOperation",
     }
 }
 
-const KINDS: [&str; 39] = [
+const KINDS: [&str; 42] = [
     "AcceptOffers",
+    "AcknowledgeOperation",
     "AcknowledgeUpdates",
     "AgentForgot",
     "AnswerInverseOffers",
@@ -232,6 +245,7 @@ const KINDS: [&str; 39] = [
     "RequestKill",
     "RequestShutdown",
     "RescindOffers",
+    "ResourcesStored",
     "Revive",
     "SetLevel",
     "SetPolicy",
@@ -245,6 +259,7 @@ const KINDS: [&str; 39] = [
     "Subscribe",
     "Suppress",
     "Teardown",
+    "UpdateFramework",
 ];
 
 /// What the effect of a command that the state took was, where the kind alone says too little.
@@ -269,6 +284,10 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
                 turns.push("a task becomes unreachable")
             }
             (Command::AcceptOffers(_), Change::TaskAdded(..)) => turns.push("a task is launched"),
+            (Command::AcceptOffers(_), Change::Converted { .. }) => turns.push("an operation succeeds"),
+            (Command::UpdateFramework(_), Change::OfferRemoved { .. }) => {
+                turns.push("a framework leaves a role with an offer");
+            }
             (Command::SetQuota(_), Change::OfferRemoved { .. }) => turns.push("quota withdraws an offer"),
             (Command::ConvertResources(_), Change::OfferRemoved { .. }) => {
                 turns.push("a reservation withdraws an offer");
@@ -289,6 +308,10 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
             }
             _ => {}
         }
+    }
+    let ends = |effect: &Effect| matches!(effect, Effect::SendOperation { .. });
+    if !matches!(command, Command::Subscribe(_)) && applied.effects.iter().any(ends) {
+        turns.push("an operation ends");
     }
     if let Outcome::Accepted(results) = &applied.outcome {
         turns.extend(results.iter().map(|result| match result {
@@ -312,10 +335,11 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
     turns
 }
 
-const TURNS: [&str; 25] = [
+const TURNS: [&str; 28] = [
     "a drain withdraws an offer",
     "a drained agent is gone",
     "a framework is adopted",
+    "a framework leaves a role with an offer",
     "a known agent is gone",
     "a launch is refused",
     "a launch meets a live task",
@@ -334,6 +358,8 @@ const TURNS: [&str; 25] = [
     "an executor is adopted",
     "an inverse offer is withdrawn",
     "an offer is over the limit",
+    "an operation ends",
+    "an operation succeeds",
     "detachment loses a task",
     "maintenance loses a task",
     "quota withdraws an offer",

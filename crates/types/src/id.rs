@@ -125,6 +125,11 @@ text_id!(
     ExecutorId
 );
 text_id!(
+    /// An operation on resources of which its framework wants to hear; chosen by the framework, unique among those that it
+    /// has not acknowledged.
+    OperationId
+);
+text_id!(
     /// One run of an executor on an agent: a uuid in text form, derived from the launch that began the run.
     ContainerId
 );

@@ -40,6 +40,6 @@ pub use resource::{
     ValueKind, parse_resources,
 };
 pub use role::InvalidRole;
-pub use task::{Reason, Source, TaskState};
-pub use time::{At, Millis, WallMillis};
+pub use task::{OperationState, Reason, Source, TaskState};
+pub use time::{At, Millis, ResourceVersion, WallMillis};
 pub use view::{AgentView, FrameworkView, Unavailability, can_handle, is_allocatable};

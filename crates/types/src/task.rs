@@ -82,6 +82,40 @@ impl TaskState {
     }
 }
 
+/// State of an operation on resources. The numbers are those of `mesos.v1.OperationState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i32)]
+#[expect(missing_docs, reason = "the names are Mesos' and say it")]
+pub enum OperationState {
+    Pending = 1,
+    Finished = 2,
+    Error = 4,
+    Dropped = 5,
+    Unreachable = 6,
+    GoneByOperator = 7,
+    Recovering = 8,
+    Unknown = 9,
+}
+
+impl OperationState {
+    /// Every state that is ever told, in the order of the API's numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Finished,
+        Self::Error,
+        Self::Dropped,
+        Self::Unreachable,
+        Self::GoneByOperator,
+        Self::Recovering,
+        Self::Unknown,
+    ];
+
+    /// The state with this API number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| *state as i32 == number)
+    }
+}
+
 /// Who made a status. The numbers are those of `mesos.v1.TaskStatus.Source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i32)]

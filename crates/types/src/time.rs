@@ -32,6 +32,16 @@ impl Millis {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallMillis(pub u64);
 
+/// Names what an agent's resources were made into at one place of the log. Grows with each change, and over restores of
+/// the cluster from a copy, which begin a higher incarnation; the default says that nothing was ever made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceVersion {
+    /// The cluster's incarnation at the change.
+    pub incarnation: u64,
+    /// The command that made it.
+    pub epoch: Epoch,
+}
+
 /// Where and when a command is applied. The leader chose the times; they are part of the log entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct At {

@@ -1,13 +1,16 @@
 //! Records to and from `mesarch.checkpoint`.
 
 use bytes::Bytes;
-use mesarch_agent_core::{Body, ExecutorSpec, FrameworkSpec, Record, Run, TaskKey, TaskRecord, Update};
+use mesarch_agent_core::{
+    Body, ExecutorSpec, FrameworkSpec, Record, ResourceFacts, Run, TaskKey, TaskRecord, Update,
+};
 use mesarch_proto::checkpoint::{self as proto, record::Kind};
 use mesarch_types::{ContainerId, Millis, Reason, TaskState, UpdateUuid, WallMillis};
 use prost::Message;
 
 use crate::wire::{
-    WireError, fence_from, fence_to, key_from, key_to, launch_from, launch_to, uuid_from, uuid_to,
+    WireError, fence_from, fence_to, key_from, key_to, launch_from, launch_to, list_from, list_to,
+    resources_from, resources_to, uuid_from, uuid_to,
 };
 
 /// Why a record cannot be read.
@@ -68,6 +71,9 @@ fn to_proto(record: &Record) -> Kind {
         Record::Acknowledged(key, uuid) => Kind::Acknowledged(acknowledged_to(key, *uuid)),
         Record::Finished(key, uuid) => Kind::Finished(acknowledged_to(key, *uuid)),
         Record::Watermark(launch) => Kind::Watermark(launch_to(*launch)),
+        Record::Resources(facts) => {
+            Kind::Resources(proto::Resources { told: Some(resources_to(facts)), gone: list_to(&facts.gone) })
+        }
     }
 }
 
@@ -87,6 +93,10 @@ fn from_proto(kind: Kind) -> Result<Record, RecordError> {
         Kind::Acknowledged(it) => Record::Acknowledged(key_from(it.key)?, uuid_from(&it.uuid)?),
         Kind::Finished(it) => Record::Finished(key_from(it.key)?, uuid_from(&it.uuid)?),
         Kind::Watermark(launch) => Record::Watermark(launch_from(launch)),
+        Kind::Resources(it) => {
+            let told = resources_from(it.told.ok_or(WireError("told"))?)?;
+            Record::Resources(ResourceFacts { gone: list_from(&it.gone)?, ..told })
+        }
     };
     Ok(record)
 }

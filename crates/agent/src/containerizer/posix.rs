@@ -29,6 +29,7 @@ use crate::{
     requests::Request,
     sandbox::{Places, run_file},
     tasks::Tasks,
+    volumes,
 };
 
 /// Wait status of a process that was not our child.
@@ -57,6 +58,8 @@ enum StartError {
     Info(#[from] prost::DecodeError),
     #[error("the sandbox cannot be made: {0}")]
     Sandbox(#[source] std::io::Error),
+    #[error("a persistent volume cannot be linked into the sandbox: {0}")]
+    Volumes(#[source] std::io::Error),
     #[error(transparent)]
     Fetch(#[from] fetcher::FetchError),
     #[error("the process cannot be started: {0}")]
@@ -141,6 +144,7 @@ impl Inner {
         let info = ExecutorInfo::decode(start.executor.info.clone())?;
         let places = Places::new(&self.work_dir, agent, &start.run);
         places.create().map_err(StartError::Sandbox)?;
+        volumes::link(&self.work_dir, &places.sandbox, &info.resources).map_err(StartError::Volumes)?;
         let own = info.command.clone().unwrap_or_default();
         fetcher::fetch(&own.uris, &places.sandbox)?;
         let mut variables = environment::variables(&self.common, agent, start, &info, &places.sandbox);

@@ -22,7 +22,8 @@ use crate::error::{CallError, Ended};
 use crate::http::{Connection, read_body, read_reason, request};
 use crate::v1::scheduler::{Call, call};
 use crate::v1::{
-    AgentId, ExecutorId, Filters, KillPolicy, Offer, OfferId, TaskId, TaskInfo, TaskStatus, offer,
+    AgentId, ExecutorId, Filters, KillPolicy, Offer, OfferId, OperationStatus, TaskId, TaskInfo, TaskStatus,
+    offer,
 };
 
 /// Acknowledgements that are sent at the same time.
@@ -153,6 +154,22 @@ impl Calls {
             uuid: uuid.clone(),
         };
         self.call(Call { acknowledge: Some(acknowledge), ..of_type(call::Type::Acknowledge) }).await
+    }
+
+    /// Acknowledges what is told of an operation: it will not be repeated. Does nothing, with success, for what wants no
+    /// acknowledgement (it has no uuid).
+    pub async fn acknowledge_operation(&self, status: &OperationStatus) -> Result<(), CallError> {
+        let (Some(uuid), Some(operation)) = (&status.uuid, &status.operation_id) else {
+            return Ok(());
+        };
+        let acknowledge = call::AcknowledgeOperationStatus {
+            agent_id: status.agent_id.clone(),
+            resource_provider_id: status.resource_provider_id.clone(),
+            uuid: uuid.value.clone(),
+            operation_id: operation.clone(),
+        };
+        let kind = of_type(call::Type::AcknowledgeOperationStatus);
+        self.call(Call { acknowledge_operation_status: Some(acknowledge), ..kind }).await
     }
 
     /// Asks for the present state of these tasks, or of all known ones if none is named. Updates without uuid answer.

@@ -83,6 +83,7 @@ impl Scene {
             listed: Vec::new(),
             inventory_wanted: false,
             highest: Some(Fence { cluster: CLUSTER, incarnation: 1, term: 1 }),
+            stored: Default::default(),
         }
     }
 
@@ -122,6 +123,7 @@ fn launch(cluster: &mut Cluster, framework: &FrameworkId, task: &TaskId) {
         framework: framework.clone(),
         offers: vec![offer],
         launches: vec![Launch { agent: None, task: Judged::Valid(spec) }],
+        operations: Vec::new(),
         refuse: Refuse { duration: Millis::from_secs(3600) },
     }));
 }
@@ -221,6 +223,7 @@ fn what_is_owed_comes_with_the_attachment() {
         framework: framework.clone(),
         offers: vec![offer],
         launches: vec![Launch { agent: None, task: Judged::Valid(more) }],
+        operations: Vec::new(),
         refuse: Refuse { duration: Millis(0) },
     }));
     let launch = scene.launch;

@@ -12,8 +12,8 @@ use mesarch_state::{
     model::OutboxItem,
 };
 use mesarch_types::{
-    AgentId, Epoch, Fence, FrameworkId, LaunchId, Millis, OfferId, Source, StreamId, TaskId, TaskState,
-    UpdateUuid,
+    AgentId, Epoch, Fence, FrameworkId, LaunchId, Millis, OfferId, ResourceVersion, Source, StreamId, TaskId,
+    TaskState, UpdateUuid,
     digest::{DIGEST_FORM, SetHash, task_hash},
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Agent {
     tasks: BTreeMap<(FrameworkId, TaskId), Life>,
     /// No launch up to this one is run again.
     watermark: LaunchId,
+    /// What it has stored of its resources.
+    resources: ResourceVersion,
     pub(crate) answers_pings: bool,
     drawn: u64,
 }
@@ -50,6 +52,7 @@ impl Agent {
             link: None,
             tasks: BTreeMap::new(),
             watermark: LaunchId::default(),
+            resources: ResourceVersion::default(),
             answers_pings: true,
             drawn: 0,
         }
@@ -86,7 +89,8 @@ impl Agent {
         }
         let highest = Some(Fence { cluster: CLUSTER, incarnation: 1, term });
         let (spec, inventory_wanted) = (self.spec(), false);
-        Attach { agent, spec, digest_form: DIGEST_FORM, digest, listed, inventory_wanted, highest }
+        let stored = self.resources;
+        Attach { agent, spec, digest_form: DIGEST_FORM, digest, listed, inventory_wanted, highest, stored }
     }
 
     /// The link breaks.
@@ -149,6 +153,12 @@ impl Agent {
             ToAgent::InventoryRequest => {
                 let inventory = self.inventory();
                 cluster.input(Input::LinkInventory { link, inventory });
+            }
+            ToAgent::Resources { agent } => {
+                let told = cluster.state.agent(&agent).map(|agent| agent.converted_at);
+                self.resources = told.unwrap_or(self.resources);
+                let message = FromAgent::ResourcesStored(self.resources);
+                cluster.input(Input::FromAgent { link, message });
             }
             ToAgent::RunTask { framework, task, launch } => self.run(cluster, (framework, task), launch),
             ToAgent::KillTask { framework, task, launch } => {
@@ -304,7 +314,10 @@ impl Framework {
                 match item.as_deref() {
                     Some(OutboxItem::Rescind(offer)) => drop(self.offers.remove(offer)),
                     Some(
-                        OutboxItem::Update(_) | OutboxItem::Failure { .. } | OutboxItem::RescindInverse(_),
+                        OutboxItem::Update(_)
+                        | OutboxItem::Failure { .. }
+                        | OutboxItem::RescindInverse(_)
+                        | OutboxItem::Operation(_),
                     ) => {}
                     None => return,
                 }
@@ -345,7 +358,13 @@ impl Framework {
         let info = id.as_str().to_owned().into();
         let spec = TaskSpec { id, info, resources: resources("cpus:1;mem:64"), executor: None };
         let (offers, launches) = (vec![offer], vec![Launch { agent: None, task: Judged::Valid(spec) }]);
-        cluster.command(Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse }));
+        cluster.command(Command::AcceptOffers(AcceptOffers {
+            framework,
+            offers,
+            launches,
+            operations: Vec::new(),
+            refuse,
+        }));
     }
 }
 

@@ -1,35 +1,45 @@
-//! ACCEPT: which operations, judged task by task.
+//! ACCEPT: which operations, judged one by one, and launches task by task.
 
-use mesarch_proto::mesos::v1::{offer, scheduler::call};
+use mesarch_proto::mesos::v1::{
+    offer::{self, operation::Type},
+    scheduler::call,
+};
 use mesarch_state::{
-    Command,
-    command::{AcceptOffers, Launch},
+    Command, LEVEL_OPERATIONS,
+    command::{AcceptOffers, Launch, Operation},
 };
 use mesarch_types::{OfferId, Role, time::LAUNCHES_PER_COMMAND_MAX};
 use prost::Message;
 
-use super::{CallError, Caller, offer_ids, refuse};
+use super::{CallError, Caller, check_level, offer_ids, refuse};
 use crate::{
     large::LARGE_BYTES,
     leader::Encoded,
+    operation_validation::{self, Claims},
     task_validation::{Context, can_limit, invalid, judge},
 };
 
 /// Most tasks that one ACCEPT may launch.
 const TASKS_MAX: usize = LAUNCHES_PER_COMMAND_MAX as usize;
+/// Most operations of one ACCEPT; launches, however many tasks they have, count as one each.
+const OPERATIONS_MAX: usize = 1000;
 
 impl Caller<'_> {
     pub(super) async fn accept(&self, accept: call::Accept) -> Result<(), CallError> {
         check_operations(&accept.operations)?;
+        if accept.operations.iter().any(|operation| kind(operation) != Type::Launch) {
+            check_level(self.app, LEVEL_OPERATIONS, "operations of ACCEPT other than LAUNCH")?;
+        }
         let offers = offer_ids(accept.offer_ids);
         let context = self.context(&offers);
+        let claims = self.claims(&context.role);
         let is_large = accept.operations.iter().map(Message::encoded_len).sum::<usize>() > LARGE_BYTES;
-        let (framework, operations, refuse) =
+        let (framework, list, refuse) =
             (self.framework(), accept.operations, refuse(accept.filters.as_ref()));
         let write = move || {
-            let launches =
-                operations.into_iter().flat_map(|operation| launches(operation, &context)).collect();
-            Encoded::from(&Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse }))
+            let (launches, operations) = judge_all(list, &context, &claims);
+            let command = AcceptOffers { framework, offers, launches, operations, refuse };
+            Encoded::from(&Command::AcceptOffers(command))
         };
         let encoded = if is_large { self.app.large.run(write).await? } else { write() };
         self.commit_encoded(encoded).await.map(drop)
@@ -47,19 +57,42 @@ impl Caller<'_> {
         let agent = offer.and_then(|offer| state.agent(&offer.agent));
         Context { framework, role, agent: agent.map(|agent| (agent.id.clone(), can_limit(agent))) }
     }
+
+    /// What other operations are judged against.
+    fn claims(&self, role: &Role) -> Claims {
+        let published = self.app.newest();
+        let spec = published.state.framework(&self.framework()).map(|framework| framework.spec.clone());
+        Claims {
+            role: role.clone(),
+            principal: spec.as_ref().and_then(|spec| spec.principal.clone()),
+            capabilities: spec.map(|spec| spec.capabilities).unwrap_or_default(),
+        }
+    }
 }
 
-/// Only LAUNCH is there yet: with anything else in it, the whole call is refused.
+fn kind(operation: &offer::Operation) -> Type {
+    operation.r#type.and_then(|number| Type::try_from(number).ok()).unwrap_or(Type::Unknown)
+}
+
+/// With anything in it that is not there yet, the whole call is refused.
 fn check_operations(operations: &[offer::Operation]) -> Result<(), CallError> {
-    use offer::operation::Type;
-    let other = |operation: &offer::Operation| match operation.r#type.map(Type::try_from) {
-        Some(Ok(Type::Launch)) => None,
-        Some(Ok(other)) => Some(other.as_str_name()),
-        Some(Err(_)) | None => Some(Type::Unknown.as_str_name()),
+    let missing = |kind: &Type| match kind {
+        Type::Unknown | Type::LaunchGroup | Type::CreateDisk | Type::DestroyDisk => true,
+        Type::Launch
+        | Type::Reserve
+        | Type::Unreserve
+        | Type::Create
+        | Type::Destroy
+        | Type::GrowVolume
+        | Type::ShrinkVolume => false,
     };
-    let others: Vec<&str> = operations.iter().filter_map(other).collect();
+    let others: Vec<&str> =
+        operations.iter().map(kind).filter(missing).map(|other| other.as_str_name()).collect();
     if !others.is_empty() {
         return Err(CallError::NotImplemented(format!("operations of ACCEPT: {}", others.join(", "))));
+    }
+    if operations.len() > OPERATIONS_MAX {
+        return Err(CallError::TooManyOperations { operations: operations.len(), max: OPERATIONS_MAX });
     }
     let tasks = operations.iter().filter_map(|operation| operation.launch.as_ref());
     let tasks = tasks.map(|launch| launch.task_infos.len()).sum();
@@ -67,6 +100,22 @@ fn check_operations(operations: &[offer::Operation]) -> Result<(), CallError> {
         true => Err(CallError::TooManyTasks { tasks, max: TASKS_MAX }),
         false => Ok(()),
     }
+}
+
+/// Launches, and the other operations with their places between these.
+fn judge_all(
+    list: Vec<offer::Operation>,
+    context: &Context,
+    claims: &Claims,
+) -> (Vec<Launch>, Vec<Operation>) {
+    let (mut all, mut operations) = (Vec::new(), Vec::new());
+    for operation in list {
+        match kind(&operation) {
+            Type::Launch => all.extend(launches(operation, context)),
+            _ => operations.push(operation_validation::judge(&operation, all.len(), claims)),
+        }
+    }
+    (all, operations)
 }
 
 fn launches(operation: offer::Operation, context: &Context) -> Vec<Launch> {
@@ -83,7 +132,7 @@ fn launches(operation: offer::Operation, context: &Context) -> Vec<Launch> {
 mod tests {
     use mesarch_proto::mesos::v1::TaskInfo;
     use mesarch_state::command::Judged;
-    use offer::operation::{Launch as LaunchOperation, Type};
+    use offer::operation::Launch as LaunchOperation;
 
     use super::*;
 
@@ -99,9 +148,26 @@ mod tests {
         let too_many = [operation(Type::Launch, 600), operation(Type::Launch, 401)];
         assert_eq!(check_operations(&too_many), Err(CallError::TooManyTasks { tasks: 1001, max: 1000 }));
         let mixed =
-            [operation(Type::Launch, 1), operation(Type::Reserve, 0), operation(Type::LaunchGroup, 0)];
+            [operation(Type::Launch, 1), operation(Type::CreateDisk, 0), operation(Type::LaunchGroup, 0)];
         let error = check_operations(&mixed).expect_err("not there").to_string();
-        assert_eq!(error, "not implemented: operations of ACCEPT: RESERVE, LAUNCH_GROUP");
+        assert_eq!(error, "not implemented: operations of ACCEPT: CREATE_DISK, LAUNCH_GROUP");
+        assert_eq!(check_operations(&[operation(Type::Reserve, 0), operation(Type::Launch, 1)]), Ok(()));
+    }
+
+    #[test]
+    fn operations_keep_their_places_between_the_launches() {
+        let list = vec![
+            operation(Type::Reserve, 0),
+            operation(Type::Launch, 2),
+            operation(Type::Create, 0),
+            operation(Type::Launch, 1),
+            operation(Type::Destroy, 0),
+        ];
+        let context = Context { framework: "f".into(), role: Role::any(), agent: None };
+        let claims = Claims { role: Role::any(), principal: None, capabilities: Default::default() };
+        let (launches, operations) = judge_all(list, &context, &claims);
+        let places: Vec<u32> = operations.iter().map(|operation| operation.before).collect();
+        assert_eq!((launches.len(), places), (3, vec![0, 2, 3]));
     }
 
     #[test]

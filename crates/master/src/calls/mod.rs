@@ -1,8 +1,10 @@
 //! The scheduler API behind its protocols: HTTP and gRPC decode, call in here, and translate the answer.
 
 mod accept;
+mod operations;
 mod reconcile;
 mod subscribe;
+mod update_framework;
 
 #[cfg(test)]
 mod reconcile_test;
@@ -75,11 +77,32 @@ pub(crate) enum CallError {
     /// Part of the API that is not there yet.
     #[error("not implemented: {0}")]
     NotImplemented(String),
+    /// Part of the API for which not every master is ready yet.
+    #[error("needs feature level {needed}; the cluster is at {level}: {what}")]
+    Level {
+        /// The lowest that has it.
+        needed: u32,
+        /// The cluster's.
+        level: u32,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// What a framework says of itself.
+    #[error("{0}")]
+    Framework(String),
     /// More tasks than one call may launch.
     #[error("{tasks} tasks in one ACCEPT are more than {max}")]
     TooManyTasks {
         /// In the call.
         tasks: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// More operations than one call may hold.
+    #[error("{operations} operations in one ACCEPT are more than {max}")]
+    TooManyOperations {
+        /// In the call.
+        operations: usize,
         /// The bound.
         max: usize,
     },
@@ -196,13 +219,27 @@ pub(crate) async fn submit(
             let call = present(call.decline_inverse_offers, "decline_inverse_offers")?;
             caller.answer_inverse(call.inverse_offer_ids, false, call.filters.as_ref()).await
         }
-        Type::UpdateFramework | Type::AcknowledgeOperationStatus | Type::ReconcileOperations => {
-            Err(CallError::NotImplemented(kind.as_str_name().to_owned()))
+        Type::UpdateFramework => {
+            Box::pin(caller.update_framework(present(call.update_framework, "update_framework")?)).await
+        }
+        Type::AcknowledgeOperationStatus => {
+            let acknowledge = call.acknowledge_operation_status;
+            caller.acknowledge_operation(present(acknowledge, "acknowledge_operation_status")?).await
+        }
+        Type::ReconcileOperations => {
+            let asked = present(call.reconcile_operations, "reconcile_operations")?;
+            Box::pin(caller.reconcile_operations(asked)).await
         }
         Type::Unknown => Err(CallError::UnknownType),
         // Handled before, by everyone who calls this.
         Type::Subscribe => Err(CallError::Invalid(InvalidCall::NoType)),
     }
+}
+
+/// Fails unless every master knows the commands of `needed`.
+fn check_level(app: &App, needed: u32, what: &'static str) -> Result<(), CallError> {
+    let level = app.newest().state.level();
+    if level < needed { Err(CallError::Level { needed, level, what }) } else { Ok(()) }
 }
 
 fn present<T>(message: Option<T>, name: &'static str) -> Result<T, CallError> {

@@ -46,7 +46,8 @@ pub(crate) async fn subscribe(
 ) -> Result<Subscription, CallError> {
     metrics::called(call::Type::Subscribe);
     let id = StreamId::from(uuid::Uuid::new_v4().to_string());
-    let wishes = match validate(&subscribe) {
+    let constraints = subscribe.offer_constraints.as_ref();
+    let wishes = match validate(&subscribe.framework_info, &subscribe.suppressed_roles, constraints) {
         Ok(wishes) => wishes,
         Err(error) => {
             return Ok(Subscription::Rejected { id, error: error.to_string() });

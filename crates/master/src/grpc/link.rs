@@ -172,6 +172,7 @@ impl Reader {
             }
             Kind::Updates(updates) => link_messages::updates(updates)?,
             Kind::Forgot(forgot) => link_messages::forgot(forgot)?,
+            Kind::ResourcesStored(stored) => link_messages::resources_stored(stored)?,
             Kind::ExecutorExited(exited) => link_messages::executor_exited(exited)?,
             Kind::Register(_) | Kind::Attach(_) => {
                 return Err(InvalidMessage::Field {

@@ -53,13 +53,18 @@ fn status(error: &CallError) -> Status {
     let text = error.to_string();
     match error {
         CallError::Invalid(_)
+        | CallError::Framework(_)
         | CallError::StreamIdOnSubscribe
         | CallError::NoStreamId
         | CallError::WrongStreamId => Status::invalid_argument(text),
         CallError::UnknownFramework => Status::not_found(text),
         CallError::NotSubscribed => Status::permission_denied(text),
-        CallError::TooManyTasks { .. } | CallError::TooLarge { .. } => Status::out_of_range(text),
-        CallError::UnknownType | CallError::NotImplemented(_) => Status::unimplemented(text),
+        CallError::TooManyTasks { .. } | CallError::TooManyOperations { .. } | CallError::TooLarge { .. } => {
+            Status::out_of_range(text)
+        }
+        CallError::UnknownType | CallError::NotImplemented(_) | CallError::Level { .. } => {
+            Status::unimplemented(text)
+        }
         CallError::Busy | CallError::Full(_) => Status::resource_exhausted(text),
         CallError::NotLeader => Status::failed_precondition(text),
         CallError::Unknown => Status::unknown(text),

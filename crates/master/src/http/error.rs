@@ -41,13 +41,18 @@ pub(super) fn method_not_allowed(allowed: &[&'static str]) -> Response<Body> {
 pub(super) fn status(error: &CallError) -> StatusCode {
     match error {
         CallError::Invalid(_)
+        | CallError::Framework(_)
         | CallError::StreamIdOnSubscribe
         | CallError::UnknownFramework
         | CallError::NoStreamId
         | CallError::WrongStreamId => StatusCode::BAD_REQUEST,
         CallError::NotSubscribed => StatusCode::FORBIDDEN,
-        CallError::TooManyTasks { .. } | CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        CallError::UnknownType | CallError::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+        CallError::TooManyTasks { .. } | CallError::TooManyOperations { .. } | CallError::TooLarge { .. } => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        CallError::UnknownType | CallError::NotImplemented(_) | CallError::Level { .. } => {
+            StatusCode::NOT_IMPLEMENTED
+        }
         CallError::Busy | CallError::Full(_) | CallError::NotLeader | CallError::Unknown => {
             StatusCode::SERVICE_UNAVAILABLE
         }

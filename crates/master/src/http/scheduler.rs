@@ -84,7 +84,8 @@ async fn submit(app: &App, session: &Session, formed: Formed) -> Result<Response
         return Ok(*refused);
     }
     calls::submit(app, session, call, kind, text(&headers, &STREAM_ID)).await?;
-    Ok(super::empty(StatusCode::ACCEPTED))
+    // The one call that is answered with what became of it.
+    Ok(super::empty(if kind == Type::UpdateFramework { StatusCode::OK } else { StatusCode::ACCEPTED }))
 }
 
 async fn subscribe(

@@ -192,10 +192,13 @@ fn relieves(command: &Command) -> bool {
         | Command::SetSchedule(_)
         | Command::StartMaintenance(_)
         | Command::StopMaintenance(_)
-        | Command::AnswerInverseOffers(_) => true,
+        | Command::AnswerInverseOffers(_)
+        | Command::ResourcesStored(_)
+        | Command::AcknowledgeOperation(_) => true,
         Command::RegisterAgent(_)
         | Command::AttachAgent(_)
         | Command::Subscribe(_)
+        | Command::UpdateFramework(_)
         | Command::Revive(_)
         | Command::IssueOffers(_)
         | Command::IssueInverseOffers(_)

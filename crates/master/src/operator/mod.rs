@@ -5,9 +5,11 @@ pub(crate) mod request;
 
 use mesarch_mesos_v1::convert::InvalidResource;
 use mesarch_state::{
-    Command, LEVEL_ADMIN, LEVEL_SHARING, Outcome,
+    Command, LEVEL_ADMIN, LEVEL_OPERATIONS, LEVEL_SHARING, Outcome,
+    command::ConvertResources,
     outcome::{Denial, Refusal},
 };
+use mesarch_types::Conversion;
 
 use crate::{
     app::App,
@@ -79,6 +81,10 @@ fn level_of(command: &Command) -> u32 {
         | Command::SetSchedule(_)
         | Command::StartMaintenance(_)
         | Command::StopMaintenance(_) => LEVEL_ADMIN,
+        Command::ConvertResources(ConvertResources {
+            conversion: Conversion::Grow { .. } | Conversion::Shrink { .. },
+            ..
+        }) => LEVEL_OPERATIONS,
         _ => LEVEL_SHARING,
     }
 }

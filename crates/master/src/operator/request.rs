@@ -8,7 +8,7 @@ use mesarch_state::{
     Command,
     command::{ConvertResources, SetQuota, SetWeights},
 };
-use mesarch_types::{AgentId, Conversion, Quota, Resources, Role, Weight, WeightError};
+use mesarch_types::{AgentId, Conversion, Quota, Resource, Resources, Role, Weight, WeightError};
 
 use super::Invalid;
 
@@ -87,4 +87,24 @@ pub(crate) fn convert(
     let conversion = conversion(resources_from_v1(resources)?.without_allocation());
     conversion.sides().map_err(|error| invalid(format!("resources: {error}")))?;
     Ok(Command::ConvertResources(ConvertResources { agent, conversion }))
+}
+
+/// Another size for a volume of an agent.
+pub(crate) fn resize(
+    agent: AgentId,
+    volume: &v1::Resource,
+    conversion: impl FnOnce(Resource) -> Result<Conversion, Invalid>,
+) -> Result<Command, Invalid> {
+    let conversion = conversion(single("volume", volume)?)?;
+    conversion.sides().map_err(|error| invalid(format!("volume: {error}")))?;
+    Ok(Command::ConvertResources(ConvertResources { agent, conversion }))
+}
+
+/// One resource that belongs to nobody.
+pub(crate) fn single(field: &str, resource: &v1::Resource) -> Result<Resource, Invalid> {
+    if resource.allocation_info.is_some() {
+        return Err(invalid(format!("{field}: must not be allocated to a role")));
+    }
+    let resources = resources_from_v1(std::slice::from_ref(resource))?;
+    resources.iter().next().cloned().ok_or_else(|| invalid(format!("{field}: must not be empty")))
 }

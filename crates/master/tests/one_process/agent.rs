@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use mesarch_proto::{
     link::{
-        Attach, FromAgent, Inventory, LeaderChange, Register, TaskKey, Update, Updates, WatchLeaderRequest,
-        agent_link_client::AgentLinkClient, from_agent, to_agent,
+        Attach, FromAgent, Inventory, LeaderChange, Register, ResourceVersion, TaskKey, Update, Updates,
+        WatchLeaderRequest, agent_link_client::AgentLinkClient, from_agent, to_agent,
     },
     mesos::v1,
 };
 use mesarch_types::{
-    FrameworkId, LaunchId, TaskId, UpdateUuid,
+    AgentCapabilities, FrameworkId, LaunchId, TaskId, UpdateUuid,
     digest::{DIGEST_FORM, SetHash, task_hash},
 };
 use prost::Message;
@@ -66,6 +66,33 @@ impl FakeAgent {
     /// A new agent that has its id.
     pub(crate) async fn register(address: SocketAddr) -> Self {
         Self::register_as(address, info()).await
+    }
+
+    /// A new agent with a disk, which stores what it is told of its resources.
+    pub(crate) async fn register_storing(address: SocketAddr) -> Self {
+        let disk = v1::Resource {
+            name: "disk".into(),
+            scalar: Some(v1::value::Scalar { value: 200.0 }),
+            ..Default::default()
+        };
+        let mut info = info();
+        info.resources.push(disk);
+        let nonce = uuid::Uuid::new_v4().into_bytes();
+        let from_agent::Kind::Register(register) = registration(nonce, &info) else { unreachable!() };
+        let capabilities = AgentCapabilities::all().numbers().collect();
+        let register = from_agent::Kind::Register(Register { capabilities, ..register });
+        Self::greet(address, nonce, register).await.expect("a link")
+    }
+
+    /// The next Resources, with what was made.
+    pub(crate) async fn resources(&mut self) -> (Option<ResourceVersion>, Vec<v1::Resource>) {
+        match self.next().await.expect("a message") {
+            to_agent::Kind::Resources(told) => {
+                let made = told.made.iter().map(|one| v1::Resource::decode(one.clone()).expect("a resource"));
+                (told.version, made.collect())
+            }
+            other => panic!("{other:?} instead of Resources"),
+        }
     }
 
     /// The same with another description of itself.

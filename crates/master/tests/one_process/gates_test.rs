@@ -63,23 +63,10 @@ async fn what_is_not_there_says_so_and_does_nothing() {
     let cluster = Cluster::start(1).await;
     let address = cluster.address(cluster.leader().await);
     let scheduler = Scheduler::subscribe(address, framework_info("missing"), &[]).await;
-    let id = json!({"value": scheduler.framework});
-    let mut info = framework_info("missing");
-    info["id"] = id;
-    let uuid = "AAAAAAAAAAAAAAAAAAAAAA==";
     for (kind, message) in [
-        ("UPDATE_FRAMEWORK", json!({"framework_info": info})),
         ("ACCEPT_INVERSE_OFFERS", json!({})),
         ("DECLINE_INVERSE_OFFERS", json!({})),
-        ("RECONCILE_OPERATIONS", json!({})),
-        (
-            "ACKNOWLEDGE_OPERATION_STATUS",
-            json!({"agent_id": {"value": "a"}, "uuid": uuid, "operation_id": {"value": "o"}}),
-        ),
-        (
-            "ACCEPT",
-            json!({"offer_ids": [{"value": "o"}], "operations": [{"type": "RESERVE", "reserve": {}}]}),
-        ),
+        ("ACCEPT", json!({"offer_ids": [{"value": "o"}], "operations": [{"type": "DESTROY_DISK"}]})),
     ] {
         let reply = scheduler.call(kind, message).await;
         assert_eq!(reply.status, 501, "{kind}: {}", reply.text());

@@ -21,6 +21,7 @@ mod grpc_test;
 mod large_test;
 mod limits_test;
 mod offers_test;
+mod operations_test;
 mod operator_test;
 mod random_task_test;
 mod reads_test;

@@ -1,4 +1,4 @@
-//! ACCEPT: the offers are used up, task by task.
+//! ACCEPT: the offers are used up, task by task. Operations between them are in `operation.rs`.
 //!
 //! An ACCEPT never declares terminal a task that the framework has live: it may be the second try of one that was
 //! committed, so the framework is told the state that is known, whatever else is wrong with the second try. Mesos does
@@ -15,21 +15,21 @@ use mesarch_types::{
 
 use super::lifecycle::Conclusion;
 use crate::{
-    command::{AcceptOffers, ExecutorKey, ExecutorSpec, Judged, Launch, TaskSpec},
+    command::{AcceptOffers, ExecutorKey, ExecutorSpec, Judged, Launch, Operation, TaskSpec},
     effect::Effect,
-    machine::LEVEL_TRUE_LIVES,
+    machine::{LEVEL_OPERATIONS, LEVEL_TRUE_LIVES},
     model::{Executor, Holder, Task, TaskKey, ledger::Side},
     outcome::{LaunchRefusal, LaunchResult, Outcome, Refusal},
     step::{Rescind, Step},
 };
 
 /// The offers of one ACCEPT while they are being used up.
-struct Basket {
-    framework: FrameworkId,
-    role: Role,
-    agent: AgentId,
+pub(super) struct Basket {
+    pub(super) framework: FrameworkId,
+    pub(super) role: Role,
+    pub(super) agent: AgentId,
     /// Not yet used; without allocation marks.
-    left: Resources,
+    pub(super) left: Resources,
 }
 
 /// Why a task is not launched, for the outcome and for the framework.
@@ -55,8 +55,12 @@ impl Rejection {
 }
 
 impl Step<'_> {
-    pub(crate) fn accept_offers(&mut self, c: AcceptOffers) -> Result<Outcome, Refusal> {
+    pub(crate) fn accept_offers(&mut self, mut c: AcceptOffers) -> Result<Outcome, Refusal> {
         self.state.known_framework(&c.framework)?;
+        if self.state.meta.level < LEVEL_OPERATIONS {
+            // Older versions do not see them.
+            c.operations.clear();
+        }
         let refuse = c.refuse;
         let results = match self.check_offers(&c.framework, &c.offers) {
             Err(problem) => self.reject_accept(&c, &problem),
@@ -64,14 +68,31 @@ impl Step<'_> {
                 let Some(mut basket) = self.use_up(&c) else {
                     return Ok(Outcome::Accepted(Vec::new()));
                 };
-                let launches = c.launches.into_iter().enumerate();
-                let results =
-                    launches.map(|(position, launch)| self.launch(&mut basket, position, launch)).collect();
+                let results = self.carry_out(&mut basket, c.launches, c.operations);
                 self.refuse(&basket.agent, (basket.framework, basket.role), basket.left, refuse);
                 results
             }
         };
         Ok(Outcome::Accepted(results))
+    }
+
+    /// Launches and operations in the framework's order: each finds what those before it left and made.
+    fn carry_out(
+        &mut self,
+        basket: &mut Basket,
+        launches: Vec<Launch>,
+        operations: Vec<Operation>,
+    ) -> Vec<LaunchResult> {
+        let mut operations = operations.into_iter().peekable();
+        let mut results = Vec::with_capacity(launches.len());
+        for (position, launch) in launches.into_iter().enumerate() {
+            while let Some(due) = operations.next_if(|operation| operation.before as usize <= position) {
+                self.operate(basket, due);
+            }
+            results.push(self.launch(basket, position, launch));
+        }
+        operations.for_each(|operation| self.operate(basket, operation));
+        results
     }
 
     /// The offers must be outstanding, different, this framework's, and of one agent and one role.
@@ -97,6 +118,10 @@ impl Step<'_> {
             if self.state.offers.get(id).is_some_and(|offer| offer.framework == c.framework) {
                 self.withdraw_offer(id, Rescind::Silent);
             }
+        }
+        let told: Arc<str> = format!("Operation attempted with invalid offers: {problem}").into();
+        for id in c.operations.iter().filter_map(|operation| operation.id.as_ref()) {
+            self.reject_operation(&c.framework, id, &told);
         }
         let message: Arc<str> = format!("Task launched with invalid offers: {problem}").into();
         let answer = |launch: &Launch| {

@@ -26,6 +26,7 @@ fn an_accepted_offer_becomes_a_staging_task_and_a_refused_rest() {
         framework: framework.clone(),
         offers: vec![offer.clone()],
         launches: vec![launch_on_nothing(spec.clone())],
+        operations: Vec::new(),
         refuse: refuse(5),
     }));
     let launch = world.at().launch(0);
@@ -87,6 +88,7 @@ fn each_task_is_judged_on_its_own() {
         framework: framework.clone(),
         offers: vec![offer],
         launches: [vec![invalid], launches.to_vec()].concat(),
+        operations: Vec::new(),
         refuse: refuse(0),
     }));
     let expect = [
@@ -139,6 +141,7 @@ fn no_accept_on_good_offers_declares_a_live_task_ended() {
                 framework: framework.clone(),
                 offers: vec![offer.clone()],
                 launches: vec![Launch { agent: Some(other.clone()), task: judged.clone() }],
+                operations: Vec::new(),
                 refuse: refuse(5),
             }));
             assert_eq!(results(&applied), [LaunchResult::AlreadyLive(TaskId::from("live"))], "{name}");
@@ -215,6 +218,7 @@ fn an_update_that_refuses_a_task_names_the_agent_that_the_task_names() {
             framework: framework.clone(),
             offers,
             launches: launches.to_vec(),
+            operations: Vec::new(),
             refuse: refuse(0),
         };
         let before = world.told(&framework).len();
@@ -236,7 +240,13 @@ fn on_the_first_level_a_live_task_is_answered_as_a_duplicate_and_no_agent_is_nam
     let new = Launch { agent: Some("elsewhere".into()), task: Judged::Valid(task("new", "cpus:1")) };
     for (offers, launch) in [(vec![offer], live), (vec!["gone".into()], new)] {
         let launches = vec![launch];
-        let command = AcceptOffers { framework: framework.clone(), offers, launches, refuse: refuse(0) };
+        let command = AcceptOffers {
+            framework: framework.clone(),
+            offers,
+            launches,
+            operations: Vec::new(),
+            refuse: refuse(0),
+        };
         world.apply(Command::AcceptOffers(command));
     }
     let news = world.news(&framework);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mesarch_proto::mesos::v1::{DurationInfo, KillPolicy, TaskStatus};
-use mesarch_types::{AgentId, FrameworkId, Reason, TaskState};
+use mesarch_types::{AgentId, FrameworkId, OperationState, Reason, TaskState};
 use prost::Message;
 
 use super::lifecycle::{Conclusion, report};
@@ -26,6 +26,11 @@ use crate::{
 /// Most gone agents remembered (as in Mesos' registry); the oldest is forgotten first, and its id could be used again.
 pub(crate) const GONE_AGENTS_MAX: usize = 100_000;
 
+/// What frameworks are told of all that was on an agent that is gone.
+const GONE: &str = "Agent has been marked gone";
+/// The same of one whose machine went down.
+const DOWN: &str = "Agent's machine is down";
+
 /// A `TaskInfo` of which nothing but the kill policy is read.
 #[derive(Clone, PartialEq, Message)]
 struct OnlyKillPolicy {
@@ -40,7 +45,7 @@ impl Step<'_> {
         command: impl FnOnce(&mut Self) -> Result<Outcome, Denial>,
     ) -> Result<Outcome, Refusal> {
         if self.state.meta.level < LEVEL_ADMIN {
-            return Err(Refusal::Level);
+            return Err(Refusal::LevelTooLow);
         }
         Ok(command(self).unwrap_or_else(Outcome::Denied))
     }
@@ -229,7 +234,7 @@ impl Step<'_> {
             let conclusion = self.gone_by_operator(&key.0);
             self.end_with_agent(&key, conclusion);
         }
-        self.take_out(id);
+        self.take_out(id, OperationState::GoneByOperator, GONE);
         let (epoch, wall) = (self.epoch(), self.at.wall);
         self.state.gone.insert(id.clone(), GoneAgent { epoch, wall });
         self.state.gone_by_age.insert((epoch, id.clone()));
@@ -243,10 +248,10 @@ impl Step<'_> {
     /// An agent of a machine that goes down. Its id may come back with the machine, as one that was never known.
     pub(crate) fn remove_agent(&mut self, id: &AgentId) {
         for key in self.task_ids_on(id) {
-            let lost = Conclusion::new(TaskState::Lost, Reason::AgentRemoved, "Agent's machine is down");
+            let lost = Conclusion::new(TaskState::Lost, Reason::AgentRemoved, DOWN);
             self.end_with_agent(&key, lost);
         }
-        self.take_out(id);
+        self.take_out(id, OperationState::Unreachable, DOWN);
         self.change(Change::AgentRemoved(id.clone()));
         self.announce_failure(id);
     }
@@ -254,7 +259,7 @@ impl Step<'_> {
     fn gone_by_operator(&self, framework: &FrameworkId) -> Conclusion {
         let aware = self.state.frameworks.get(framework).is_some_and(|known| known.is_partition_aware());
         let reason = if aware { Reason::AgentRemovedByOperator } else { Reason::AgentRemoved };
-        Conclusion::new(TaskState::GoneByOperator, reason, "Agent has been marked gone")
+        Conclusion::new(TaskState::GoneByOperator, reason, GONE)
     }
 
     /// Ends a task of an agent that is removed. A known end is told once more instead of `conclusion`, even if the update
@@ -271,8 +276,11 @@ impl Step<'_> {
         }
     }
 
-    /// Takes an agent without tasks out of the table, with its offers, executors and id.
-    fn take_out(&mut self, id: &AgentId) {
+    /// Takes an agent without tasks out of the table, with its offers, executors and nonce; frameworks hear what becomes of
+    /// operations that had not ended.
+    fn take_out(&mut self, id: &AgentId, operations: OperationState, message: &str) {
+        self.tell_operations_on(id, operations, message);
+        self.forget_operations_on(id);
         self.withdraw_offers_of_agent(id);
         self.forget_inverse_offers_of_agent(id);
         let executors: Vec<ExecutorKey> =

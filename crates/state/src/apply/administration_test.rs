@@ -280,7 +280,7 @@ fn nobody_administers_an_agent_that_is_not_there_or_below_the_level() {
         let mut lower = World { state: crate::State::new(), ..World::new() };
         let begin = crate::command::BeginTerm { level: 2, ..begin_term() };
         lower.apply(Command::BeginTerm(begin));
-        assert_eq!(lower.apply(command).outcome, Outcome::Refused(Refusal::Level));
+        assert_eq!(lower.apply(command).outcome, Outcome::Refused(Refusal::LevelTooLow));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use imbl::{OrdMap, OrdSet};
-use mesarch_types::{AgentId, digest::SetHash};
+use mesarch_types::{AgentId, ResourceVersion, digest::SetHash, resource::Resources};
 
 use crate::{
     change::Change,
@@ -32,13 +32,16 @@ impl Step<'_> {
             self.add_agent(agent.clone(), Some(c.nonce), c.spec.clone(), c.link);
         }
         let inventory = Some(Inventory::default());
-        let attach = AttachAgent { agent, link: c.link, spec: Some(c.spec), inventory };
+        let stored = ResourceVersion::default();
+        let attach = AttachAgent { agent, link: c.link, spec: Some(c.spec), inventory, stored };
         self.attach_agent(attach).unwrap_or_else(Outcome::Refused)
     }
 
     pub(crate) fn attach_agent(&mut self, c: AttachAgent) -> Result<Outcome, Refusal> {
         let returned = self.admit(&c)?;
         self.link_up(&c);
+        let told = c.inventory.as_ref().and_then(|inventory| inventory.resources.as_ref());
+        self.settle_resources(&c.agent, c.stored, told);
         if let Some(inventory) = c.inventory {
             self.take_inventory(&c.agent, inventory, returned);
         }
@@ -98,6 +101,9 @@ impl Step<'_> {
             converted: None,
             administration: Administration::default(),
             unavailability: self.state.unavailability_of(&spec.hostname),
+            converted_at: ResourceVersion::default(),
+            stored: ResourceVersion::default(),
+            leaving: Resources::default(),
             spec: Arc::new(spec),
             version: epoch,
             link,
@@ -109,6 +115,7 @@ impl Step<'_> {
             unsettled: 0,
             offers: BTreeSet::new(),
             tasks: OrdSet::new(),
+            operations: BTreeSet::new(),
             executors: BTreeSet::new(),
             forgetting: OrdMap::new(),
             pending_shutdowns: OrdSet::new(),

@@ -90,6 +90,7 @@ fn links_and_unknown_agents_are_judged() {
         link: link(serial),
         spec: None,
         inventory: None,
+        stored: Default::default(),
     };
     let table = [
         (attach(&agent, 4), Some(Refusal::StaleLink)),
@@ -131,8 +132,13 @@ fn a_changed_agent_rescinds_its_offers() {
         [(60, "cpus:3;mem:64", "cpus:1;mem:64"), (61, "cpus:1", ""), (62, TOTAL, "cpus:6;mem:8192")]
     {
         let spec = crate::command::AgentSpec { total: resources(total), ..agent_spec() };
-        let attach =
-            AttachAgent { agent: agent.clone(), link: link(serial), spec: Some(spec), inventory: None };
+        let attach = AttachAgent {
+            agent: agent.clone(),
+            link: link(serial),
+            spec: Some(spec),
+            inventory: None,
+            stored: Default::default(),
+        };
         world.apply(Command::AttachAgent(attach));
         assert_eq!(world.state.counts().offers, 0);
         assert_eq!(world.free(&agent), free, "{total}");
@@ -215,9 +221,16 @@ fn what_runs_unknown_to_the_masters_is_adopted() {
         executors: vec![crate::command::InventoryExecutor { framework: framework.clone(), spec: executor }],
         newest: mesarch_types::LaunchId::default(),
         frameworks: vec![(framework.clone(), info.encode_to_vec().into())],
+        ..Inventory::default()
     };
     let (agent, spec) = (AgentId::from("own"), Some(agent_spec()));
-    let attach = AttachAgent { agent: agent.clone(), link: link(1), spec, inventory: Some(inventory) };
+    let attach = AttachAgent {
+        agent: agent.clone(),
+        link: link(1),
+        spec,
+        inventory: Some(inventory),
+        stored: Default::default(),
+    };
     let applied = world.apply(Command::AttachAgent(attach));
     assert_eq!(applied.outcome, Outcome::AgentAttached { agent: agent.clone() });
     let owner = world.state.framework(&framework).expect("created");

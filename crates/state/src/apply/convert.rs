@@ -1,4 +1,4 @@
-//! Operators' reservations and volumes, on what is free or offered of an agent.
+//! Operators' reservations and volumes, on what is free or offered of an agent. Those of frameworks are in `operation.rs`.
 //!
 //! What an agent brings stays its own word; what operators made of it is kept beside it and applies again whenever the
 //! agent comes back with at least that.
@@ -13,6 +13,7 @@ use mesarch_types::{
 use crate::{
     change::Change,
     command::{ConvertResources, Refuse},
+    machine::LEVEL_OPERATIONS,
     model::{Agent, Converted, OutboxItem},
     outcome::{Denial, Outcome},
     step::Step,
@@ -36,6 +37,7 @@ impl Step<'_> {
             self.take_back(offer);
         }
         self.set_total(&c.agent, &total);
+        self.note_leaving(&c.agent, &c.conversion);
         Outcome::Changed { rescinded: u32::try_from(offers.len()).unwrap_or(u32::MAX) }
     }
 
@@ -46,6 +48,7 @@ impl Step<'_> {
         conversion: &Conversion,
     ) -> Result<(Resources, Vec<OfferId>), ConversionError> {
         let (consumed, _) = conversion.sides()?;
+        agent.check_left(conversion)?;
         let total = agent.total().apply(conversion)?;
         let mut free = agent.available().clone();
         let mut offers = Vec::new();
@@ -77,7 +80,8 @@ impl Step<'_> {
         self.post(&offer.framework, OutboxItem::Rescind(id.clone()));
     }
 
-    fn set_total(&mut self, agent: &AgentId, total: &Resources) {
+    /// What the agent has now, beside its own word; from level 3 on it is to store that.
+    pub(super) fn set_total(&mut self, agent: &AgentId, total: &Resources) {
         self.count_agent(agent, crate::sharing::Count::Out);
         let version = self.epoch();
         if let Some(known) = self.state.agents.get_mut(agent).map(Arc::make_mut) {
@@ -86,5 +90,8 @@ impl Step<'_> {
         }
         self.draw_up_uncounted_books(agent);
         self.change(Change::Agent(agent.clone()));
+        if self.state.meta.level >= LEVEL_OPERATIONS {
+            self.version_resources_of(agent);
+        }
     }
 }

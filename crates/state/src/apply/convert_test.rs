@@ -24,7 +24,13 @@ fn total(world: &World, agent: &AgentId) -> String {
 fn attach_with(world: &mut World, agent: &AgentId, text: &str) {
     let link = Link { term: world.term, serial: 1000 + world.index };
     let spec = Some(AgentSpec { total: resources(text), ..agent_spec() });
-    world.apply(Command::AttachAgent(AttachAgent { agent: agent.clone(), link, spec, inventory: None }));
+    world.apply(Command::AttachAgent(AttachAgent {
+        agent: agent.clone(),
+        link,
+        spec,
+        inventory: None,
+        stored: Default::default(),
+    }));
 }
 
 #[test]

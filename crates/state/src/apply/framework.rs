@@ -8,8 +8,9 @@ use mesarch_types::{FrameworkId, Role};
 use super::adopt::with_fixed_fields;
 use crate::{
     change::Change,
-    command::{Disconnect, FrameworkRoles, FrameworkSpec, OutboxPosition, Subscribe},
+    command::{Disconnect, FrameworkRoles, FrameworkSpec, OutboxPosition, Subscribe, UpdateFramework},
     effect::{Effect, FAILED_OVER},
+    machine::LEVEL_OPERATIONS,
     model::{Connection, Framework, OutboxItem},
     open_work::open_work_of_framework,
     outcome::{Outcome, Refusal},
@@ -110,6 +111,29 @@ impl Step<'_> {
         }
     }
 
+    /// Takes over what the framework says of itself now; offers of roles that it left are withdrawn.
+    pub(crate) fn update_framework(&mut self, c: UpdateFramework) -> Result<Outcome, Refusal> {
+        if self.state.meta.level < LEVEL_OPERATIONS {
+            return Err(Refusal::LevelTooLow);
+        }
+        let known = self.state.known_framework(&c.framework)?.clone();
+        check_fixed_fields(&c.spec, &known.spec)?;
+        let left: Vec<Role> = known.spec.roles.difference(&c.spec.roles).cloned().collect();
+        if !left.is_empty() {
+            left.iter().for_each(|role| self.state.filters.clear(&c.framework, Some(role)));
+            self.change(Change::Revived { framework: c.framework.clone(), roles: left });
+        }
+        let version = self.epoch();
+        if let Some(framework) = self.framework_mut(&c.framework) {
+            framework.spec = Arc::new(c.spec);
+            framework.suppressed = c.suppressed;
+            framework.version = version;
+        }
+        self.withdraw_offers_of_lost_roles(&c.framework);
+        self.change(Change::Framework(c.framework));
+        Ok(Outcome::Done)
+    }
+
     fn withdraw_offers_of_lost_roles(&mut self, id: &FrameworkId) {
         let Some(framework) = self.state.frameworks.get(id) else {
             return;
@@ -185,5 +209,15 @@ impl Step<'_> {
             framework.version = epoch;
         }
         self.change(Change::Framework(id.clone()));
+    }
+}
+
+/// What only a new framework may choose.
+fn check_fixed_fields(new: &FrameworkSpec, old: &FrameworkSpec) -> Result<(), Refusal> {
+    match () {
+        () if new.principal != old.principal => Err(Refusal::PrincipalChanged),
+        () if new.user != old.user => Err(Refusal::UserChanged),
+        () if new.checkpoint != old.checkpoint => Err(Refusal::CheckpointChanged),
+        () => Ok(()),
     }
 }

@@ -4,10 +4,13 @@ use mesarch_types::{AgentId, Epoch, FrameworkId, StreamId, TaskId, TaskState};
 
 use crate::{
     Applied, Change, Command, Effect, Outcome,
-    command::{AgentForgot, Disconnect, ExpireFailover, FrameworkRoles, RescindOffers, Subscribe, Teardown},
+    command::{
+        AgentForgot, Disconnect, ExpireFailover, FrameworkRoles, FrameworkSpec, RescindOffers, SetLevel,
+        Subscribe, Teardown, UpdateFramework,
+    },
     model::Connection,
     outcome::Refusal,
-    testing::{TOTAL, World, refuse, role, subscribe, task, task_with_executor},
+    testing::{TOTAL, World, framework_spec, refuse, role, subscribe, task, task_with_executor},
 };
 
 fn again(framework: &FrameworkId, stream: &str) -> Subscribe {
@@ -255,4 +258,58 @@ fn refusals_end_with_the_stream() {
     let applied = world.apply(Command::Disconnect(Disconnect { framework: framework.clone(), stream }));
     assert_eq!(world.state.filters().count(), 0);
     assert!(applied.changes.contains(&Change::Revived { framework, roles: vec![] }));
+}
+
+fn update(framework: &FrameworkId, edit: impl FnOnce(&mut FrameworkSpec)) -> UpdateFramework {
+    let mut spec = framework_spec();
+    edit(&mut spec);
+    UpdateFramework { framework: framework.clone(), spec, suppressed: [].into() }
+}
+
+#[test]
+fn a_framework_changes_what_it_says_and_loses_the_offers_of_roles_that_it_left() {
+    let mut world = World::new();
+    let (agent, framework) = (world.agent(1), world.framework());
+    let offer = world.offer(&framework, &agent, "cpus:1");
+    let same = update(&framework, |spec| spec.name = "new".into());
+    let applied = world.apply(Command::UpdateFramework(same));
+    assert_eq!(
+        (applied.outcome, applied.changes),
+        (Outcome::Done, vec![Change::Framework(framework.clone())])
+    );
+    let known = world.state.framework(&framework).expect("known");
+    assert_eq!((&*known.spec.name, known.version), ("new", world.epoch()));
+    assert!(known.is_connected() && world.state.offer(&offer).is_some());
+    let left = update(&framework, |spec| spec.roles = ["ops".into()].into());
+    let applied = world.apply(Command::UpdateFramework(left));
+    let revived = Change::Revived { framework: framework.clone(), roles: vec![role()] };
+    assert_eq!((&applied.changes[0], world.state.offer(&offer)), (&revived, None));
+    assert!(matches!(applied.effects[..], [Effect::SendOutbox { .. }]), "RESCIND: {applied:?}");
+    let suppressed = UpdateFramework { suppressed: [role()].into(), ..update(&framework, |_| {}) };
+    world.apply(Command::UpdateFramework(suppressed));
+    assert!(!world.state.framework(&framework).expect("known").wants(&role()));
+}
+
+#[test]
+fn what_only_a_new_framework_may_choose_does_not_change() {
+    let mut world = World::new();
+    let framework = world.framework();
+    let mut check = |update: UpdateFramework, expect| {
+        assert_eq!(refused(&world.apply(Command::UpdateFramework(update))), Some(expect));
+        assert_eq!(*world.state.framework(&framework).expect("known").spec, framework_spec());
+    };
+    check(update(&framework, |spec| spec.principal = None), Refusal::PrincipalChanged);
+    check(update(&framework, |spec| spec.user = "other".into()), Refusal::UserChanged);
+    check(update(&framework, |spec| spec.checkpoint = false), Refusal::CheckpointChanged);
+    check(update(&"nobody".into(), |_| {}), Refusal::UnknownFramework);
+}
+
+#[test]
+fn below_its_level_a_framework_subscribes_again_instead() {
+    let mut world = World::of_level(2);
+    let framework = world.framework();
+    let rename = update(&framework, |spec| spec.name = "new".into());
+    assert_eq!(refused(&world.apply(Command::UpdateFramework(rename.clone()))), Some(Refusal::LevelTooLow));
+    world.apply(Command::SetLevel(SetLevel { level: 3 }));
+    assert_eq!(world.apply(Command::UpdateFramework(rename)).outcome, Outcome::Done);
 }

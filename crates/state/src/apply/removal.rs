@@ -53,6 +53,7 @@ impl Step<'_> {
         let mut agents = self.end_tasks_of(id);
         agents.extend(self.end_executors_of(id));
         self.forget_unreachable_tasks_of(id);
+        self.forget_operations_of(id);
         for agent in agents {
             self.order_shutdown(&agent, id);
         }

@@ -7,7 +7,7 @@ use mesarch_types::{FrameworkId, LaunchId};
 use crate::{
     change::Change,
     command::{BeginTerm, EventsDelivered, SetLevel},
-    machine::LEVEL_TRUE_LIVES,
+    machine::{LEVEL_OPERATIONS, LEVEL_TRUE_LIVES},
     model::{Attachment, Connection, Executor},
     outcome::{Outcome, Refusal},
     step::Step,
@@ -48,6 +48,9 @@ impl Step<'_> {
         self.state.meta.level = c.level;
         if before < LEVEL_TRUE_LIVES && c.level >= LEVEL_TRUE_LIVES {
             self.count_launches_on_executors();
+        }
+        if before < LEVEL_OPERATIONS && c.level >= LEVEL_OPERATIONS {
+            self.version_resources();
         }
         Ok(Outcome::Done)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use mesarch_types::{AgentId, Reason, TaskState, digest::SetHash};
+use mesarch_types::{AgentId, OperationState, Reason, TaskState, digest::SetHash};
 
 use super::{
     attach::Returned,
@@ -46,6 +46,7 @@ impl Step<'_> {
         for key in executors {
             self.remove_executor(&key);
         }
+        self.tell_operations_on(id, OperationState::Unreachable, "Agent is unreachable");
         self.count_agent(id, Count::Out);
         let Some(mut agent) = self.state.agents.remove(id) else {
             return;
@@ -111,6 +112,7 @@ impl Step<'_> {
                 self.remember(task);
             }
             self.count_agent(&oldest, Count::Out);
+            self.forget_operations_on(&oldest);
             if let Some(nonce) = self.state.agents.remove(&oldest).and_then(|agent| agent.nonce) {
                 self.state.nonces.remove(&nonce);
             }

@@ -269,7 +269,13 @@ fn late_of_the_first_life(it: &Running, second: &Running) -> Vec<(&'static str, 
     let older = InventoryTask { launch: first, state: TaskState::Running, ..both.tasks[0].clone() };
     both.tasks.insert(0, older);
     let link = Link { term: 1, serial: 1_000_000 };
-    let attach = AttachAgent { agent: agent.clone(), link, spec: None, inventory: Some(both) };
+    let attach = AttachAgent {
+        agent: agent.clone(),
+        link,
+        spec: None,
+        inventory: Some(both),
+        stored: Default::default(),
+    };
     vec![
         ("running", update(TaskState::Running, TaskState::Running, 1)),
         ("its end, again", update(TaskState::Finished, TaskState::Finished, 2)),
@@ -351,7 +357,13 @@ fn an_executor_that_is_to_end_gets_no_more_tasks() {
     let launches = vec![crate::testing::launch_on_nothing(task_with_executor("t2", "e"))];
     let offers = vec![offer];
     let refuse = crate::testing::refuse(0);
-    let accept = crate::command::AcceptOffers { framework: framework.clone(), offers, launches, refuse };
+    let accept = crate::command::AcceptOffers {
+        framework: framework.clone(),
+        offers,
+        launches,
+        operations: Vec::new(),
+        refuse,
+    };
     world.apply(Command::AcceptOffers(accept));
     assert_eq!(world.told(&framework), [("t2".to_owned(), TaskState::Dropped)]);
 }

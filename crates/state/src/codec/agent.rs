@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use mesarch_proto::log;
-use mesarch_types::{AgentId, FrameworkId, LaunchId, TaskId, UpdateUuid, capability::AgentCapabilities};
+use mesarch_types::{
+    AgentId, FrameworkId, LaunchId, ResourceVersion, TaskId, UpdateUuid, capability::AgentCapabilities,
+};
 use prost::Message;
 
 use super::{
@@ -86,6 +88,7 @@ impl Logged for AttachAgent {
             link: Some(self.link.to_log()),
             spec: self.spec.as_ref().map(Logged::to_log),
             inventory: self.inventory.as_ref().map(Logged::to_log),
+            stored: (self.stored != ResourceVersion::default()).then(|| self.stored.to_log()),
         }
     }
 
@@ -95,6 +98,7 @@ impl Logged for AttachAgent {
             link: field(message.link, "link")?,
             spec: optional(message.spec)?,
             inventory: optional(message.inventory)?,
+            stored: optional(message.stored)?.unwrap_or_default(),
         })
     }
 }
@@ -112,6 +116,7 @@ impl Logged for Inventory {
             executors: to_logs(&self.executors),
             frameworks: frameworks.collect(),
             newest: (self.newest != LaunchId::default()).then(|| self.newest.to_log()),
+            resources: self.resources.as_ref().map(Logged::to_log),
         }
     }
 
@@ -122,6 +127,7 @@ impl Logged for Inventory {
             executors: from_logs(message.executors)?,
             frameworks: frameworks.map(|known| (FrameworkId::from(known.framework), known.info)).collect(),
             newest: optional(message.newest)?.unwrap_or_default(),
+            resources: optional(message.resources)?,
         })
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::command::{
     AcceptOffers, DeclineOffers, Disconnect, ExpireFailover, FrameworkRoles, FrameworkSpec, IssueOffers,
-    Judged, Launch, OfferItem, Refuse, Subscribe, TaskSpec, Teardown,
+    Judged, Launch, OfferItem, Refuse, Subscribe, TaskSpec, Teardown, UpdateFramework,
 };
 
 impl Logged for FrameworkSpec {
@@ -71,6 +71,26 @@ impl Logged for Subscribe {
             suppressed: ids(message.suppressed),
             stream: StreamId::from(message.stream),
             resume: message.resume.map(StreamId::from),
+        })
+    }
+}
+
+impl Logged for UpdateFramework {
+    type Message = log::UpdateFramework;
+
+    fn to_log(&self) -> log::UpdateFramework {
+        log::UpdateFramework {
+            framework: self.framework.to_string(),
+            spec: Some(self.spec.to_log()),
+            suppressed: texts(&self.suppressed),
+        }
+    }
+
+    fn from_log(message: log::UpdateFramework) -> Result<Self, DecodeError> {
+        Ok(Self {
+            framework: message.framework.into(),
+            spec: field(message.spec, "spec")?,
+            suppressed: ids(message.suppressed),
         })
     }
 }
@@ -191,6 +211,7 @@ impl Logged for AcceptOffers {
             framework: self.framework.to_string(),
             offers: texts(&self.offers),
             launches: to_logs(&self.launches),
+            operations: to_logs(&self.operations),
             refuse_ms: self.refuse.duration.0,
         }
     }
@@ -200,6 +221,7 @@ impl Logged for AcceptOffers {
             framework: FrameworkId::from(message.framework),
             offers: ids(message.offers),
             launches: from_logs(message.launches)?,
+            operations: from_logs(message.operations)?,
             refuse: Refuse { duration: Millis(message.refuse_ms) },
         })
     }

@@ -2,20 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use mesarch_proto::log::{self, constraint, convert_resources};
+use mesarch_proto::log::{self, constraint};
 use mesarch_types::{
-    AgentId, Constraint, Constraints, Conversion, FrameworkId, Predicate, Priority, Quantities, Quota, Role,
-    Scalar, Selector, TextPattern, Weight, quota::WEIGHT_MAX_THOUSANDTHS,
+    Constraint, Constraints, FrameworkId, Predicate, Priority, Quantities, Quota, Role, Scalar, Selector,
+    TextPattern, Weight, quota::WEIGHT_MAX_THOUSANDTHS,
 };
 
-use super::{
-    DecodeError, Logged, field, from_logs,
-    resource::{from_resources, to_resources},
-    texts, to_logs,
-};
-use crate::command::{
-    ConvertResources, OfferRules, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist,
-};
+use super::{DecodeError, Logged, field, from_logs, texts, to_logs};
+use crate::command::{OfferRules, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist};
 
 impl Logged for SetWeights {
     type Message = log::SetWeights;
@@ -141,37 +135,6 @@ impl Logged for SetPolicy {
 
     fn from_log(message: log::SetPolicy) -> Result<Self, DecodeError> {
         Ok(Self { name: message.name.into() })
-    }
-}
-
-impl Logged for ConvertResources {
-    type Message = log::ConvertResources;
-
-    fn to_log(&self) -> log::ConvertResources {
-        use convert_resources::Kind;
-        let (kind, resources) = match &self.conversion {
-            Conversion::Reserve(resources) => (Kind::Reserve, resources),
-            Conversion::Unreserve(resources) => (Kind::Unreserve, resources),
-            Conversion::Create(resources) => (Kind::Create, resources),
-            Conversion::Destroy(resources) => (Kind::Destroy, resources),
-        };
-        log::ConvertResources {
-            agent: self.agent.to_string(),
-            kind: kind as i32,
-            resources: to_resources(resources),
-        }
-    }
-
-    fn from_log(message: log::ConvertResources) -> Result<Self, DecodeError> {
-        use convert_resources::Kind;
-        let resources = from_resources(message.resources)?;
-        let conversion = match Kind::try_from(message.kind).map_err(|_| DecodeError::Field("kind"))? {
-            Kind::Reserve => Conversion::Reserve(resources),
-            Kind::Unreserve => Conversion::Unreserve(resources),
-            Kind::Create => Conversion::Create(resources),
-            Kind::Destroy => Conversion::Destroy(resources),
-        };
-        Ok(Self { agent: AgentId::from(message.agent), conversion })
     }
 }
 

@@ -5,14 +5,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use imbl::{OrdMap, OrdSet};
 use mesarch_proto::mesos::v1::DomainInfo;
 use mesarch_types::{
-    AgentId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, TaskId, UpdateUuid, WallMillis,
+    AgentCapability, AgentId, Conversion, ConversionError, Epoch, ExecutorId, FrameworkId, LaunchId, Millis,
+    OfferId, Resource, ResourceVersion, TaskId, UpdateUuid, WallMillis,
     digest::SetHash,
     resource::Resources,
     view::{AgentView, Unavailability},
 };
 use prost::Message;
 
-use super::{Ledger, Task, TaskKey};
+use super::{Ledger, OperationKey, Task, TaskKey};
 use crate::command::{AgentSpec, Link};
 
 /// An agent that is registered and not given up.
@@ -28,6 +29,13 @@ pub struct Agent {
     pub version: Epoch,
     /// What operators made of its resources; none: nothing. It applies as long as the agent brings what it rests on.
     pub converted: Option<Arc<Converted>>,
+    /// The place in the log that made them so, at which level 3 began to count; the default: never.
+    pub converted_at: ResourceVersion,
+    /// The newest of these that the agent said it has stored.
+    pub stored: ResourceVersion,
+    /// Volumes that were destroyed and may still be there with what they held: until the agent has stored all, none of the
+    /// same name is created.
+    pub leaving: Resources,
     /// Its last link. Ends that name an older one are refused.
     pub link: Link,
     /// Whether it is there.
@@ -48,6 +56,8 @@ pub struct Agent {
     pub offers: BTreeSet<OfferId>,
     /// Its tasks in the table, terminal ones that wait for an acknowledgement included.
     pub tasks: OrdSet<TaskKey>,
+    /// Operations on its resources that it has not said it stored.
+    pub operations: BTreeSet<OperationKey>,
     /// Executors that run on it, or will as soon as their first task arrives.
     pub executors: BTreeSet<(FrameworkId, ExecutorId)>,
     /// Ended tasks whose last acknowledgement the agent has not confirmed: it is told until it does.
@@ -191,6 +201,30 @@ impl Agent {
     /// What is neither used nor offered; nothing while its users hold more than it has.
     pub fn available(&self) -> &Resources {
         self.ledger.available()
+    }
+
+    /// Whether it stores what it is told of its resources, makes volumes, and says so.
+    pub fn stores_resources(&self) -> bool {
+        self.spec.capabilities.has(AgentCapability::AgentOperationFeedback)
+    }
+
+    /// A volume does not begin with what a destroyed one of its name held.
+    pub(crate) fn check_left(&self, conversion: &Conversion) -> Result<(), ConversionError> {
+        let Conversion::Create(volumes) = conversion else { return Ok(()) };
+        let name = |volume: &Resource| {
+            let id = volume.disk.as_ref().and_then(|disk| disk.persistence_id.clone())?;
+            Some((volume.reserved_role().cloned(), id))
+        };
+        let leaving: Vec<_> = self.leaving.iter().filter_map(name).collect();
+        match volumes.iter().filter_map(name).find(|new| leaving.contains(new)) {
+            Some((_, id)) => Err(ConversionError::VolumeExists { id }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is still to be told what its resources were made into.
+    pub fn is_owed_resources(&self) -> bool {
+        self.stores_resources() && self.stored != self.converted_at
     }
 
     /// The agent as the allocator sees it.

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use imbl::{OrdMap, OrdSet, Vector};
 use mesarch_types::{
-    AgentId, Epoch, ExecutorId, FrameworkCapability, FrameworkId, Millis, OfferId, Reason, Role, Source,
-    StreamId, TaskId, TaskState, WallMillis, view::FrameworkView,
+    AgentId, Epoch, ExecutorId, FrameworkCapability, FrameworkId, Millis, OfferId, OperationId,
+    OperationState, Reason, Role, Source, StreamId, TaskId, TaskState, WallMillis, view::FrameworkView,
 };
 
 use super::Task;
@@ -142,6 +142,28 @@ pub enum OutboxItem {
         /// Wait status of the executor's process.
         status: Option<i32>,
     },
+    /// What the masters themselves conclude about an operation, without uuid.
+    Operation(OperationNews),
+}
+
+impl OutboxItem {
+    /// Whether it gives way first, for it says least: RESCIND and FAILURE.
+    pub(crate) fn is_minor(&self) -> bool {
+        matches!(self, Self::Rescind(_) | Self::Failure { .. })
+    }
+}
+
+/// A state of an operation as the masters tell it: all that a `mesos.v1.OperationStatus` without uuid is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperationNews {
+    /// As its framework names it.
+    pub operation: OperationId,
+    /// Whose resources it is about; none if it was never carried out.
+    pub agent: Option<AgentId>,
+    /// What is said.
+    pub state: OperationState,
+    /// In words.
+    pub message: Arc<str>,
 }
 
 /// A status of a task as the masters tell it: all that a `mesos.v1.TaskStatus` without uuid is made of.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use mesarch_types::{
-    AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, Reason, Role, Source,
-    StreamId, TaskId, TaskState, UpdateUuid, WallMillis,
+    AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, OperationId,
+    OperationState, Reason, ResourceVersion, Role, Source, StreamId, TaskId, TaskState, UpdateUuid,
+    WallMillis,
     attribute::{Attribute, AttributeValue},
     capability::{AgentCapabilities, FrameworkCapabilities},
     filter::RefuseFilter,
@@ -20,8 +21,8 @@ use crate::{
     machine::Meta,
     model::{
         Administration, Agent, Attachment, Connection, Executor, Framework, GoneAgent, InverseAnswer,
-        InverseOffer, Kill, Machine, MachineId, MachineMode, Offer, OutboxItem, RemovedFramework, Report,
-        Task, TaskNews, UnreachableAgent,
+        InverseOffer, Kill, Machine, MachineId, MachineMode, Offer, Operation, OperationNews, OutboxItem,
+        RemovedFramework, Report, Task, TaskNews, UnreachableAgent,
     },
 };
 
@@ -100,7 +101,7 @@ macro_rules! stored_text_ids {
         })+
     };
 }
-stored_text_ids! { FrameworkId AgentId OfferId TaskId ExecutorId StreamId Role }
+stored_text_ids! { FrameworkId AgentId OfferId TaskId ExecutorId OperationId StreamId Role }
 
 stored_as! {
     ClusterId as [u8; 16]: |id| id.0, |bytes| Some(ClusterId(bytes));
@@ -111,6 +112,7 @@ stored_as! {
     OutboxPosition as u64: |position| position.0, |place| Some(OutboxPosition(place));
     Scalar as i64: |scalar| scalar.0, |thousandths| Some(Scalar(thousandths));
     TaskState as i32: |state| *state as i32, TaskState::from_number;
+    OperationState as i32: |state| *state as i32, OperationState::from_number;
     Source as i32: |source| *source as i32, Source::from_number;
     Reason as i32: |reason| *reason as i32, Reason::from_number;
     AgentCapabilities as Vec<i32>: |set| set.numbers().collect(), |list| Some(AgentCapabilities::from_numbers(list));
@@ -142,7 +144,7 @@ stored_struct! {
     Agent {
         id, nonce, spec, version, link, attachment, incarnation, registered, reregistered, forgetting,
         pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory, converted,
-        administration, unavailability
+        administration, unavailability, converted_at, stored, leaving, operations
     }
     UnreachableAgent { agent, epoch, since, wall, tasks }
     Framework {
@@ -165,6 +167,9 @@ stored_struct! {
     Window { machines, unavailability }
     InverseOffer { id, issued }
     InverseAnswer { accepted, at }
+    ResourceVersion { incarnation, epoch }
+    Operation { framework, id, agent, uuid, info, made, version, finished }
+    OperationNews { operation, agent, state, message }
 }
 
 stored_enum! {
@@ -176,6 +181,7 @@ stored_enum! {
     Connection { 1 = Connected { stream, epoch }, 2 = Expected { stream, epoch }, 3 = Disconnected { epoch, at } }
     MachineMode { 1 = Draining, 2 = Down }
     OutboxItem {
-        1 = Update(it), 2 = Rescind(it), 3 = Failure { agent, executor, status }, 4 = RescindInverse(it)
+        1 = Update(it), 2 = Rescind(it), 3 = Failure { agent, executor, status }, 4 = RescindInverse(it),
+        5 = Operation(it)
     }
 }

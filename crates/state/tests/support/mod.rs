@@ -10,9 +10,10 @@ use mesarch_state::{
     model::{MachineId, MachineMode, Task},
 };
 use mesarch_types::{
-    AgentId, At, ClusterId, Constraint, Constraints, Conversion, Epoch, FrameworkId, LaunchId, Millis,
-    OfferId, Predicate, Priority, Quantities, Quota, Role, Selector, Source, StreamId, TaskId, TaskState,
-    TextPattern, Unavailability, UpdateUuid, WallMillis, Weight,
+    AgentId, At, ClusterId, Constraint, Constraints, Conversion, Disk, Epoch, FrameworkId, LaunchId, Millis,
+    OfferId, OperationId, Predicate, Priority, Quantities, Quota, Resource, ResourceVersion, Role, Scalar,
+    Selector, Source, StreamId, TaskId, TaskState, TextPattern, Unavailability, UpdateUuid, WallMillis,
+    Weight,
     capability::{AgentCapabilities, FrameworkCapabilities, FrameworkCapability},
     resource::{Resources, parse_resources},
 };
@@ -97,6 +98,7 @@ impl Driver {
             10 => self.roles(a, b, c),
             11 if b < 24 => Command::Teardown(Teardown { framework: self.framework(a) }),
             11 if b < 96 => self.expire(a),
+            12 if b < 64 => self.update_framework(a, b, c),
             12 => self.decline(a, b, c),
             13 if b < 96 => Command::RescindOffers(RescindOffers { offers: self.offer_ids(None, a, b) }),
             14 => self.forgot(a, b),
@@ -107,6 +109,8 @@ impl Driver {
             22..=28 => self.issue(a, b, c),
             29..=35 => self.accept(a, b, c),
             36..=39 => self.acknowledge(a, b),
+            46 => self.stored(a, b),
+            47 => self.acknowledge_operation(a, b),
             48 => self.share(a, b, c),
             49 => self.convert(a, b, c),
             _ => self.record(a, b, c),
@@ -281,7 +285,8 @@ impl Driver {
     }
 
     fn spec(&self, choice: u8) -> AgentSpec {
-        let total = ["cpus:8;mem:4096;ports:[1-99]", "cpus:4;mem:4096;ports:[1-50];disk(eng):100"];
+        let total =
+            ["cpus:8;mem:4096;ports:[1-99];disk(eng):60", "cpus:4;mem:4096;ports:[1-50];disk(eng):100"];
         AgentSpec {
             info: Bytes::from_static(b"info"),
             hostname: ["host", "Host-2", "10.0.0.3"][usize::from(choice / 64 % 3)].into(),
@@ -315,7 +320,16 @@ impl Driver {
         let spec = (b % 16 == 5).then(|| self.spec(c));
         let inventory = (b.is_multiple_of(2)).then(|| self.inventory(&agent, c));
         let link = if b < 8 { Link { term: 1, serial: 1 } } else { self.link() };
-        Command::AttachAgent(AttachAgent { agent, link, spec, inventory })
+        // Mostly it has what it said; now and then it is behind, or has more than the masters have ever told.
+        let known =
+            self.state.agent(&agent).map(|agent| (agent.stored, agent.converted_at)).unwrap_or_default();
+        let stored = match c % 8 {
+            0 => ResourceVersion::default(),
+            1 => ResourceVersion { incarnation: 2, epoch: Epoch(u64::from(c)) },
+            2 => known.1,
+            _ => known.0,
+        };
+        Command::AttachAgent(AttachAgent { agent, link, spec, inventory, stored })
     }
 
     /// What the agent runs, with some of it lost and some of it changed.
@@ -471,11 +485,15 @@ impl Driver {
         let items = [(a, b), (b, c), (c, a)].into_iter().filter_map(|(framework, agent)| {
             let framework = pick(self.state.frameworks(), framework)?;
             let agent = pick(self.state.agents(), agent)?;
+            let role = pick(framework.spec.roles.iter().cloned(), c)?;
+            // Whatever there is for the role, as a plan would have it, or some of what there may be.
+            let all = agent.available().filter(|one| one.is_allocatable_to(&role));
+            let some = || resources(what[usize::from(a ^ b) % what.len()]);
             Some(OfferItem {
                 framework: framework.id.clone(),
-                role: pick(framework.spec.roles.iter().cloned(), c)?,
+                role,
                 agent: agent.id.clone(),
-                resources: resources(what[usize::from(a ^ b) % what.len()]),
+                resources: if c.is_multiple_of(4) { all } else { some() },
                 framework_version: framework.version,
                 agent_version: agent.version,
             })
@@ -507,8 +525,79 @@ impl Driver {
         }
         let agent = Some(self.agent(b)).filter(|_| !a.is_multiple_of(4));
         let launches = launches.into_iter().map(|task| Launch { agent: agent.clone(), task }).collect();
+        let operations = (0..a % 4).map(|number| self.operation(&offers[0], [b, c, number])).collect();
         let refuse = Refuse { duration: Millis(u64::from(b) * 100) };
-        Command::AcceptOffers(AcceptOffers { framework, offers, launches, refuse })
+        Command::AcceptOffers(AcceptOffers { framework, offers, launches, operations, refuse })
+    }
+
+    /// Something that may be done with the offer, as far as what it holds allows it.
+    fn operation(&self, offer: &OfferId, [a, b, number]: [u8; 3]) -> Operation {
+        let offer = self.state.offer(offer);
+        let role = offer.map_or_else(|| Role::from(ROLES[0]), |offer| offer.role.clone());
+        let offered = offer.map(|offer| offer.resources.without_allocation()).unwrap_or_default();
+        let pick_of =
+            |wanted: fn(&Resource) -> bool| pick(offered.iter().filter(|one| wanted(one)).cloned(), b);
+        let one = |resource: Resource| Resources::new([resource]).expect("one of an offer");
+        let dynamic = |one: &Resource| one.to_string().contains(",op)") && !one.is_persistent();
+        let volume = pick_of(Resource::is_persistent);
+        let conversion = match (a.wrapping_add(number) % 6, volume) {
+            (0, _) => Conversion::Reserve(resources(&format!("cpus({role},op):{}", 1 + b % 3))),
+            (1, _) => Conversion::Unreserve(pick_of(dynamic).map(one).unwrap_or_default()),
+            (2, Some(volume)) => Conversion::Destroy(one(volume)),
+            (3, Some(volume)) => {
+                let addition = resources("disk(eng):5").iter().next().expect("one").clone();
+                Conversion::Grow { volume, addition }
+            }
+            (4, Some(volume)) => Conversion::Shrink { volume, subtract: Scalar::from_units(5) },
+            _ => Conversion::Create(one(Self::volume(b))),
+        };
+        let judged = if b == 7 { Err("bad".into()) } else { Ok(conversion) };
+        Operation {
+            before: u32::from(number % 3),
+            id: (!a.is_multiple_of(3)).then(|| OperationId::from(format!("o{}", b % 16))),
+            uuid: UpdateUuid([a ^ b; 16]),
+            info: Bytes::copy_from_slice(&[a, b, number]),
+            judged,
+        }
+    }
+
+    fn volume(choice: u8) -> Resource {
+        let disk = Disk { persistence_id: Some(format!("v{}", choice % 5).into()), ..Disk::default() };
+        let below = resources(if choice.is_multiple_of(2) { "disk(eng):10" } else { "disk(eng):20" });
+        Resource { disk: Some(Arc::new(disk)), ..below.iter().next().expect("one").clone() }
+    }
+
+    /// Mostly what the agent was told last.
+    fn stored(&self, a: u8, b: u8) -> Command {
+        let owing =
+            self.state.agents().filter(|agent| agent.is_owed_resources()).map(|agent| agent.id.clone());
+        let agent = pick(owing, a).unwrap_or_else(|| self.agent(a));
+        let newest = self.state.agent(&agent).map(|agent| agent.converted_at).unwrap_or_default();
+        let epoch = Epoch(
+            newest.epoch.0.wrapping_add_signed(i64::from(b.is_multiple_of(16)) - i64::from(b % 16 == 1)),
+        );
+        Command::ResourcesStored(ResourcesStored { agent, version: ResourceVersion { epoch, ..newest } })
+    }
+
+    fn acknowledge_operation(&self, a: u8, b: u8) -> Command {
+        let known = pick(self.state.operations(), a);
+        Command::AcknowledgeOperation(AcknowledgeOperation {
+            framework: known.map_or_else(|| self.framework(a), |known| known.framework.clone()),
+            operation: known.map_or_else(|| "unknown".into(), |known| known.id.clone()),
+            uuid: known.filter(|_| b >= 16).map_or(UpdateUuid([0; 16]), |known| known.uuid),
+        })
+    }
+
+    /// Mostly other roles and wishes; now and then what must not change.
+    fn update_framework(&self, a: u8, b: u8, c: u8) -> Command {
+        let framework = self.framework(a);
+        let Some(known) = self.state.framework(&framework) else { return self.share(a, b, c) };
+        let mut spec = (*known.spec).clone();
+        spec.roles = ROLES.iter().take(1 + usize::from(c % 3)).map(|role| Role::from(*role)).collect();
+        spec.rules = Self::rules(c);
+        spec.checkpoint ^= b == 3;
+        let suppressed = spec.roles.iter().filter(|_| c.is_multiple_of(4)).cloned().collect();
+        Command::UpdateFramework(UpdateFramework { framework, spec, suppressed })
     }
 
     fn task(&self, id: u8, kind: u8, role: &Role) -> TaskSpec {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Disk, Quantities, ReservationKind, Resource, Resources};
+use super::{Disk, Quantities, ReservationKind, Resource, Resources, Scalar, Value};
 
 /// What an operation asks for. The same value drives the masters' state, the allocator's books and what-if players.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,20 @@ pub enum Conversion {
     Create(Resources),
     /// Make reserved disk out of these persistent volumes again.
     Destroy(Resources),
+    /// Make a persistent volume larger by disk of the same kind.
+    Grow {
+        /// As it is.
+        volume: Resource,
+        /// What becomes part of it.
+        addition: Resource,
+    },
+    /// Make disk of the same kind out of a part of a persistent volume.
+    Shrink {
+        /// As it is.
+        volume: Resource,
+        /// How much of it; something remains.
+        subtract: Scalar,
+    },
 }
 
 /// Why an operation is not possible.
@@ -38,6 +52,15 @@ pub enum ConversionError {
     /// Not a persistent volume.
     #[error("{resource} is not a persistent volume on reserved disk")]
     NotVolume { resource: String },
+    /// Volumes that are whole disks, or used by several at once, have the size that they have.
+    #[error("{resource} cannot be resized")]
+    FixedSize { resource: String },
+    /// A volume grows by what it is made of.
+    #[error("{addition} is not disk of the kind of {volume}")]
+    OtherKind { addition: String, volume: String },
+    /// Nothing, or all of the volume and more.
+    #[error("{volume} cannot shrink by {subtract}: something must be taken, and something must remain")]
+    BadShrink { volume: String, subtract: Scalar },
     /// What would be converted is not there.
     #[error("{missing} is not among {available}")]
     NotThere { missing: Resources, available: Resources },
@@ -52,19 +75,29 @@ pub enum ConversionError {
 impl Conversion {
     /// What it takes away and what it puts there; neither is stamped with an allocation unless the operation is.
     pub fn sides(&self) -> Result<(Resources, Resources), ConversionError> {
-        let (Self::Reserve(named) | Self::Unreserve(named) | Self::Create(named) | Self::Destroy(named)) =
-            self;
-        if named.is_empty() {
-            return Err(ConversionError::Nothing);
-        }
-        let other = match self {
-            Self::Reserve(_) | Self::Unreserve(_) => map(named, without_reservation)?,
-            Self::Create(_) | Self::Destroy(_) => map(named, without_volume)?,
-        };
         Ok(match self {
-            Self::Reserve(_) | Self::Create(_) => (other, named.clone()),
-            Self::Unreserve(_) | Self::Destroy(_) => (named.clone(), other),
+            Self::Reserve(named) => (map(named, without_reservation)?, named.clone()),
+            Self::Unreserve(named) => (named.clone(), map(named, without_reservation)?),
+            Self::Create(named) => (map(named, without_volume)?, named.clone()),
+            Self::Destroy(named) => (named.clone(), map(named, without_volume)?),
+            Self::Grow { volume, addition } => grow(volume, addition)?,
+            Self::Shrink { volume, subtract } => shrink(volume, *subtract)?,
         })
+    }
+
+    /// The same, of resources that are stamped as allocated to nobody.
+    pub fn without_allocation(&self) -> Self {
+        let plain = |one: &Resource| Resource { allocated_to: None, ..one.clone() };
+        match self {
+            Self::Reserve(named) => Self::Reserve(named.without_allocation()),
+            Self::Unreserve(named) => Self::Unreserve(named.without_allocation()),
+            Self::Create(named) => Self::Create(named.without_allocation()),
+            Self::Destroy(named) => Self::Destroy(named.without_allocation()),
+            Self::Grow { volume, addition } => {
+                Self::Grow { volume: plain(volume), addition: plain(addition) }
+            }
+            Self::Shrink { volume, subtract } => Self::Shrink { volume: plain(volume), subtract: *subtract },
+        }
     }
 }
 
@@ -111,6 +144,9 @@ fn map(
     resources: &Resources,
     change: impl Fn(&Resource) -> Result<Resource, ConversionError>,
 ) -> Result<Resources, ConversionError> {
+    if resources.is_empty() {
+        return Err(ConversionError::Nothing);
+    }
     let changed: Result<Vec<Resource>, ConversionError> = resources.iter().map(change).collect();
     Resources::new(changed?).map_err(|_| ConversionError::Overflow)
 }
@@ -139,6 +175,51 @@ fn without_volume(volume: &Resource) -> Result<Resource, ConversionError> {
         }
         _ => Err(ConversionError::NotVolume { resource: volume.to_string() }),
     }
+}
+
+/// What a growing volume takes, and what it is then.
+fn grow(volume: &Resource, addition: &Resource) -> Result<(Resources, Resources), ConversionError> {
+    let below = resizable(volume)?;
+    let (size, more) = (amount(volume), amount(addition));
+    if (Resource { value: Value::Scalar(more), ..below }) != *addition || more <= Scalar::ZERO {
+        return Err(ConversionError::OtherKind {
+            addition: addition.to_string(),
+            volume: volume.to_string(),
+        });
+    }
+    let sum = size.checked_add(more).ok_or(ConversionError::Overflow)?;
+    let grown = Resource { value: Value::Scalar(sum), ..volume.clone() };
+    Ok((some([volume.clone(), addition.clone()])?, some([grown])?))
+}
+
+/// What a shrinking volume takes (itself), and what becomes of it.
+fn shrink(volume: &Resource, subtract: Scalar) -> Result<(Resources, Resources), ConversionError> {
+    let below = resizable(volume)?;
+    let rest = Scalar(amount(volume).0.saturating_sub(subtract.0));
+    if subtract <= Scalar::ZERO || rest <= Scalar::ZERO {
+        return Err(ConversionError::BadShrink { volume: volume.to_string(), subtract });
+    }
+    let shrunk = Resource { value: Value::Scalar(rest), ..volume.clone() };
+    let freed = Resource { value: Value::Scalar(subtract), ..below };
+    Ok((some([volume.clone()])?, some([shrunk, freed])?))
+}
+
+/// The disk below a volume that may have another size.
+fn resizable(volume: &Resource) -> Result<Resource, ConversionError> {
+    let below = without_volume(volume)?;
+    let whole = below.is_indivisible() || volume.shared || below.value.as_scalar().is_none();
+    match whole || below.provider.is_some() {
+        true => Err(ConversionError::FixedSize { resource: volume.to_string() }),
+        false => Ok(below),
+    }
+}
+
+fn amount(resource: &Resource) -> Scalar {
+    resource.value.as_scalar().unwrap_or(Scalar::ZERO)
+}
+
+fn some<const N: usize>(list: [Resource; N]) -> Result<Resources, ConversionError> {
+    Resources::new(list).map_err(|_| ConversionError::Overflow)
 }
 
 /// Field number of `DiskInfo.source`; persistence and volume are 1 and 2.
@@ -249,6 +330,35 @@ mod tests {
             Disk { info: b"\x0a\x04\x0a\x02v1".as_slice().into(), ..Disk::default() }.without_volume(),
             None
         );
+    }
+
+    fn one(resources: &Resources) -> Resource {
+        resources.iter().next().expect("one").clone()
+    }
+
+    #[test]
+    fn volumes_grow_and_shrink_by_the_disk_that_they_are_made_of() {
+        let before = r("disk(eng,ops):100").apply(&Conversion::Create(volume("v1", 30))).expect("possible");
+        let grow = Conversion::Grow { volume: one(&volume("v1", 30)), addition: one(&r("disk(eng,ops):20")) };
+        let grown = before.apply(&grow).expect("possible");
+        assert_eq!(grown.to_string(), "disk(eng,ops):50;disk(eng,ops)[v1]:50");
+        let shrink = Conversion::Shrink { volume: one(&volume("v1", 50)), subtract: Scalar(20_000) };
+        assert_eq!(grown.apply(&shrink), Ok(before.clone()));
+        let sizes = [(0, "something must remain"), (30_000, "something must remain"), (-1, "must be taken")];
+        for (thousandths, expect) in sizes {
+            let shrink = Conversion::Shrink { volume: one(&volume("v1", 30)), subtract: Scalar(thousandths) };
+            let error = before.apply(&shrink).expect_err(expect).to_string();
+            assert!(error.contains(expect), "{error}");
+        }
+        for other in ["disk:20", "disk(ops,ops):20", "mem(eng,ops):20"] {
+            let grow = Conversion::Grow { volume: one(&volume("v1", 30)), addition: one(&r(other)) };
+            let error = before.apply(&grow).expect_err(other);
+            assert!(matches!(error, ConversionError::OtherKind { .. }), "{error}");
+        }
+        let mount = Disk { source: DiskSource::Mount, persistence_id: Some("m".into()), ..Disk::default() };
+        let mount = Resource { disk: Some(Arc::new(mount)), ..one(&volume("v1", 30)) };
+        let error = before.apply(&Conversion::Shrink { volume: mount, subtract: Scalar(1000) });
+        assert!(matches!(error, Err(ConversionError::FixedSize { .. })), "{error:?}");
     }
 
     #[test]

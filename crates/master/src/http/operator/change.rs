@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use mesarch_proto::mesos::v1::{
     self, WeightInfo,
-    master::call::{ReserveResources, UpdateQuota},
+    master::call::{GrowVolume, ReserveResources, ShrinkVolume, UpdateQuota},
     quota::{QuotaConfig, QuotaRequest},
 };
 use mesarch_state::{
@@ -12,7 +12,9 @@ use mesarch_state::{
     command::{SetQuota, Teardown},
     outcome::{Denial, Refusal},
 };
-use mesarch_types::{Conversion, ConversionError, FrameworkId, Quota, Resources, Role, Weight};
+use mesarch_types::{
+    AgentId, Conversion, ConversionError, FrameworkId, Quota, Resources, Role, Scalar, Weight,
+};
 
 use crate::{
     app::App,
@@ -171,6 +173,39 @@ pub(in crate::http) async fn convert(
     }
     let command = request::convert(agent.into(), resources, conversion)?;
     committed(app, session, command, StatusCode::ACCEPTED).await
+}
+
+/// A volume that becomes larger. Without an agent id it would be a resource provider's, and there are none.
+pub(super) async fn grow(
+    app: &App,
+    session: &Session,
+    grow: &GrowVolume,
+) -> Result<Response<Body>, ChangeError> {
+    let agent = named_agent(grow.agent_id.as_ref())?;
+    let command = request::resize(agent, &grow.volume, |volume| {
+        let addition = request::single("addition", &grow.addition)?;
+        Ok(Conversion::Grow { volume, addition })
+    })?;
+    committed(app, session, command, StatusCode::ACCEPTED).await
+}
+
+/// A volume that becomes smaller, as [`grow`].
+pub(super) async fn shrink(
+    app: &App,
+    session: &Session,
+    shrink: &ShrinkVolume,
+) -> Result<Response<Body>, ChangeError> {
+    let agent = named_agent(shrink.agent_id.as_ref())?;
+    let command = request::resize(agent, &shrink.volume, |volume| {
+        let subtract = Scalar::from_f64(shrink.subtract.value);
+        let subtract = subtract.ok_or_else(|| invalid("subtract: out of range"))?;
+        Ok(Conversion::Shrink { volume, subtract })
+    })?;
+    committed(app, session, command, StatusCode::ACCEPTED).await
+}
+
+fn named_agent(id: Option<&v1::AgentId>) -> Result<AgentId, Invalid> {
+    id.map(|id| AgentId::from(id.value.as_str())).ok_or_else(|| invalid("agent_id: must be present"))
 }
 
 /// Status of a change that was not made.

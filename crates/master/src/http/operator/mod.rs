@@ -127,6 +127,8 @@ async fn carry_out(
             let asked = call.destroy_volumes.unwrap_or_default();
             convert(&app, &session, &asked.agent_id.value, &asked.volumes, Conversion::Destroy).await
         }
+        Type::GrowVolume => change::grow(&app, &session, &call.grow_volume.unwrap_or_default()).await,
+        Type::ShrinkVolume => change::shrink(&app, &session, &call.shrink_volume.unwrap_or_default()).await,
         Type::Teardown => {
             teardown(&app, &session, &call.teardown.unwrap_or_default().framework_id.value).await
         }
@@ -157,9 +159,7 @@ async fn carry_out(
             let machines = call.stop_maintenance.unwrap_or_default().machines;
             stop_maintenance(&app, &session, &machines).await
         }
-        Type::Subscribe | Type::GrowVolume | Type::ShrinkVolume => {
-            Ok(error::not_implemented(kind.as_str_name()))
-        }
+        Type::Subscribe => Ok(error::not_implemented(kind.as_str_name())),
         Type::Unknown => Ok(error::not_implemented("a call of type UNKNOWN")),
     }
 }

@@ -6,19 +6,21 @@ use axum::body::Body;
 use http::Response;
 use mesarch_mesos_v1::{
     ContentType,
+    convert::ResourceForm,
     writer::{Field, Fields, message},
 };
 use mesarch_proto::mesos::v1::{
-    WeightInfo,
+    self, WeightInfo,
     master::{
         Response as Answer,
         response::{self, Type as AnswerType},
     },
 };
 use mesarch_state::State;
+use prost::Message;
 
 use super::{agents, frameworks, of, roles, small, tasks, with};
-use crate::{app::App, http::read::rendered, operator::maintenance};
+use crate::{app::App, events, http::read::rendered, operator::maintenance, status};
 
 /// An answer that grows with the cluster: its type, its field, and what is in it.
 pub(super) struct Long {
@@ -67,9 +69,23 @@ pub(super) async fn short(
     rendered(app, move |_, state| small(content_type, &answer(state))).await
 }
 
-/// There are none: reservations and volumes take effect with the log entry that makes them.
-pub(super) fn operations(_: &State) -> Answer {
-    Answer { get_operations: Some(response::GetOperations::default()), ..of(AnswerType::GetOperations) }
+/// Those of which a framework wants to hear, and whose end it has not acknowledged.
+pub(super) fn operations(state: &State) -> Answer {
+    let operations = state.operations().filter_map(|operation| {
+        // Our own encoding of what the framework said.
+        let info = v1::offer::Operation::decode(operation.info.clone()).ok()?;
+        let latest = status::of_known_operation(operation, ResourceForm::New);
+        Some(v1::Operation {
+            framework_id: Some(events::framework_id(&operation.framework)),
+            agent_id: Some(events::agent_id(&operation.agent)),
+            info,
+            latest_status: latest.clone(),
+            statuses: vec![latest],
+            uuid: status::uuid(operation.uuid),
+        })
+    });
+    let get_operations = response::GetOperations { operations: operations.collect() };
+    Answer { get_operations: Some(get_operations), ..of(AnswerType::GetOperations) }
 }
 
 pub(super) fn roles(state: &State) -> Answer {
