@@ -118,6 +118,8 @@ impl Tasks {
             Hear::ShutdownFramework(end) => {
                 vec![Say::Forgot(link::Forgot { updates: Vec::new(), frameworks: vec![end.framework] })]
             }
+            Hear::Shutdown(shutdown) => bail!("the masters end this agent: {}", shutdown.reason),
+            Hear::Resources(_) => bail!("resources to store, for an agent that stores none"),
             Hear::Attached(_) | Hear::ShutdownExecutor(_) | Hear::Message(_) | Hear::ExecutorExitNoted(_) => {
                 Vec::new()
             }

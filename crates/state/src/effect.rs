@@ -124,7 +124,8 @@ impl Effect {
     /// The agent that it is for; none if it is for a framework.
     pub(crate) fn agent(&self) -> Option<&AgentId> {
         match self {
-            Self::RunTask { agent, .. }
+            Self::SendResources { agent }
+            | Self::RunTask { agent, .. }
             | Self::KillTask { agent, .. }
             | Self::SendAcknowledgement { agent, .. }
             | Self::ShutdownFramework { agent, .. } => Some(agent),
@@ -133,6 +134,7 @@ impl Effect {
             | Self::SendInverseOffer { .. }
             | Self::SendUpdate { .. }
             | Self::SendOutbox { .. }
+            | Self::SendOperation { .. }
             | Self::CloseStream { .. } => None,
         }
     }

@@ -149,7 +149,8 @@ impl Driver {
         let gone = self.state.gone_agents().map(|(id, _)| id.clone());
         let agent = pick(gone, choice).unwrap_or_else(|| self.agent(choice));
         let (link, spec) = (self.link(), Some(self.spec(choice)));
-        Command::AttachAgent(AttachAgent { agent, link, spec, inventory: Some(Inventory::default()) })
+        let (inventory, stored) = (Some(Inventory::default()), ResourceVersion::default());
+        Command::AttachAgent(AttachAgent { agent, link, spec, inventory, stored })
     }
 
     fn machine(choice: u8) -> MachineId {
