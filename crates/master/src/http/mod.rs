@@ -125,18 +125,8 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn json(bytes: Vec<u8>, jsonp: Option<&str>) -> Response<Body> {
-    let (bytes, kind) = match jsonp {
-        Some(function) => {
-            let mut wrapped = Vec::with_capacity(bytes.len() + function.len() + 3);
-            wrapped.extend_from_slice(function.as_bytes());
-            wrapped.push(b'(');
-            wrapped.extend_from_slice(&bytes);
-            wrapped.extend_from_slice(b");");
-            (wrapped, "text/javascript")
-        }
-        None => (bytes, "application/json"),
-    };
+fn json(bytes: Vec<u8>, query: &v0::Query) -> Response<Body> {
+    let (bytes, kind) = query.wrap(bytes);
     let mut response = Response::new(Body::from(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
