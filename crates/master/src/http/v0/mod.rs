@@ -22,7 +22,7 @@ use mesarch_mesos_v1::duration;
 use mesarch_state::State;
 use serde::Serialize;
 
-use super::{error, json, routes::Read};
+use super::{error, json, read::Reader, routes::Read};
 use crate::{app::App, leader::Session, master_info::API_VERSION};
 
 pub(super) use change::make as change;
@@ -32,19 +32,16 @@ pub(super) use process::{flags, flags_view, logging, system};
 pub(super) use roles::{RoleHoldings, role_holdings};
 pub(super) use snapshot::gather as metrics;
 
-/// A read by the leader, while it holds its lease.
-pub(super) async fn read(
-    app: Arc<App>,
-    session: Arc<Session>,
-    read: Read,
-    query: Option<String>,
-) -> Response<Body> {
-    let render =
-        move |app: &App, state: &State| render(app, &session, state, read, &Query::parse(query.as_deref()));
-    super::read::rendered(app, render).await
+/// A read of the state, as fresh as its reader wants it.
+pub(super) async fn read(app: Arc<App>, reader: Reader, read: Read, query: Option<String>) -> Response<Body> {
+    let session = reader.session().cloned();
+    let render = move |app: &App, state: &State| {
+        render(app, session.as_deref(), state, read, &Query::parse(query.as_deref()))
+    };
+    super::read::rendered(app, reader, render).await
 }
 
-fn render(app: &App, session: &Session, state: &State, read: Read, query: &Query) -> Response<Body> {
+fn render(app: &App, session: Option<&Session>, state: &State, read: Read, query: &Query) -> Response<Body> {
     match read {
         Read::State => answer(&model::state(app, session, state), query),
         Read::Summary => answer(&summary::summary(app, state), query),
