@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
 };
@@ -150,19 +150,19 @@ impl Agent {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         let listener = tokio::net::TcpListener::from_std(self.listener).map_err(RunError::Http)?;
-        let site = http::Site::new(sender.clone(), self.metrics);
         let tasks = Tasks::default();
-        let rules = Rules { shutdown_grace: Millis(self.options.executor_shutdown_grace_ms) };
+        let clock = Clock::start();
+        let (work_dir, flags) = (self.options.work_dir.clone(), self.options.flags());
+        let facts = Arc::new(Facts::new(work_dir.clone(), flags, clock.now().wall));
+        let site = http::Site::new(sender.clone(), self.metrics, facts.clone(), tasks.clone());
+        let rules = rules(&self.options, &self.program);
         let follower = Follower::new(&self.options.masters, sender.clone(), rules, &tasks);
         let common = common(&self.options, &self.identity);
-        let work_dir = self.options.work_dir.clone();
         let masters = self.options.masters.join(",");
         tracing::info!(address = %self.identity.address, work_dir = %work_dir.display(), %masters, "this agent serves");
         let stray = RunError::OtherCluster { work_dir: work_dir.clone(), masters };
-        let posix = Posix::new(work_dir.clone(), self.program, common, sender.clone(), tasks.clone());
-        let clock = Clock::start();
+        let posix = Posix::new(work_dir, self.program, common, sender.clone(), tasks.clone());
         let history = History::of(&self.records);
-        let facts = Facts { work_dir, flags: self.options.flags(), started: clock.now().wall };
         let (core, outputs) = core::Agent::recover(config(&self.options), clock.now(), self.records);
         let renderer = Renderer { agent: core.id().cloned(), ip: self.identity.address.ip() };
         let speaker = Speaker { identity: self.identity, nonce: self.checkpoint.nonce(), renderer };
@@ -175,7 +175,7 @@ impl Agent {
             posix,
             speaker,
             history,
-            facts: Arc::new(facts),
+            facts,
             link: None,
             decided: outputs.into_iter().map(Decided::early).collect(),
             detached: Some(Instant::now()),
@@ -226,6 +226,11 @@ fn config(options: &Options) -> Config {
         repeat_first: Millis(options.update_repeat_ms),
         ..Config::default()
     }
+}
+
+fn rules(options: &Options, program: &Path) -> Rules {
+    let shutdown_grace = Millis(options.executor_shutdown_grace_ms);
+    Rules { shutdown_grace, program: program.display().to_string() }
 }
 
 fn common(options: &Options, identity: &Identity) -> Common {

@@ -50,6 +50,18 @@ pub(crate) struct History {
     ended: VecDeque<PastRun>,
     completed: VecDeque<(TaskKey, Told)>,
     completed_bytes: usize,
+    counts: Counts,
+}
+
+/// What happened since the agent was started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// Tasks that ended, by how.
+    pub(crate) tasks: BTreeMap<TaskState, u64>,
+    /// Runs of executors that ended.
+    pub(crate) runs: u64,
+    /// Updates that were taken, from executors or of the agent's own.
+    pub(crate) updates: u64,
 }
 
 impl History {
@@ -57,7 +69,7 @@ impl History {
     pub(crate) fn of(records: &[Record]) -> Self {
         let mut history = Self::default();
         records.iter().for_each(|record| history.apply(record));
-        history
+        Self { counts: Counts::default(), ..history }
     }
 
     /// Folds one record in.
@@ -69,6 +81,7 @@ impl History {
             Record::FrameworkEnded(id) => self.end_framework(id),
             Record::Executor(run, spec) => self.begin_run(run, spec),
             Record::ExecutorEnded(run) => {
+                self.counts.runs += 1;
                 if let Some(over) = self.runs.remove(&run.key()) {
                     self.push_ended(over);
                 }
@@ -90,7 +103,11 @@ impl History {
                 }
             }
             Record::Update(key, update) => {
+                self.counts.updates += 1;
                 if let Some(task) = self.live.get_mut(key) {
+                    if update.state.is_terminal() && !task.state.is_terminal() {
+                        *self.counts.tasks.entry(update.state).or_default() += 1;
+                    }
                     task.take(update);
                 }
             }
@@ -116,6 +133,16 @@ impl History {
         framework: &'a FrameworkId,
     ) -> impl Iterator<Item = (&'a TaskKey, &'a Told)> {
         self.live.range(first_of(framework)..).take_while(move |(key, _)| key.framework == *framework)
+    }
+
+    /// The same of all frameworks.
+    pub(crate) fn live(&self) -> impl Iterator<Item = (&TaskKey, &Told)> {
+        self.live.iter()
+    }
+
+    /// What happened since the agent was started.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Completed tasks, oldest first.

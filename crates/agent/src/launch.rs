@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use mesarch_agent_core::{ExecutorSpec, FrameworkSpec, RunTask};
 use mesarch_mesos_v1::convert::resources_from_v1;
 use mesarch_proto::{
     link,
     mesos::v1::{
-        CommandInfo, ContainerInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo,
-        container_info, environment, executor_info, framework_info, linux_info,
+        CommandInfo, ContainerInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, Resource,
+        TaskInfo, container_info, environment, executor_info, framework_info, linux_info, value,
     },
 };
 use mesarch_types::{Millis, ReservationKind, Resource, Resources};
@@ -24,12 +23,17 @@ use crate::{
 pub(crate) const KILL_GRACE_MS: u64 = 3_000;
 /// The command executor needs this much longer than its task to end.
 const COMMAND_EXECUTOR_EXTRA_MS: u64 = 2_000;
+/// As Mesos counts its own.
+const COMMAND_EXECUTOR_CPUS: f64 = 0.1;
+const COMMAND_EXECUTOR_MEM_MB: f64 = 32.0;
 const NANOS_PER_MS: i64 = 1_000_000;
 
 /// How launches are judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) shutdown_grace: Millis,
+    /// The path of the program that has the built-in executor, for people.
+    pub(crate) program: String,
 }
 
 impl Rules {
@@ -41,7 +45,7 @@ impl Rules {
             FrameworkInfo::decode(launch.framework_info.clone()).map_err(|_| WireError("framework_info"))?;
         let executor = match &task.executor {
             Some(own) => self.own(own),
-            None => command_executor(&task, &key.framework),
+            None => command_executor(&task, &key.framework, &self.program),
         };
         Ok(RunTask {
             converted: converted(&task)?,
@@ -84,27 +88,48 @@ pub(crate) fn has(framework: &FrameworkInfo, wanted: framework_info::capability:
     framework.capabilities.iter().any(|capability| capability.r#type == Some(wanted as i32))
 }
 
-/// The built-in executor of a task with a command; its files are the executor's to fetch.
-fn command_executor(task: &TaskInfo, framework: &mesarch_types::FrameworkId) -> ExecutorSpec {
-    let command = task.command.clone().unwrap_or_default();
+/// The built-in executor of a task with a command, told as Mesos tells its own; its files are the executor's to fetch.
+fn command_executor(task: &TaskInfo, framework: &mesarch_types::FrameworkId, program: &str) -> ExecutorSpec {
+    let own = task.command.clone().unwrap_or_default();
     let grace = kill_grace(task.kill_policy.as_ref()).map_or(KILL_GRACE_MS, |grace| grace.0);
-    let shutdown_grace = Millis(grace.saturating_add(COMMAND_EXECUTOR_EXTRA_MS));
-    let shown = command.value.clone().unwrap_or_default();
+    let shown = own.value.clone().unwrap_or_default();
     let id = &task.task_id.value;
+    let command = CommandInfo {
+        uris: own.uris,
+        shell: Some(false),
+        value: Some(program.to_owned()),
+        arguments: ["mesarch", "command-executor"].map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
     let info = ExecutorInfo {
-        r#type: Some(executor_info::Type::Custom as i32),
         executor_id: mesarch_proto::mesos::v1::ExecutorId { value: id.clone() },
         framework_id: Some(mesarch_proto::mesos::v1::FrameworkId { value: framework.to_string() }),
         name: Some(format!("Command Executor (Task: {id}) (Command: {shown})")),
-        command: Some(CommandInfo { uris: command.uris, ..Default::default() }),
-        shutdown_grace_period: i64::try_from(shutdown_grace.0)
-            .ok()
-            .and_then(|ms| ms.checked_mul(NANOS_PER_MS))
-            .map(|nanoseconds| DurationInfo { nanoseconds }),
+        source: Some(id.clone()),
+        labels: task.labels.clone(),
+        resources: own_use(task),
+        command: Some(command),
         ..Default::default()
     };
-    let info: Bytes = info.encode_to_vec().into();
-    ExecutorSpec { id: id.as_str().into(), info, command: true, shutdown_grace }
+    ExecutorSpec {
+        id: id.as_str().into(),
+        info: info.encode_to_vec().into(),
+        command: true,
+        shutdown_grace: Millis(grace.saturating_add(COMMAND_EXECUTOR_EXTRA_MS)),
+    }
+}
+
+/// What the built-in executor counts for beside its task, in the task's role. Nothing is taken off an offer for it.
+fn own_use(task: &TaskInfo) -> Vec<Resource> {
+    let allocation = task.resources.iter().find_map(|resource| resource.allocation_info.clone());
+    let scalar = |(name, value): (&str, f64)| Resource {
+        name: name.to_owned(),
+        r#type: value::Type::Scalar as i32,
+        scalar: Some(value::Scalar { value }),
+        allocation_info: allocation.clone(),
+        ..Default::default()
+    };
+    [("cpus", COMMAND_EXECUTOR_CPUS), ("mem", COMMAND_EXECUTOR_MEM_MB)].map(scalar).to_vec()
 }
 
 /// What of the task's and its executor's resources is there only because of an operation.

@@ -22,7 +22,7 @@ fn prepared(task: &TaskInfo, framework: &FrameworkInfo) -> RunTask {
         task: "t".into(),
         launch: Some(link::LaunchId { index: 1, position: 0 }),
     };
-    let rules = Rules { shutdown_grace: Millis(5_000) };
+    let rules = Rules { shutdown_grace: Millis(5_000), program: "/bin/mesarch".to_owned() };
     let launch = link::RunTask {
         key: Some(key),
         info: task.encode_to_vec().into(),

@@ -1,8 +1,8 @@
 //! The agent: runs tasks on one machine for the leading master.
 //!
 //! **What for.** [`Agent`] follows the leader over gRPC, starts executors in sandboxes, serves the executor API
-//! (`/api/v1/executor`) and keeps on disk what must outlive it. What happens to tasks and updates is decided by
-//! `mesarch-agent-core`; this crate owns the files, the processes and the sockets around it.
+//! (`/api/v1/executor`) and the operators' (`/api/v1`), and keeps on disk what must outlive it. What happens to tasks and
+//! updates is decided by `mesarch-agent-core`; this crate owns the files, the processes and the sockets around it.
 //!
 //! **Contract.**
 //! - Nothing is done before it is on disk: see `runner.rs`, the only place that performs what the core decides.
@@ -15,7 +15,7 @@
 //! extraction of archives. Tasks run as the agent's own user (`user` of a framework or command is not
 //! switched to), and their resources are not enforced by the kernel.
 //!
-//! **Must never do.** Decide the state of a task. Kill a process that it did not start.
+//! **Must never do.** Decide the state of a task. Kill a process that it did not start. Show a file outside a sandbox.
 //!
 //! Every task that is spawned is in [`tasks`], has a name, and ends with the agent.
 //!

@@ -126,7 +126,7 @@ impl Follower {
             let (term, channel, master) = self.leader_above(None).await;
             self.links += 1;
             let link = self.links;
-            let session = self.session(link);
+            let session = self.session(link, master.clone());
             let began = Instant::now();
             let end = tokio::select! {
                 end = session.run(channel) => Some(end),
@@ -157,9 +157,9 @@ impl Follower {
         }
     }
 
-    fn session(&self, link: u64) -> Session {
+    fn session(&self, link: u64, master: Arc<str>) -> Session {
         let (requests, rules) = (self.requests.clone(), self.rules.clone());
-        Session { link, requests, rules, attached: self.attached.clone() }
+        Session { link, master, requests, rules, attached: self.attached.clone() }
     }
 
     fn tell_end(&mut self, link: u64, term: u64, end: &LinkEnd) {
@@ -239,6 +239,7 @@ async fn any_change(standings: &mut [watch::Receiver<Standing>]) {
 /// One link.
 struct Session {
     link: u64,
+    master: Arc<str>,
     requests: mpsc::Sender<Request>,
     rules: Arc<Rules>,
     attached: Arc<AtomicBool>,
@@ -256,7 +257,8 @@ impl Session {
         let (sender, receiver) = mpsc::channel(OUTGOING_MAX);
         let (open, mut given_up) = oneshot::channel();
         let pongs = sender.downgrade();
-        self.tell(Request::LinkOpened { link: self.link, sender, open }).await?;
+        let master = self.master.clone();
+        self.tell(Request::LinkOpened { link: self.link, master, sender, open }).await?;
         let mut client = AgentLinkClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

@@ -1,5 +1,7 @@
 //! What others ask of the runner. One bounded channel, so that everything has one order.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mesarch_agent_core::{Input, Run};
 use mesarch_mesos_v1::ContentType;
@@ -20,6 +22,8 @@ pub(crate) enum Request {
     LinkOpened {
         /// Numbered by the link.
         link: u64,
+        /// Its address, host:port.
+        master: Arc<str>,
         /// To the leader.
         sender: mpsc::Sender<FromAgent>,
         /// To be dropped to give the link up.

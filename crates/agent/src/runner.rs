@@ -6,7 +6,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -79,17 +79,37 @@ impl Decided {
     }
 }
 
-/// What `/state` tells of the agent as it was started.
+/// What is told of the agent as it was started.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) work_dir: PathBuf,
     pub(crate) flags: Map<String, Value>,
     pub(crate) started: WallMillis,
+    pub(crate) since: Instant,
+    /// Of the agent, from when it has one.
+    id: Mutex<Option<mesarch_types::AgentId>>,
+}
+
+impl Facts {
+    pub(crate) fn new(work_dir: PathBuf, flags: Map<String, Value>, started: WallMillis) -> Self {
+        Self { work_dir, flags, started, since: Instant::now(), id: Mutex::default() }
+    }
+
+    /// The agent's id, if the cluster has given it one.
+    pub(crate) fn id(&self) -> Option<mesarch_types::AgentId> {
+        self.id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_id(&self, id: Option<mesarch_types::AgentId>) {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner) = id;
+    }
 }
 
 /// The newest link.
 pub(crate) struct OpenLink {
     number: u64,
+    /// Who leads, host:port.
+    master: Arc<str>,
     sender: mpsc::Sender<FromAgent>,
     _open: oneshot::Sender<()>,
 }
@@ -104,13 +124,17 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: Millis(millis(self.0.elapsed())), wall: WallMillis(millis(wall)) }
+        Now { mono: Millis(millis(self.0.elapsed())), wall: wall_now() }
     }
 
     fn at(&self, mono: Millis) -> tokio::time::Instant {
         (self.0 + std::time::Duration::from_millis(mono.0)).into()
     }
+}
+
+/// Wall time, for display.
+pub(crate) fn wall_now() -> WallMillis {
+    WallMillis(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
 fn millis(duration: std::time::Duration) -> u64 {
@@ -134,6 +158,7 @@ impl Runner {
     /// Serves requests until something ends it. Cancelling it between two of them loses nothing that was promised.
     pub(crate) async fn run(mut self) -> Result<std::convert::Infallible, RunnerEnd> {
         self.adopt();
+        self.facts.set_id(self.core.id().cloned());
         self.flush().await?;
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
@@ -185,8 +210,8 @@ impl Runner {
         // Whoever asked and is gone before the answer does not need it.
         match request {
             Request::Input(input) => self.step(input),
-            Request::LinkOpened { link, sender, open } => {
-                self.link = Some(OpenLink { number: link, sender, _open: open });
+            Request::LinkOpened { link, master, sender, open } => {
+                self.link = Some(OpenLink { number: link, master, sender, _open: open });
                 self.step(Input::LinkOpened { link });
             }
             Request::Subscribe { call, content_type, reply } => {
@@ -215,7 +240,9 @@ impl Runner {
         let (run, _) = self.run_of(&call)?;
         let subscribe = call.subscribe.unwrap_or_default();
         let now = self.clock.now().wall;
-        let complete = |update: call::Update| self.speaker.renderer.complete(update.status, &run, now).ok();
+        let pid = self.posix.pid(&run.container);
+        let complete =
+            |update: call::Update| self.speaker.renderer.complete(update.status, &run, pid, now).ok();
         let resume = Resume {
             tasks: subscribe
                 .unacknowledged_tasks
@@ -237,7 +264,8 @@ impl Runner {
         if let Some(update) = call.update {
             let now = self.clock.now().wall;
             // Judged at the door already: what cannot be completed has no uuid or no known state.
-            if let Ok(update) = self.speaker.renderer.complete(update.status, &run, now) {
+            let pid = self.posix.pid(&run.container);
+            if let Ok(update) = self.speaker.renderer.complete(update.status, &run, pid, now) {
                 self.step(Input::ExecutorUpdate { run, update });
             }
         } else if let Some(message) = call.message {
@@ -287,7 +315,10 @@ impl Runner {
         });
         self.checkpoint = Some(written.await.map_err(|_| RunnerEnd::Broken)??);
         ::metrics::histogram!(metrics::CHECKPOINT_SECONDS).record(began.elapsed().as_secs_f64());
-        self.speaker.renderer.agent = self.core.id().cloned();
+        if self.speaker.renderer.agent.as_ref() != self.core.id() {
+            self.speaker.renderer.agent = self.core.id().cloned();
+            self.facts.set_id(self.core.id().cloned());
+        }
         Ok(())
     }
 
@@ -446,6 +477,9 @@ impl Runner {
             identity: self.speaker.identity.clone(),
             renderer: self.speaker.renderer.clone(),
             facts: Arc::clone(&self.facts),
+            pids: self.posix.pids(),
+            launch_failures: self.posix.failures(),
+            master: self.link.as_ref().map(|link| link.master.clone()),
         }
     }
 

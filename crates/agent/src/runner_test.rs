@@ -40,7 +40,7 @@ impl Driven {
         let posix =
             Posix::new(dir.path().into(), "/no/such/program".into(), common, sender.clone(), tasks.clone());
         let renderer = Renderer { agent: None, ip: identity.address.ip() };
-        let facts = Facts { work_dir: dir.path().into(), flags: Map::new(), started: clock.now().wall };
+        let facts = Facts::new(dir.path().into(), Map::new(), clock.now().wall);
         let runner = Runner {
             core,
             speaker: Speaker { identity, nonce: checkpoint.nonce(), renderer },
@@ -60,7 +60,7 @@ impl Driven {
 
     fn link(&mut self, link: u64) -> mpsc::Receiver<FromAgent> {
         let ((sender, messages), (open, ended)) = (mpsc::channel(64), oneshot::channel());
-        self.runner.take(Request::LinkOpened { link, sender, open });
+        self.runner.take(Request::LinkOpened { link, master: "m:5050".into(), sender, open });
         self._links.push(ended);
         messages
     }

@@ -45,11 +45,12 @@ impl Renderer {
         status.encode_to_vec().into()
     }
 
-    /// Completes what an executor sent.
+    /// Completes what an executor sent whose first process is `pid`.
     pub(crate) fn complete(
         &self,
         mut status: TaskStatus,
         run: &Run,
+        pid: Option<i32>,
         wall: WallMillis,
     ) -> Result<ExecutorUpdate, WireError> {
         let uuid = uuid_from(status.uuid.as_deref().ok_or(WireError("uuid"))?)?;
@@ -64,6 +65,7 @@ impl Renderer {
         if known.network_infos.is_empty() {
             known.network_infos = container.network_infos;
         }
+        known.executor_pid = pid.and_then(|pid| u32::try_from(pid).ok()).or(known.executor_pid);
         let task = mesarch_types::TaskId::from(status.task_id.value.as_str());
         Ok(ExecutorUpdate { task, uuid, state, status: status.encode_to_vec().into() })
     }
@@ -114,13 +116,14 @@ mod tests {
             data: Some(Bytes::from_static(b"kept")),
             ..Default::default()
         };
-        let update = renderer().complete(sent, &run(), WallMillis(1500)).unwrap();
+        let update = renderer().complete(sent, &run(), Some(77), WallMillis(1500)).unwrap();
         let status = TaskStatus::decode(update.status).unwrap();
         assert_eq!(status.agent_id.as_ref().unwrap().value, "S1");
         assert_eq!(status.executor_id.as_ref().unwrap().value, "e");
         assert_eq!((status.source, status.timestamp), (Some(Source::Executor as i32), Some(1.5)));
         assert_eq!(status.container_status.as_ref().unwrap().container_id.as_ref().unwrap().value, "c");
         assert_eq!(address(&status), Some("127.0.0.1"));
+        assert_eq!(status.container_status.as_ref().unwrap().executor_pid, Some(77));
         assert_eq!(status.data.as_deref(), Some(&b"kept"[..]));
     }
 

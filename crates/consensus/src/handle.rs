@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use crate::control::{Control, MembershipError, ReadError, TransferError};
 use crate::leadership::Leadership;
 use crate::limits::Full;
+use crate::network::heard::Heard;
 use crate::proposer::COMMAND_BYTES_MAX;
 use crate::queue::{Queue, Queued};
 use crate::status::{Members, Status};
@@ -96,6 +97,7 @@ pub(crate) struct Shared<O> {
     pub(crate) queue: Arc<Queue<O>>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) applied: watch::Receiver<u64>,
+    pub(crate) heard: Heard,
     pub(crate) full: watch::Receiver<Option<Full>>,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) identity: Box<dyn Fn() -> (Option<ClusterId>, u64) + Send + Sync>,
@@ -195,6 +197,16 @@ impl<O: Send + 'static> Handle<O> {
     /// [`applied_index`](Handle::applied_index), as it grows.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.shared.applied.clone()
+    }
+
+    /// For how long the state here may have missed what was committed, as far as this node knows: on a follower since the
+    /// leader's newest word of which all is applied here, on the leader since a quorum answered it. What a leader that was
+    /// taken for dead meanwhile missed comes on top, and so does the way of a message. None before any of that.
+    pub fn staleness(&self) -> Option<Duration> {
+        match self.shared.leadership.borrow().is_self {
+            true => self.shared.control.status().quorum_silent_ms.map(Duration::from_millis),
+            false => self.shared.heard.staleness(),
+        }
     }
 
     /// Everything an operator may ask about this node.

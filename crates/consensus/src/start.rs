@@ -24,6 +24,7 @@ use crate::limits::{Full, shortage, step_aside, watch_resources};
 use crate::machine::{Machine, Stamp};
 use crate::network::client::Dialer;
 use crate::network::gate::Gate;
+use crate::network::heard::Heard;
 use crate::network::server::{Service, serve};
 use crate::options::{Options, OptionsError};
 use crate::proposer::{Parts, Proposer, QUEUE};
@@ -140,6 +141,7 @@ struct Node<M: Machine> {
     route: Route,
     waiters: Arc<Waiters<M::Outcome>>,
     applied: watch::Receiver<u64>,
+    heard: Heard,
     digests: Digests,
     /// States whose digests are to be taken.
     taken: mpsc::Receiver<Taken<M::Frozen>>,
@@ -170,7 +172,8 @@ impl<M: Machine> Node<M> {
         let raft = Raft::new(node, config, dialer.clone(), stored.log.clone(), applier).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let level = options.feature_level;
-        Ok(Self { raft, gate, dialer, route, waiters, applied, digests, taken, level, fatal })
+        let heard = Heard::new(applied.clone());
+        Ok(Self { raft, gate, dialer, route, waiters, applied, heard, digests, taken, level, fatal })
     }
 
     /// Finishes a bootstrap that was begun, now or by an earlier process.
@@ -239,6 +242,7 @@ impl<M: Machine> Node<M> {
             gate: self.gate.clone(),
             snapshots: stored.snapshots.clone(),
             digests: self.digests.clone(),
+            heard: self.heard.clone(),
             level: self.level,
         };
         let server = tokio::spawn(serve(listener, service, serving));
@@ -292,8 +296,8 @@ impl<M: Machine> Node<M> {
             let identity = dir.identity();
             (identity.cluster, identity.incarnation)
         });
-        let (applied, fatal) = (self.applied.clone(), self.fatal.clone());
-        let shared = Shared { queue, leadership, applied, full, control, identity, fatal };
+        let (applied, heard, fatal) = (self.applied.clone(), self.heard.clone(), self.fatal.clone());
+        let shared = Shared { queue, leadership, applied, heard, full, control, identity, fatal };
         Handle { shared: Arc::new(shared) }
     }
 }

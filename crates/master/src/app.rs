@@ -22,6 +22,7 @@ use crate::{
     machine::{Answer, Outlets, Published},
     master_info::MasterFacts,
     streams::Streams,
+    subscribers::Subscribers,
     view::{LeaderView, settled},
 };
 
@@ -60,6 +61,8 @@ pub(crate) struct App {
     /// Bounds the large calls that are worked on at a time.
     pub(crate) large: LargeCalls,
     pub(crate) holds: AtomicU64,
+    /// Operators who follow the state.
+    pub(crate) subscribers: Subscribers,
 }
 
 /// The handle, with a name to print.

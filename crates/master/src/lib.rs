@@ -32,6 +32,7 @@ mod links;
 mod machine;
 mod master_info;
 pub mod metrics;
+mod moments;
 mod offers;
 mod operation_validation;
 mod operator;
@@ -44,6 +45,7 @@ mod start;
 mod status;
 mod stop;
 mod streams;
+mod subscribers;
 mod task_validation;
 mod view;
 

@@ -15,7 +15,7 @@ use mesarch_state::{
 use mesarch_types::{At, Millis, WallMillis};
 use tokio::sync::{mpsc, watch};
 
-use crate::metrics;
+use crate::{metrics, moments::Moments};
 
 /// Most applied entries that wait for the leader task; beyond, `apply` waits for it.
 pub(crate) const FEED_ENTRIES_MAX: usize = 1024;
@@ -67,6 +67,8 @@ pub(crate) struct Outlets {
     pub(crate) published: watch::Receiver<Arc<Published>>,
     /// Set by the leader task for its term.
     pub(crate) feed: Arc<ArcSwapOption<Feed>>,
+    /// Every step, for whoever follows.
+    pub(crate) moments: Moments,
 }
 
 impl Outlets {
@@ -82,6 +84,7 @@ pub(crate) struct Replica {
     state: State,
     publish: watch::Sender<Arc<Published>>,
     feed: Arc<ArcSwapOption<Feed>>,
+    moments: Moments,
     /// States are compared once in so much cluster time.
     compare_every: Millis,
     /// Whether the newest entry is one after which they are.
@@ -95,8 +98,9 @@ impl Replica {
         let first = Arc::new(Published { state: state.clone(), index: 0 });
         let (publish, published) = watch::channel(first);
         let feed = Arc::new(ArcSwapOption::empty());
-        let outlets = Outlets { published, feed: feed.clone() };
-        (Self { state, publish, feed, compare_every, checkpoint: false }, outlets)
+        let moments = Moments::default();
+        let outlets = Outlets { published, feed: feed.clone(), moments: moments.clone() };
+        (Self { state, publish, feed, moments, compare_every, checkpoint: false }, outlets)
     }
 
     fn publish(&self, index: u64) -> Arc<Published> {
@@ -125,6 +129,7 @@ impl Machine for Replica {
 
     async fn apply(&mut self, entry: EntryContext, commands: Vec<Bytes>) -> Result<Vec<Answer>, Corrupt> {
         let (index, before) = (entry.index, self.state.now());
+        let earlier = self.publish.borrow().clone();
         let (mut answers, mut changes, mut effects) =
             (Vec::with_capacity(commands.len()), Vec::new(), Vec::new());
         for (position, bytes) in commands.iter().enumerate() {
@@ -144,6 +149,7 @@ impl Machine for Replica {
         }
         self.checkpoint = is_checkpoint(before, self.state.now(), self.compare_every);
         let published = self.publish(index);
+        self.moments.applied(&earlier, &published, &changes);
         self.feed(entry.term, AppliedEntry { index, published, changes, effects }).await;
         Ok(answers)
     }
@@ -169,6 +175,7 @@ impl Machine for Replica {
             Corrupt::new(format!("the snapshot at log index {} does not decode: {error}", at.index))
         })?;
         self.publish(at.index);
+        self.moments.replaced();
         Ok(())
     }
 }

@@ -35,6 +35,19 @@ pub const STARVING: &str = "mesarch_allocator_starving";
 /// Gauge: the feature level that the cluster is on, as far as this master has applied the log.
 pub const FEATURE_LEVEL: &str = "mesarch_feature_level";
 
+/// Gauge: operators who follow the state here.
+pub const SUBSCRIBERS: &str = "mesarch_operator_streams";
+/// Counter, by `why`: streams of operators that this master ended.
+pub const SUBSCRIBERS_ENDED: &str = "mesarch_operator_streams_ended_total";
+
+pub(crate) fn subscribers_open(count: usize) {
+    metrics::gauge!(SUBSCRIBERS).set(count as f64);
+}
+
+pub(crate) fn subscriber_ended(why: &'static str) {
+    metrics::counter!(SUBSCRIBERS_ENDED, "why" => why).increment(1);
+}
+
 pub(crate) fn feature_level(level: u32) {
     metrics::gauge!(FEATURE_LEVEL).set(f64::from(level));
 }

@@ -28,6 +28,7 @@ use crate::{
     master_info::MasterFacts,
     raft_threads::RaftThreads,
     streams::Streams,
+    subscribers::Subscribers,
     view::LeaderView,
 };
 
@@ -184,6 +185,7 @@ impl Master {
             reads: App::read_places(),
             large: LargeCalls::new(),
             holds: AtomicU64::new(0),
+            subscribers: Subscribers::default(),
         });
         tracing::info!(client = %client_address, raft = %raft_address, "this master serves");
         Ok(Running {

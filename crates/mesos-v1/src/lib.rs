@@ -7,14 +7,18 @@
 //!
 //! **Must never do.** Input or output, or anything that depends on the state of the cluster. No input may panic.
 //!
-//! Start with [`media`] and [`codec`], then [`scheduler`] and [`operator`], whose long answers go through [`writer`]; the JSON rules are those of `mesarch_proto::json`.
+//! Start with [`media`] and [`codec`], then [`scheduler`], [`operator`] and [`agent`], whose long answers go through
+//! [`writer`]; the JSON rules are those of `mesarch_proto::json`.
 
+pub mod agent;
 pub mod codec;
 pub mod convert;
+pub mod duration;
 pub mod executor;
 pub mod json;
 pub mod media;
 pub mod operator;
+pub mod query;
 pub mod recordio;
 pub mod required;
 pub mod scheduler;
@@ -23,3 +27,4 @@ pub mod writer;
 
 pub use codec::{ApiMessage, DecodeError, decode, encode};
 pub use media::ContentType;
+pub use query::Query;

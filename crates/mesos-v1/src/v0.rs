@@ -94,3 +94,20 @@ impl Serialize for Attributes<'_> {
         map.end()
     }
 }
+
+/// `/system/stats.json`: the machine, as tools read it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SystemView {
+    /// Processes that wanted to run, on average over a minute.
+    pub avg_load_1min: f64,
+    /// The same over five.
+    pub avg_load_5min: f64,
+    /// The same over fifteen.
+    pub avg_load_15min: f64,
+    /// Logical processors.
+    pub cpus_total: usize,
+    /// Of memory.
+    pub mem_total_bytes: u64,
+    /// Of memory, not used by anything.
+    pub mem_free_bytes: u64,
+}

@@ -51,6 +51,17 @@ impl Fields<'_> {
         }
     }
 
+    /// A number that needs no exponent: zero, or from 1e-5 to below 1e16 in size.
+    pub fn double(&mut self, field: Field, value: f64) {
+        match self.content_type {
+            ContentType::Json => {
+                self.name(field);
+                self.out.extend_from_slice(format!("{value:?}").as_bytes());
+            }
+            ContentType::Protobuf => prost::encoding::double::encode(field.1, &value, self.out),
+        }
+    }
+
     /// A message that is written piece by piece.
     pub fn message(&mut self, field: Field, fields: impl FnOnce(&mut Fields<'_>)) {
         match self.content_type {
@@ -155,6 +166,18 @@ mod tests {
                 });
             });
         })
+    }
+
+    #[test]
+    fn a_number_is_written_like_that_of_a_whole_message() {
+        use mesarch_proto::mesos::v1::value::Scalar;
+        for value in [0.0, 15.0, 0.1, -2.5, 1e15] {
+            for content_type in [ContentType::Json, ContentType::Protobuf] {
+                let expect = crate::encode(content_type, &Scalar { value });
+                let written = message(content_type, |scalar| scalar.double(Field("value", 1), value));
+                assert_eq!(written, expect, "{value} {content_type:?}");
+            }
+        }
     }
 
     #[test]

@@ -12,8 +12,10 @@
 //!
 //! Start with [`names`], the list of what an operator can watch.
 
+pub mod host;
 pub mod logs;
 pub mod metrics;
 pub mod names;
 
+pub use crate::host::Host;
 pub use crate::metrics::{Exporter, install};

@@ -2,3 +2,4 @@
 
 pub(crate) mod posix;
 pub(crate) mod process;
+pub(crate) mod usage;

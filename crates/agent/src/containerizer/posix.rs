@@ -10,7 +10,10 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use mesarch_agent_core::{Input, Run, StartExecutor};
@@ -47,8 +50,19 @@ struct Inner {
     common: Common,
     requests: mpsc::Sender<Request>,
     tasks: Tasks,
-    /// One entry per run that has not been reported; true once it is to be killed.
-    runs: Mutex<BTreeMap<ContainerId, watch::Sender<bool>>>,
+    /// One entry per run that has not been reported.
+    runs: Mutex<BTreeMap<ContainerId, Watched>>,
+    /// Runs that could not be started since the agent was.
+    failures: AtomicU64,
+}
+
+/// A run that is started, runs, or is being ended.
+#[derive(Debug)]
+struct Watched {
+    /// True once it is to be killed.
+    killed: watch::Sender<bool>,
+    /// Of its first process, from when there is one.
+    pid: Option<i32>,
 }
 
 /// Why a run did not start.
@@ -78,8 +92,8 @@ impl Posix {
         requests: mpsc::Sender<Request>,
         tasks: Tasks,
     ) -> Self {
-        let runs = Mutex::default();
-        Self(Arc::new(Inner { work_dir, program, common, requests, tasks, runs }))
+        let (runs, failures) = (Mutex::default(), AtomicU64::new(0));
+        Self(Arc::new(Inner { work_dir, program, common, requests, tasks, runs, failures }))
     }
 
     /// Starts a run in the background.
@@ -96,21 +110,43 @@ impl Posix {
 
     /// Kills a run; its end is reported by whoever watches it.
     pub(crate) fn kill(&self, run: &Run) {
-        if let Some(killed) = self.0.runs().get(&run.container) {
-            killed.send_replace(true);
+        if let Some(watched) = self.0.runs().get(&run.container) {
+            watched.killed.send_replace(true);
         }
+    }
+
+    /// The first process of a run, as long as it is there.
+    pub(crate) fn pid(&self, container: &ContainerId) -> Option<i32> {
+        self.0.runs().get(container)?.pid
+    }
+
+    /// The same of all runs.
+    pub(crate) fn pids(&self) -> BTreeMap<ContainerId, i32> {
+        let runs = self.0.runs();
+        runs.iter().filter_map(|(container, watched)| Some((container.clone(), watched.pid?))).collect()
+    }
+
+    /// How many runs could not be started since the agent was.
+    pub(crate) fn failures(&self) -> u64 {
+        self.0.failures.load(Ordering::Relaxed)
     }
 }
 
 impl Inner {
-    fn runs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, watch::Sender<bool>>> {
+    fn runs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, Watched>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enlist(&self, run: &Run) -> watch::Receiver<bool> {
-        let (sender, receiver) = watch::channel(false);
-        self.runs().insert(run.container.clone(), sender);
+        let (killed, receiver) = watch::channel(false);
+        self.runs().insert(run.container.clone(), Watched { killed, pid: None });
         receiver
+    }
+
+    fn note_pid(&self, run: &Run, pid: i32) {
+        if let Some(watched) = self.runs().get_mut(&run.container) {
+            watched.pid = Some(pid);
+        }
     }
 
     async fn run(self: Arc<Self>, agent: AgentId, start: StartExecutor, mut killed: watch::Receiver<bool>) {
@@ -121,12 +157,16 @@ impl Inner {
         };
         let input = match started {
             Ok(child) => {
+                if let Some(pid) = pid_of(&child) {
+                    self.note_pid(&run, pid);
+                }
                 let status = watch_child(child, &mut killed).await;
                 Input::ExecutorExited { run: run.clone(), status }
             }
             Err(error) => {
                 tracing::warn!(executor = %run.executor, %error, "an executor was not started");
                 metrics::counter!(crate::metrics::LAUNCH_FAILURES).increment(1);
+                self.failures.fetch_add(1, Ordering::Relaxed);
                 Input::LaunchFailed { run: run.clone(), message: error.to_string().into() }
             }
         };
@@ -160,6 +200,7 @@ impl Inner {
         if let Some(process) = ProcessId::noted(&run_file(&self.work_dir, &run)) {
             let fate = process.fate_at_last().await;
             if fate == Fate::Runs {
+                self.note_pid(&run, process.pid);
                 tokio::select! {
                     ended = process.ended() => if let Err(error) = ended {
                         // Without a way to see its end the process is not left alone: its task could not be told from
@@ -217,6 +258,10 @@ fn arguments(command: bool, own: &CommandInfo) -> Vec<OsString> {
     arguments
 }
 
+fn pid_of(child: &Child) -> Option<i32> {
+    child.id().and_then(|pid| i32::try_from(pid).ok())
+}
+
 async fn kill_wanted(killed: &mut watch::Receiver<bool>) {
     if killed.wait_for(|killed| *killed).await.is_err() {
         std::future::pending::<()>().await;
@@ -225,7 +270,7 @@ async fn kill_wanted(killed: &mut watch::Receiver<bool>) {
 
 /// Waits for the end of the process, which may have to be brought about, and then ends what it left behind.
 async fn watch_child(mut child: Child, killed: &mut watch::Receiver<bool>) -> i32 {
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid_of(&child);
     let status = tokio::select! {
         status = child.wait() => status,
         () = kill_wanted(killed) => {

@@ -137,16 +137,30 @@ impl FromStr for ProcessId {
 }
 
 /// The fields of `/proc/<pid>/stat` that matter here.
-struct Stat {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stat {
     state: char,
-    parent: i32,
-    session: i32,
+    pub(super) parent: i32,
+    pub(super) session: i32,
     start: u64,
+    /// Clock ticks, its own and those of children that it has waited for.
+    pub(super) user_ticks: u64,
+    /// The same, in the kernel.
+    pub(super) system_ticks: u64,
+    pub(super) threads: u64,
+    /// Resident.
+    pub(super) pages: u64,
 }
 
 impl Stat {
+    /// One that runs, with two threads, three pages and some ticks.
+    #[cfg(test)]
+    pub(super) fn made_up(parent: i32, session: i32) -> Self {
+        Self { state: 'S', parent, session, start: 1, user_ticks: 5, system_ticks: 2, threads: 2, pages: 3 }
+    }
+
     /// One that has ended and was not yet reaped is not alive.
-    fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X')
     }
 
@@ -157,11 +171,17 @@ impl Stat {
         let fields: Vec<&str> = after_name.unwrap_or_default().split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3).copied().unwrap_or_default();
         let number = |text: &str| text.parse().map_err(|_| io::Error::other("not a process status"));
+        // Only shown to people: what the kernel does not tell is none.
+        let amount = |number: usize| field(number).parse::<u64>().unwrap_or_default();
         Ok(Self {
             state: field(3).chars().next().unwrap_or('?'),
             parent: number(field(4))?,
             session: number(field(6))?,
             start: field(22).parse().map_err(|_| io::Error::other("not a process status"))?,
+            user_ticks: amount(14).saturating_add(amount(16)),
+            system_ticks: amount(15).saturating_add(amount(17)),
+            threads: amount(20),
+            pages: amount(24),
         })
     }
 }
@@ -234,7 +254,7 @@ pub(crate) fn members(session: i32) -> io::Result<Vec<i32>> {
 }
 
 /// All of the machine. An error if one that is there cannot be looked at: it must not pass for gone.
-fn processes() -> io::Result<Vec<(i32, Stat)>> {
+pub(super) fn processes() -> io::Result<Vec<(i32, Stat)>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };

@@ -3,81 +3,47 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{
     body::Body,
     extract::Request as HttpRequest,
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use mesarch_mesos_v1::{ContentType, decode, executor::validate, recordio::RECORD_BYTES_MAX};
+use mesarch_mesos_v1::executor::validate;
 use mesarch_proto::mesos::v1::executor::{Call, call::Type};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
-use super::{Site, ending};
+use super::{Site, ending, gates};
 use crate::requests::{CallRefusal, EventStream, Request};
 
-/// How long a client may take to send a body.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
-
-type Answer<T> = Result<T, (StatusCode, String)>;
-
 pub(super) async fn handle(site: &Site, request: HttpRequest) -> Response {
-    if request.method() != Method::POST {
-        let allow = [(header::ALLOW, "POST")];
-        return (StatusCode::METHOD_NOT_ALLOWED, allow, "Expecting 'POST'\n").into_response();
-    }
-    let (parts, body) = request.into_parts();
-    let call = match read(&parts.headers, body).await {
-        Ok(call) => call,
-        Err(refusal) => return refusal.into_response(),
+    let (headers, call) = match gates::call::<Call>(request).await {
+        Ok(admitted) => admitted,
+        Err(refused) => return *refused,
     };
     match validate(&call) {
-        Ok(Type::Subscribe) => subscribe(site, call, &parts.headers).await,
+        Ok(Type::Subscribe) => subscribe(site, call, &headers).await,
         Ok(Type::Update | Type::Message) => forward(site, call).await,
         Ok(Type::Heartbeat) => StatusCode::ACCEPTED.into_response(),
         Ok(Type::Unknown) => (StatusCode::NOT_IMPLEMENTED, "not implemented: UNKNOWN\n").into_response(),
-        Err(error) => bad(format!("Failed to validate executor::Call: {error}")).into_response(),
+        Err(error) => {
+            let reason = format!("Failed to validate executor::Call: {error}");
+            (StatusCode::BAD_REQUEST, reason).into_response()
+        }
     }
 }
 
-fn bad(message: String) -> (StatusCode, String) {
-    (StatusCode::BAD_REQUEST, message)
-}
-
-async fn read(headers: &HeaderMap, body: Body) -> Answer<Call> {
-    let Some(name) = headers.get(header::CONTENT_TYPE) else {
-        return Err(bad("Expecting 'Content-Type' to be present".to_owned()));
-    };
-    let unsupported = "Expecting 'Content-Type' of application/json or application/x-protobuf";
-    let content_type = name.to_str().ok().and_then(ContentType::parse);
-    let content_type = content_type.ok_or((StatusCode::UNSUPPORTED_MEDIA_TYPE, unsupported.to_owned()))?;
-    let late = |_| (StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned());
-    let whole = timeout(BODY_WITHIN, axum::body::to_bytes(body, RECORD_BYTES_MAX)).await.map_err(late)?;
-    let bytes = whole.map_err(|_| {
-        (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is cut off or longer than {RECORD_BYTES_MAX} bytes"),
-        )
-    })?;
-    decode(content_type, &bytes).map_err(|error| bad(format!("Failed to parse the body: {error}")))
-}
-
-async fn subscribe(site: &Site, call: Call, headers: &HeaderMap) -> Response {
-    let accept: Vec<&str> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
-    let accept = accept.join(",");
-    let Some(content_type) = ContentType::negotiate(Some(&accept)) else {
-        let message = "Expecting 'Accept' to allow application/json or application/x-protobuf";
-        return (StatusCode::NOT_ACCEPTABLE, message).into_response();
+async fn subscribe(site: &Site, call: Box<Call>, headers: &HeaderMap) -> Response {
+    let content_type = match gates::negotiate(headers) {
+        Ok(content_type) => content_type,
+        Err(refused) => return *refused,
     };
     let (reply, answer) = oneshot::channel();
-    let request = Request::Subscribe { call: Box::new(call), content_type, reply };
-    if site.requests.send(request).await.is_err() {
+    if site.requests.send(Request::Subscribe { call, content_type, reply }).await.is_err() {
         return ending();
     }
     match answer.await {
@@ -90,9 +56,9 @@ async fn subscribe(site: &Site, call: Call, headers: &HeaderMap) -> Response {
     }
 }
 
-async fn forward(site: &Site, call: Call) -> Response {
+async fn forward(site: &Site, call: Box<Call>) -> Response {
     let (reply, answer) = oneshot::channel();
-    if site.requests.send(Request::Call { call: Box::new(call), reply }).await.is_err() {
+    if site.requests.send(Request::Call { call, reply }).await.is_err() {
         return ending();
     }
     match answer.await {

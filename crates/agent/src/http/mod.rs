@@ -1,11 +1,17 @@
 //! The agent's own HTTP API.
 
+mod containers;
 mod executor;
+mod files;
+mod gates;
 mod idle;
+mod metrics;
+mod operator;
 mod server;
+mod site;
 pub(crate) mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -13,37 +19,21 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, mpsc, oneshot},
-    time::timeout,
-};
+use mesarch_mesos_v1::{Query, duration, query::Toggle, v0::SystemView};
+use mesarch_telemetry::{Host, logs};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
-use crate::{agent::RenderMetrics, requests::Request, tasks::Tasks};
+use crate::tasks::Tasks;
+
+pub(crate) use site::Site;
+use site::ending;
 
 /// The level of the Mesos API that is spoken here: clients switch features on by it.
 const API_LEVEL: &str = "1.11.0";
 
 /// How long a connection may be without a whole request: shorter than what clients take for a dead server.
 const UNUSED_MAX: Duration = Duration::from_secs(30);
-/// Most `/state` answers that are made at a time; others wait so long for their turn.
-const READS_MAX: usize = 2;
-const READ_WITHIN: Duration = Duration::from_secs(5);
-
-/// What handlers share.
-#[derive(Clone)]
-pub(crate) struct Site {
-    requests: mpsc::Sender<Request>,
-    metrics: Option<RenderMetrics>,
-    reads: Arc<Semaphore>,
-}
-
-impl Site {
-    pub(crate) fn new(requests: mpsc::Sender<Request>, metrics: Option<RenderMetrics>) -> Self {
-        Self { requests, metrics, reads: Arc::new(Semaphore::new(READS_MAX)) }
-    }
-}
 
 /// Serves for ever.
 pub(crate) async fn serve(listener: TcpListener, site: Site, tasks: Tasks) {
@@ -52,14 +42,31 @@ pub(crate) async fn serve(listener: TcpListener, site: Site, tasks: Tasks) {
 
 /// Routes by the longest known prefix, with or without the process' name in front, as Mesos does.
 async fn route(State(site): State<Site>, request: HttpRequest) -> Response {
+    let query = Query::parse(request.uri().query());
     match endpoint(request.uri().path()) {
         Some(Endpoint::Executor) => executor::handle(&site, request).await,
+        Some(Endpoint::Operator) => operator::handle(&site, request).await,
         Some(Endpoint::Health) => StatusCode::OK.into_response(),
-        Some(Endpoint::Version) => {
-            json_of(&json!({ "version": API_LEVEL, "mesarch_version": env!("CARGO_PKG_VERSION") }))
+        Some(Endpoint::Version) => answer(&version(), &query),
+        Some(Endpoint::Metrics) => prometheus(&site),
+        Some(Endpoint::MetricsSnapshot) => snapshot(&site, query).await,
+        Some(Endpoint::State) => site.rendered(move |look| answer(&look.render(), &query)).await,
+        Some(Endpoint::Flags) => answer(&json!({ "flags": site.facts.flags }), &query),
+        Some(Endpoint::Containers) => {
+            site.rendered(move |look| answer(&containers::list(look, &query), &query)).await
         }
-        Some(Endpoint::Metrics) => metrics(&site),
-        Some(Endpoint::State) => state_of(&site).await,
+        Some(Endpoint::Statistics) => {
+            site.rendered(move |look| answer(&containers::monitor(look), &query)).await
+        }
+        Some(Endpoint::Browse) => files::browse(&site, query).await,
+        Some(Endpoint::Read) => files::read_part(&site, query).await,
+        Some(Endpoint::Download) => files::download(&site, query).await,
+        Some(Endpoint::FileNames) => {
+            site.rendered(move |look| answer(&json!(files::names(look)), &query)).await
+        }
+        Some(Endpoint::Logging) => logging(&query),
+        Some(Endpoint::System) => answer(&system(), &query),
+        Some(Endpoint::Unimplemented(name)) => not_implemented(name),
         None => (StatusCode::NOT_FOUND, "no such endpoint\n").into_response(),
     }
 }
@@ -67,18 +74,48 @@ async fn route(State(site): State<Site>, request: HttpRequest) -> Response {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
     Executor,
+    Operator,
     Health,
     Version,
+    /// For Prometheus.
     Metrics,
+    /// As Mesos has them.
+    MetricsSnapshot,
     State,
+    Flags,
+    Containers,
+    Statistics,
+    Browse,
+    Read,
+    Download,
+    FileNames,
+    Logging,
+    System,
+    /// Known in Mesos, not there yet.
+    Unimplemented(&'static str),
 }
 
-const ENDPOINTS: [(&str, Endpoint); 5] = [
+/// Longer ones before those that they begin with. Those of the agent itself may have its name in front.
+const ENDPOINTS: [(&str, Endpoint); 19] = [
     ("/api/v1/executor", Endpoint::Executor),
+    ("/api/v1/resource_provider", Endpoint::Unimplemented("resource providers")),
+    ("/api/v1", Endpoint::Operator),
     ("/health", Endpoint::Health),
     ("/version", Endpoint::Version),
+    ("/metrics/snapshot", Endpoint::MetricsSnapshot),
     ("/metrics", Endpoint::Metrics),
     ("/state", Endpoint::State),
+    ("/flags", Endpoint::Flags),
+    ("/containers", Endpoint::Containers),
+    ("/monitor/statistics", Endpoint::Statistics),
+    ("/containerizer/debug", Endpoint::Unimplemented("/containerizer/debug")),
+    ("/files/browse", Endpoint::Browse),
+    ("/files/read", Endpoint::Read),
+    ("/files/download", Endpoint::Download),
+    ("/files/debug", Endpoint::FileNames),
+    ("/logging/toggle", Endpoint::Logging),
+    ("/system/stats.json", Endpoint::System),
+    ("/help", Endpoint::Unimplemented("/help of an agent")),
 ];
 
 fn endpoint(path: &str) -> Option<Endpoint> {
@@ -91,47 +128,63 @@ fn endpoint(path: &str) -> Option<Endpoint> {
     ENDPOINTS.iter().find(|(known, _)| below(known)).map(|(_, endpoint)| *endpoint)
 }
 
-fn metrics(site: &Site) -> Response {
+fn version() -> Value {
+    json!({
+        "version": API_LEVEL,
+        "mesarch_version": env!("CARGO_PKG_VERSION"),
+        "build_date": "",
+        "build_time": 0.0,
+        "build_user": "",
+    })
+}
+
+fn prometheus(site: &Site) -> Response {
     match &site.metrics {
         Some(render) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], render()).into_response(),
-        None => (StatusCode::NOT_IMPLEMENTED, "not implemented: this process records no metrics\n")
-            .into_response(),
+        None => not_implemented("this process records no metrics"),
     }
 }
 
-/// Taken by the runner, rendered here: tasks do not wait for readers.
-async fn state_of(site: &Site) -> Response {
-    let Ok(Ok(turn)) = timeout(READ_WITHIN, site.reads.clone().acquire_owned()).await else {
-        let busy = "too many readers of /state; try again later\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], busy).into_response();
-    };
-    let (reply, answer) = oneshot::channel();
-    if site.requests.send(Request::State { reply }).await.is_err() {
-        return ending();
+/// `/metrics/snapshot`. All values are in memory: a timeout is read, and never met.
+async fn snapshot(site: &Site, query: Query) -> Response {
+    if let Some(text) = query.get("timeout").filter(|text| duration::parse(text).is_none()) {
+        return (StatusCode::BAD_REQUEST, format!("timeout: {text:?} is not like 5secs\n")).into_response();
     }
-    let Ok(look) = answer.await else { return ending() };
-    let rendered = tokio::task::spawn_blocking(move || {
-        let text = look.render().to_string();
-        drop(turn);
-        text
+    site.rendered(move |look| answer(&json!(metrics::gather(look)), &query)).await
+}
+
+/// `/logging/toggle`: the level as text, or a new one for a while.
+fn logging(query: &Query) -> Response {
+    let toggled = query.toggle().and_then(|toggle| match toggle {
+        Toggle::Show => Ok(format!("{}\n", logs::verbosity()).into_response()),
+        Toggle::Set { level, duration } => logs::set_verbosity(level, duration)
+            .map(|()| StatusCode::OK.into_response())
+            .map_err(|error| error.to_string()),
     });
-    match rendered.await {
-        Ok(text) => json_text(text),
-        Err(_) => ending(),
-    }
+    toggled.unwrap_or_else(|reason| (StatusCode::BAD_REQUEST, reason).into_response())
 }
 
-fn json_of(value: &serde_json::Value) -> Response {
-    json_text(value.to_string())
+fn system() -> Value {
+    let host = Host::look();
+    let [one, five, fifteen] = host.loads;
+    json!(SystemView {
+        avg_load_1min: one,
+        avg_load_5min: five,
+        avg_load_15min: fifteen,
+        cpus_total: host.cpus,
+        mem_total_bytes: host.mem_total_bytes,
+        mem_free_bytes: host.mem_free_bytes,
+    })
 }
 
-fn json_text(text: String) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+/// JSON, as it is asked for.
+fn answer(value: &Value, query: &Query) -> Response {
+    let (body, kind) = query.wrap(value.to_string().into_bytes());
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-/// The runner is gone: the process is about to end.
-fn ending() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "Agent is shutting down\n").into_response()
+fn not_implemented(what: &str) -> Response {
+    (StatusCode::NOT_IMPLEMENTED, format!("not implemented: {what}\n")).into_response()
 }
 
 #[cfg(test)]
@@ -144,10 +197,23 @@ mod tests {
         check("/api/v1/executor", Some(Endpoint::Executor));
         check("/slave(1)/api/v1/executor/", Some(Endpoint::Executor));
         check("/api/v1/executor/more", Some(Endpoint::Executor));
+        check("/api/v1", Some(Endpoint::Operator));
+        check("/slave(1)/api/v1/operator", Some(Endpoint::Operator));
         check("/state/", Some(Endpoint::State));
         check("/slave(1)/state", Some(Endpoint::State));
+        check("/metrics/snapshot", Some(Endpoint::MetricsSnapshot));
+        check("/metrics", Some(Endpoint::Metrics));
+        check("/slave(1)/monitor/statistics", Some(Endpoint::Statistics));
+        check("/files/read/", Some(Endpoint::Read));
+        check("/files", None);
         check("/stately", None);
-        check("/api/v1", None);
         check("/health/../state", None);
+    }
+
+    #[test]
+    fn every_endpoint_is_reached_by_its_own_path() {
+        for (path, expect) in ENDPOINTS {
+            assert_eq!(endpoint(path), Some(expect), "{path}");
+        }
     }
 }

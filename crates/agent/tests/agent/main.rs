@@ -5,6 +5,7 @@
 mod executor_api;
 mod leaders;
 mod master;
+mod operator_api;
 mod process;
 mod restarts;
 mod tasks;

@@ -9,6 +9,7 @@ pub(crate) mod client;
 mod connection;
 pub(crate) mod convert;
 pub(crate) mod gate;
+pub(crate) mod heard;
 pub(crate) mod server;
 mod stream;
 

@@ -9,9 +9,12 @@ use mesarch_proto::raft as pb;
 use mesarch_proto::raft::raft_server::{Raft as RaftService, RaftServer};
 use mesarch_storage::snapshot::Incoming;
 use mesarch_storage::types::Vote;
-use mesarch_storage::{SnapshotFile, SnapshotStore};
+use mesarch_storage::{SnapshotFile, SnapshotStore, Types};
 use mesarch_types::NodeId;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -21,6 +24,7 @@ use super::convert::{
     to_vote, to_vote_reply, transfer_of, vote_of, vote_request_of,
 };
 use super::gate::Gate;
+use super::heard::Heard;
 use super::{KEEPALIVE_DEADLINE, KEEPALIVE_INTERVAL, MESSAGE_BYTES_MAX, SNAPSHOT_DEADLINE, WINDOW_BYTES};
 use crate::compare::Digests;
 use crate::machine::Machine;
@@ -29,6 +33,9 @@ use crate::stop::{Stopping, stopped};
 
 /// Longest wait for Raft's answer to one message. Raft answers from memory and one sync.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Most appends of a stream that Raft has not answered. It takes far fewer at a time.
+const UNANSWERED_MAX: usize = 4096;
 
 /// Serves until `stop`. Returns early only if the listener fails.
 pub(crate) async fn serve<M: Machine>(
@@ -76,6 +83,7 @@ pub(crate) struct Service<M: Machine> {
     pub(crate) gate: Gate,
     pub(crate) snapshots: SnapshotStore,
     pub(crate) digests: Digests,
+    pub(crate) heard: Heard,
     /// The highest feature level that this node knows.
     pub(crate) level: u32,
 }
@@ -91,23 +99,35 @@ impl<M: Machine> RaftService for Service<M> {
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Replies>, Status> {
         let from = self.gate.admit(request.metadata()).await?;
+        // Answers come in the order of what they answer.
+        let (words, mut answered) = mpsc::channel(UNANSWERED_MAX);
         let appends = request.into_inner().scan((), move |(), message| {
             let append = message.and_then(|message| append_of(message).map_err(invalid));
-            future::ready(
-                append.inspect_err(|status| tracing::debug!(from, %status, "an append stream ended")).ok(),
-            )
+            let append =
+                append.inspect_err(|status| tracing::debug!(from, %status, "an append stream ended")).ok();
+            // The stream ends with its answers, and rather than remember more of them than ever are on their way.
+            future::ready(append.filter(|append| words.try_send(word(append)).is_ok()))
         });
-        let replies = self.raft.stream_append(appends).map(|answer| match answer {
-            Ok(result) => Ok(to_stream_reply(&result)),
-            Err(fatal) => Err(unavailable(fatal)),
-        });
+        let heard = self.heard.clone();
+        let replies =
+            self.raft.stream_append(appends).map(move |answer| -> Result<pb::AppendReply, Status> {
+                let result = answer.map_err(unavailable)?;
+                if let (Ok((committed, at)), Ok(_)) = (answered.try_recv(), &result) {
+                    heard.note(committed, at);
+                }
+                Ok(to_stream_reply(&result))
+            });
         Ok(self.gate.reply(from, Box::pin(replies) as Replies))
     }
 
     async fn append(&self, request: Request<pb::AppendRequest>) -> Result<Response<pb::AppendReply>, Status> {
         let from = self.gate.admit(request.metadata()).await?;
         let append = append_of(request.into_inner()).map_err(invalid)?;
+        let (committed, at) = word(&append);
         let answer = within(self.raft.append_entries(append)).await?.map_err(unavailable)?;
+        if matches!(answer, AppendEntriesResponse::Success) {
+            self.heard.note(committed, at);
+        }
         Ok(self.gate.reply(from, to_append_reply(&answer)))
     }
 
@@ -161,6 +181,11 @@ impl<M: Machine> RaftService for Service<M> {
         let from = self.gate.admit(request.metadata()).await?;
         Ok(self.gate.reply(from, pb::KnownLevelReply { level: self.level }))
     }
+}
+
+/// Up to where an append says that entries are committed, and when it came.
+fn word(append: &AppendEntriesRequest<Types>) -> (u64, Instant) {
+    (append.leader_commit.map_or(0, |id| id.index), Instant::now())
 }
 
 impl<M: Machine> Service<M> {

@@ -21,6 +21,7 @@ use crate::{app::App, leader::Session, patience::Patience};
 
 pub(crate) use server::serve;
 
+use read::Reader;
 use routes::{Change, Endpoint, Local, Read, Route};
 
 /// Answers one request.
@@ -37,7 +38,7 @@ pub(crate) async fn handle(
     };
     match endpoint {
         Endpoint::Scheduler => scheduler::call(app, request, long_path, patience).await,
-        Endpoint::Operator => Box::pin(operator::call(app, request, long_path)).await,
+        Endpoint::Operator => Box::pin(operator::call(app, request, long_path, patience)).await,
         Endpoint::Local(local) => {
             Box::pin(answer_locally(&app, local, &long_path, request.uri().query())).await
         }
@@ -74,17 +75,25 @@ async fn at_leader(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let query = request.uri().query().map(str::to_owned);
-    let session = match redirect::leader(&app, &long_path, query.as_deref()).await {
-        Ok(session) => session,
+    let reader = match Reader::of(&app, &long_path, query.as_deref()).await {
+        Ok(reader) => reader,
         Err(elsewhere) => return *elsewhere,
     };
-    match endpoint_of(endpoint, request.method()) {
-        Endpoint::Read(read) => v0::read(app, session, read, query).await,
+    let endpoint = endpoint_of(endpoint, request.method());
+    if let Endpoint::Read(read) = endpoint {
+        return v0::read(app, reader, read, query).await;
+    }
+    let Some(session) = reader.session().cloned() else {
+        return error::text(StatusCode::BAD_REQUEST, "consistency=stale: this does not read the state");
+    };
+    match endpoint {
         Endpoint::Change(change) => changed(app, session, change, &long_path, request).await,
         Endpoint::Unimplemented(name) => error::not_implemented(name),
-        Endpoint::Scheduler | Endpoint::Operator | Endpoint::Local(_) | Endpoint::UnimplementedHere(_) => {
-            error::text(StatusCode::NOT_FOUND, "Not Found")
-        }
+        Endpoint::Scheduler
+        | Endpoint::Operator
+        | Endpoint::Read(_)
+        | Endpoint::Local(_)
+        | Endpoint::UnimplementedHere(_) => error::text(StatusCode::NOT_FOUND, "Not Found"),
     }
 }
 
@@ -125,18 +134,8 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn json(bytes: Vec<u8>, jsonp: Option<&str>) -> Response<Body> {
-    let (bytes, kind) = match jsonp {
-        Some(function) => {
-            let mut wrapped = Vec::with_capacity(bytes.len() + function.len() + 3);
-            wrapped.extend_from_slice(function.as_bytes());
-            wrapped.push(b'(');
-            wrapped.extend_from_slice(&bytes);
-            wrapped.extend_from_slice(b");");
-            (wrapped, "text/javascript")
-        }
-        None => (bytes, "application/json"),
-    };
+fn json(bytes: Vec<u8>, query: &v0::Query) -> Response<Body> {
+    let (bytes, kind) = query.wrap(bytes);
     let mut response = Response::new(Body::from(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response

@@ -1,39 +1,162 @@
-//! Reads of the leader's state: rendered from a copy, on a thread of their own. A big answer takes its time, and nobody
-//! waits for it but its reader.
+//! Reads of the state: rendered from a copy, on a thread of their own. A big answer takes its time, and nobody waits for
+//! it but its reader.
+//!
+//! How fresh that copy is, the reader says: as the leader knows it while it holds its lease, which is the default; as
+//! a quorum confirms that it leads (`linearizable`); or as this very master has applied it (`stale`).
 
 use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use mesarch_state::State;
 
-use super::error;
-use crate::app::App;
+use super::{error, gates::Refused, redirect, v0::Query};
+use crate::{app::App, leader::Session, machine::Published};
 
 /// How long a read waits for its turn.
 const READ_WAIT: Duration = Duration::from_secs(10);
 
-/// What `render` makes of the newest state, while this master holds its lease.
+/// Log index of the last entry that a stale answer shows.
+const APPLIED_INDEX: HeaderName = HeaderName::from_static("mesarch-applied-index");
+/// For how long the state that a stale answer shows may have been out of date, in ms.
+const STALENESS: HeaderName = HeaderName::from_static("mesarch-staleness-ms");
+
+/// How fresh an answer has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consistency {
+    /// The leader's, while it holds its lease.
+    Lease,
+    /// The leader's, with all that was committed before the question.
+    Linearizable,
+    /// Any master's own.
+    Stale,
+}
+
+impl Consistency {
+    /// As the query says.
+    ///
+    /// # Errors
+    /// 400 for a word that is none.
+    pub(super) fn of(query: Option<&str>) -> Result<Self, Refused> {
+        match Query::parse(query).get("consistency") {
+            None | Some("lease") => Ok(Self::Lease),
+            Some("linearizable") => Ok(Self::Linearizable),
+            Some("stale") => Ok(Self::Stale),
+            Some(_) => {
+                let reason = "consistency: is one of lease, linearizable and stale";
+                Err(Box::new(error::text(StatusCode::BAD_REQUEST, reason)))
+            }
+        }
+    }
+}
+
+/// Who answers a read.
+#[derive(Clone, Debug)]
+pub(super) enum Reader {
+    /// This master, which leads; whether a quorum is to say so.
+    Leader(Arc<Session>, Consistency),
+    /// This master, whether it leads or not.
+    Anyone,
+}
+
+impl Reader {
+    /// Whoever the query asks for, or the answer that sends the client there.
+    pub(super) async fn of(app: &App, path: &str, query: Option<&str>) -> Result<Self, Refused> {
+        match Consistency::of(query)? {
+            Consistency::Stale => Ok(Self::Anyone),
+            at_leader => Ok(Self::Leader(redirect::leader(app, path, query).await?, at_leader)),
+        }
+    }
+
+    /// The term that this master answers in as leader.
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+        match self {
+            Self::Leader(session, _) => Some(session),
+            Self::Anyone => None,
+        }
+    }
+
+    /// Whether the state here may be shown now.
+    async fn confirm(&self, app: &App) -> Result<(), Refused> {
+        let confirmed = match self {
+            Self::Anyone => Ok(()),
+            Self::Leader(_, Consistency::Linearizable) => app.consensus.0.read_barrier().await,
+            Self::Leader(..) => app.consensus.0.lease_read().await,
+        };
+        confirmed.map_err(|error| {
+            tracing::debug!(%error, "a read was refused: this master may not lead any more");
+            Box::new(error::text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected"))
+        })
+    }
+
+    /// Tells how fresh a stale answer is.
+    pub(super) fn tell(&self, app: &App, index: u64, headers: &mut HeaderMap) {
+        if matches!(self, Self::Anyone) {
+            headers.insert(APPLIED_INDEX, HeaderValue::from(index));
+            if let Some(staleness) = app.consensus.0.staleness() {
+                let ms = u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX);
+                headers.insert(STALENESS, HeaderValue::from(ms));
+            }
+        }
+    }
+}
+
+/// What `render` makes of the newest state, for this reader.
 pub(super) async fn rendered(
     app: Arc<App>,
+    reader: Reader,
     render: impl FnOnce(&App, &State) -> Response<Body> + Send + 'static,
 ) -> Response<Body> {
-    if let Err(error) = app.consensus.0.lease_read().await {
-        tracing::debug!(%error, "a read was refused: the lease is not held");
-        return error::text(StatusCode::SERVICE_UNAVAILABLE, "No leader elected");
+    let look = move |app: &App, published: &Published| (render(app, &published.state), published.index);
+    match snapshot(app.clone(), &reader, look).await {
+        Ok((mut response, index)) => {
+            reader.tell(&app, index, response.headers_mut());
+            response
+        }
+        Err(refused) => *refused,
     }
+}
+
+/// What `look` makes of the newest state, for this reader; or why it may not look.
+pub(super) async fn snapshot<T: Send + 'static>(
+    app: Arc<App>,
+    reader: &Reader,
+    look: impl FnOnce(&App, &Published) -> T + Send + 'static,
+) -> Result<T, Refused> {
+    reader.confirm(&app).await?;
     let Ok(Ok(place)) = tokio::time::timeout(READ_WAIT, app.reads.clone().acquire_owned()).await else {
-        return error::text(StatusCode::SERVICE_UNAVAILABLE, "too many reads at a time");
+        return Err(Box::new(error::text(StatusCode::SERVICE_UNAVAILABLE, "too many reads at a time")));
     };
     let published = app.newest();
-    let shared = app.clone();
     // The place is held until the answer is there, even if nobody waits for it any more.
-    let render = move || {
+    let look = move || {
         let _place = place;
-        render(&shared, &published.state)
+        look(&app, &published)
     };
-    tokio::task::spawn_blocking(render).await.unwrap_or_else(|error| {
+    tokio::task::spawn_blocking(look).await.map_err(|error| {
         tracing::error!(%error, "a read failed");
-        error::text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written")
+        let reason = "the answer could not be written";
+        Box::new(error::text(StatusCode::INTERNAL_SERVER_ERROR, reason))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consistency_is_one_of_three_words() {
+        let check = |query: Option<&str>, expect: Option<Consistency>| {
+            assert_eq!(Consistency::of(query).ok(), expect, "{query:?}");
+        };
+        check(None, Some(Consistency::Lease));
+        check(Some("a=b"), Some(Consistency::Lease));
+        check(Some("consistency=lease"), Some(Consistency::Lease));
+        check(Some("a=b&consistency=stale"), Some(Consistency::Stale));
+        check(Some("consistency=linearizable"), Some(Consistency::Linearizable));
+        check(Some("consistency="), None);
+        check(Some("consistency=Stale"), None);
+        let refused = Consistency::of(Some("consistency=eventual")).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    }
 }

@@ -161,6 +161,20 @@ pub(crate) async fn open(
     (reply, EventStream { connection })
 }
 
+/// Opens a stream of an operator, who follows the state; the answer's head must say 200.
+pub(crate) async fn follow(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> (Reply, EventStream) {
+    let headers: Vec<_> = [JSON].into_iter().chain(headers.iter().copied()).collect();
+    let sent = Connection::send(address, "POST", path, &headers, br#"{"type":"SUBSCRIBE"}"#);
+    let mut connection = soon("a connection", sent).await.expect("a connection");
+    let reply = soon("an answer to SUBSCRIBE", connection.head()).await.expect("an answer");
+    assert_eq!(reply.status, 200);
+    (reply, EventStream { connection })
+}
+
 /// Events as they come.
 pub(crate) struct EventStream {
     connection: Connection,

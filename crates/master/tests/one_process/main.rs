@@ -13,6 +13,7 @@ mod random;
 mod raw;
 
 mod agents_test;
+mod consistency_test;
 mod endpoints_test;
 mod explain_test;
 mod failover_test;
@@ -27,3 +28,4 @@ mod random_task_test;
 mod reads_test;
 mod sharing_test;
 mod streams_test;
+mod subscribe_test;

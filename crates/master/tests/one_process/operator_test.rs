@@ -60,7 +60,6 @@ async fn the_first_broken_rule_of_an_operator_call_answers() {
         ("POST", &[JSON], br#"{"type":"GET_METRICS"}"#, 400, "'get_metrics'"),
         ("POST", &[JSON, ("Accept", "text/html")], health, 406, "Accept"),
         ("POST", &[JSON], br#"{"type":"UNKNOWN"}"#, 501, "not implemented: "),
-        ("POST", &[JSON], br#"{"type":"SUBSCRIBE"}"#, 501, "not implemented: SUBSCRIBE"),
         (
             "POST",
             &[JSON],

@@ -1,4 +1,4 @@
-//! Mesos messages to and from our types: resources, attributes, and frameworks' rules about their offers.
+//! Mesos messages to and from our types: resources, attributes, tasks, and frameworks' rules about their offers.
 //!
 //! Both forms of a reservation are read: the old one (`role` with `reservation`) and the new one (`reservations`);
 //! inside there is only the new one. Which form is written depends on what the reader understands, see
@@ -8,6 +8,7 @@ mod attribute;
 mod offer_rules;
 mod resource;
 mod resource_check;
+mod task;
 
 #[cfg(test)]
 mod resource_test;
@@ -18,3 +19,4 @@ pub use offer_rules::{
 };
 pub use resource::{ResourceForm, resource_to_v1, resources_from_v1, resources_to_v1};
 pub use resource_check::InvalidResource;
+pub use task::{Course, task_to_v1};

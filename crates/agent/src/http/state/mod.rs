@@ -1,11 +1,13 @@
-//! `/state`: what runs here and what ran here, in the shape that tools read. Only what is known to be so.
+//! What runs here and what ran here, in the shapes that tools read. Only what is known to be so.
+//! `/state` is here, the messages of the v1 API are in `v1.rs`.
 
 mod amounts;
 mod task;
+pub(super) mod v1;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use mesarch_agent_core::{Agent, ExecutorKey, ExecutorSpec, FrameworkSpec, Run, RunPhase, TaskKey};
+use mesarch_agent_core::{Agent, ExecutorKey, ExecutorSpec, FrameworkSpec, Run, RunFacts, RunPhase, TaskKey};
 use mesarch_mesos_v1::convert::{ResourceForm, attributes_from_v1, resources_from_v1, resources_to_v1};
 use mesarch_mesos_v1::v0::Attributes;
 use mesarch_proto::{
@@ -35,6 +37,12 @@ pub(crate) struct Look {
     pub(crate) identity: Identity,
     pub(crate) renderer: Renderer,
     pub(crate) facts: Arc<Facts>,
+    /// The first process of each run that has one.
+    pub(crate) pids: BTreeMap<ContainerId, i32>,
+    /// Runs that could not be started since the agent was.
+    pub(crate) launch_failures: u64,
+    /// Who leads, host:port, as far as there is a link.
+    pub(crate) master: Option<Arc<str>>,
 }
 
 /// A task with its name.
@@ -73,6 +81,9 @@ impl Look {
             "frameworks": self.frameworks(),
             "completed_frameworks": self.completed_frameworks(),
         });
+        if let Some((host, _)) = self.master.as_deref().and_then(|master| master.rsplit_once(':')) {
+            document["master_hostname"] = json!(host);
+        }
         if let Some(domain) = &info.domain {
             document["domain"] = json_of(domain);
         }
@@ -147,7 +158,7 @@ impl Look {
         let info = ExecutorInfo::decode(spec.info.clone()).unwrap_or_default();
         let told = json_of(&info);
         let (queued, open): (Vec<Task<'_>>, _) =
-            self.tasks_of(run).into_iter().partition(|task| self.is_queued(run, task.1));
+            self.tasks_of(run).into_iter().partition(|(key, told)| self.is_queued(key, told));
         let (over, live): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, it)| it.state.is_terminal());
         let past = completed.get(&run.container).into_iter().flatten().copied();
         let mut all = info.resources.clone();
@@ -157,7 +168,7 @@ impl Look {
         let mut executor = json!({
             "id": run.executor.as_str(),
             "name": info.name.as_deref().unwrap_or_default(),
-            "source": if spec.command { json!(run.executor.as_str()) } else { text(&told, "source") },
+            "source": text(&told, "source"),
             "container": run.container.as_str(),
             "directory": self.directory(run),
             "resources": amounts(&resources(&all)),
@@ -189,27 +200,30 @@ impl Look {
     }
 
     /// Not handed to the executor yet.
-    fn is_queued(&self, run: &Run, told: &Told) -> bool {
-        let phase = self.core.run(&run.framework, &run.executor).map(|view| view.phase);
+    fn is_queued(&self, key: &TaskKey, told: &Told) -> bool {
+        let phase = self.core.run(&key.framework, &told.executor).map(|view| view.phase);
         told.state == TaskState::Staging && (told.container.is_none() || phase == Some(RunPhase::Starting))
     }
 
     /// Absolute. Nothing runs before the agent has its id.
-    fn directory(&self, run: &Run) -> String {
+    pub(super) fn directory(&self, run: &Run) -> String {
         let agent = self.core.id().cloned().unwrap_or_else(|| AgentId::from(""));
         Places::new(&self.facts.work_dir, &agent, run).sandbox.display().to_string()
     }
 
     /// What executors and unfinished tasks were given.
-    fn allocated(&self) -> Resources {
+    pub(super) fn allocated(&self) -> Resources {
         let durable = self.core.durable();
-        let of_run = |(key, facts): (&ExecutorKey, &mesarch_agent_core::RunFacts)| {
-            let info = ExecutorInfo::decode(facts.spec.info.clone()).unwrap_or_default();
-            let tasks = self.tasks_of(&key.run(&facts.container));
-            let live = tasks.into_iter().filter(|(_, told)| !told.state.is_terminal());
-            live.flat_map(|(_, told)| task_info(told).resources).chain(info.resources).collect::<Vec<_>>()
-        };
+        let of_run = |(key, facts): (&ExecutorKey, &RunFacts)| self.given(key, facts);
         resources(&durable.runs.iter().flat_map(of_run).collect::<Vec<_>>())
+    }
+
+    /// What an executor and its unfinished tasks were given.
+    pub(super) fn given(&self, key: &ExecutorKey, facts: &RunFacts) -> Vec<Resource> {
+        let info = ExecutorInfo::decode(facts.spec.info.clone()).unwrap_or_default();
+        let tasks = self.tasks_of(&key.run(&facts.container));
+        let live = tasks.into_iter().filter(|(_, told)| !told.state.is_terminal());
+        live.flat_map(|(_, told)| task_info(told).resources).chain(info.resources).collect()
     }
 
     fn attributes(&self) -> Value {
@@ -222,7 +236,7 @@ fn task_info(told: &Told) -> TaskInfo {
 }
 
 /// What was judged when it came cannot be wrong now; nothing is told of what is.
-fn resources(list: &[Resource]) -> Resources {
+pub(super) fn resources(list: &[Resource]) -> Resources {
     resources_from_v1(list).unwrap_or_default()
 }
 
@@ -232,7 +246,7 @@ fn full(resources: &Resources) -> Value {
 }
 
 /// A message in its JSON form.
-fn json_of<M: Json>(message: &M) -> Value {
+pub(super) fn json_of<M: Json>(message: &M) -> Value {
     let mut bytes = Vec::new();
     message.write_json(&mut bytes);
     serde_json::from_slice(&bytes).unwrap_or_default()

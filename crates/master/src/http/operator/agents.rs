@@ -25,7 +25,7 @@ pub(super) fn write(state: &State, out: &mut Fields<'_>) {
     out.list(Field("recovered_agents", 2), [] as [AgentInfo; 0]);
 }
 
-fn shown(agent: &Agent) -> Shown {
+pub(super) fn shown(agent: &Agent) -> Shown {
     let spec = &agent.spec;
     // Our own encoding of what the agent said.
     let info = AgentInfo::decode(spec.info.clone()).unwrap_or_default();

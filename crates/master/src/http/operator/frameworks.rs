@@ -21,7 +21,7 @@ pub(super) fn write(state: &State, out: &mut Fields<'_>) {
     out.list(Field("completed_frameworks", 2), records.map(|(framework, wall)| completed(framework, wall)));
 }
 
-fn registered(state: &State, framework: &Framework) -> Shown {
+pub(super) fn registered(state: &State, framework: &Framework) -> Shown {
     let outstanding: Vec<&Offer> = framework.offers.iter().filter_map(|id| state.offer(id)).collect();
     let offered = outstanding.iter().map(|offer| &offer.resources);
     Shown {

@@ -4,23 +4,25 @@
 mod administration;
 mod agents;
 mod change;
+mod events;
 mod frameworks;
 mod process;
 mod read;
 mod roles;
+mod subscribe;
 mod tasks;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use mesarch_mesos_v1::{ContentType, operator::validate};
 use mesarch_proto::mesos::v1::master::{Call, Response as Answer, call::Type, response::Type as AnswerType};
 use mesarch_types::Conversion;
 
-use super::{error, gates, redirect};
-use crate::{app::App, calls::CallError, leader::Session, operator::ChangeError};
+use super::{error, gates, read::Reader, redirect};
+use crate::{app::App, calls::CallError, leader::Session, operator::ChangeError, patience::Patience};
 
 pub(super) use administration::{set_schedule, start_maintenance, stop_maintenance};
 pub(super) use agents::drain_info;
@@ -34,20 +36,34 @@ struct Admitted {
     kind: Type,
     /// Of the answer.
     content_type: ContentType,
+    reader: Reader,
+    /// The one that asks, if it carries nothing else meanwhile.
+    connection: Option<Arc<Patience>>,
 }
 
 /// Answers one call. `long_path` is what a redirect names.
-pub(super) async fn call(app: Arc<App>, request: Request<Incoming>, long_path: String) -> Response<Body> {
+pub(super) async fn call(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    long_path: String,
+    patience: Arc<Patience>,
+) -> Response<Body> {
+    // Others share a connection of HTTP/2, and a stream of it may end alone.
+    let connection = (request.version() < Version::HTTP_2).then_some(patience);
     let query = request.uri().query().map(str::to_owned);
-    let session = match redirect::leader(&app, &long_path, query.as_deref()).await {
-        Ok(session) => session,
+    let reader = match Reader::of(&app, &long_path, query.as_deref()).await {
+        Ok(reader) => reader,
         Err(elsewhere) => return *elsewhere,
     };
-    let admitted = match admit(&app, request).await {
+    let admitted = match admit(&app, request, reader, connection).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    match carry_out(app.clone(), session, admitted).await {
+    let done = match admitted.reader.session().cloned() {
+        Some(session) => carry_out(app.clone(), session, admitted).await,
+        None => Ok(read_state(app.clone(), admitted).await),
+    };
+    match done {
         Ok(response) => response,
         Err(error) => refused(&app, &long_path, query.as_deref(), &error).await,
     }
@@ -68,12 +84,17 @@ pub(super) async fn refused(
     change::refused(error)
 }
 
-async fn admit(app: &App, request: Request<Incoming>) -> Result<Admitted, gates::Refused> {
+async fn admit(
+    app: &App,
+    request: Request<Incoming>,
+    reader: Reader,
+    connection: Option<Arc<Patience>>,
+) -> Result<Admitted, gates::Refused> {
     let (parts, call): (_, Box<Call>) = gates::call(app, request).await?;
     let kind = validate(&call).map_err(|error| {
         gates::refuse(StatusCode::BAD_REQUEST, &format!("Failed to validate master::Call: {error}"))
     })?;
-    Ok(Admitted { call, kind, content_type: gates::negotiate(&parts.headers)? })
+    Ok(Admitted { call, kind, content_type: gates::negotiate(&parts.headers)?, reader, connection })
 }
 
 /// What each call leads to. The field of its type is there: the gates saw to that.
@@ -82,7 +103,7 @@ async fn carry_out(
     session: Arc<Session>,
     admitted: Admitted,
 ) -> Result<Response<Body>, ChangeError> {
-    let Admitted { call, kind, content_type } = admitted;
+    let Admitted { call, kind, content_type, reader, connection } = admitted;
     match kind {
         Type::GetHealth => Ok(small(content_type, &process::health())),
         Type::GetFlags => Ok(small(content_type, &process::flags(&app))),
@@ -92,17 +113,21 @@ async fn carry_out(
         Type::SetLoggingLevel => Ok(process::set_logging_level(&call.set_logging_level.unwrap_or_default())),
         Type::GetMaster => Ok(small(content_type, &process::master(&app, &session))),
         Type::ListFiles | Type::ReadFile => Ok(super::v0::no_files()),
-        Type::GetState => Ok(read::long(app, content_type, &read::STATE).await),
-        Type::GetAgents => Ok(read::long(app, content_type, &read::AGENTS).await),
-        Type::GetFrameworks => Ok(read::long(app, content_type, &read::FRAMEWORKS).await),
-        Type::GetExecutors => Ok(read::long(app, content_type, &read::EXECUTORS).await),
-        Type::GetTasks => Ok(read::long(app, content_type, &read::TASKS).await),
-        Type::GetOperations => Ok(read::short(app, content_type, read::operations).await),
-        Type::GetRoles => Ok(read::short(app, content_type, read::roles).await),
-        Type::GetWeights => Ok(read::short(app, content_type, read::weights).await),
-        Type::GetQuota => Ok(read::short(app, content_type, read::quota).await),
-        Type::GetMaintenanceStatus => Ok(read::short(app, content_type, read::maintenance_status).await),
-        Type::GetMaintenanceSchedule => Ok(read::short(app, content_type, read::maintenance_schedule).await),
+        Type::Subscribe
+        | Type::GetState
+        | Type::GetAgents
+        | Type::GetFrameworks
+        | Type::GetExecutors
+        | Type::GetTasks
+        | Type::GetOperations
+        | Type::GetRoles
+        | Type::GetWeights
+        | Type::GetQuota
+        | Type::GetMaintenanceStatus
+        | Type::GetMaintenanceSchedule => {
+            let admitted = Admitted { call, kind, content_type, reader, connection };
+            Ok(read_state(app, admitted).await)
+        }
         Type::UpdateWeights => {
             let weights = call.update_weights.unwrap_or_default().weight_infos;
             set_weights(&app, &session, &weights).await
@@ -159,8 +184,32 @@ async fn carry_out(
             let machines = call.stop_maintenance.unwrap_or_default().machines;
             stop_maintenance(&app, &session, &machines).await
         }
-        Type::Subscribe => Ok(error::not_implemented(kind.as_str_name())),
         Type::Unknown => Ok(error::not_implemented("a call of type UNKNOWN")),
+    }
+}
+
+/// What is answered from the state alone, and so by any master if its reader wants that.
+async fn read_state(app: Arc<App>, admitted: Admitted) -> Response<Body> {
+    let Admitted { kind, content_type, reader, connection, .. } = admitted;
+    match kind {
+        Type::Subscribe => subscribe::subscribe(app, reader, content_type, connection).await,
+        Type::GetState => read::long(app, reader, content_type, &read::STATE).await,
+        Type::GetAgents => read::long(app, reader, content_type, &read::AGENTS).await,
+        Type::GetFrameworks => read::long(app, reader, content_type, &read::FRAMEWORKS).await,
+        Type::GetExecutors => read::long(app, reader, content_type, &read::EXECUTORS).await,
+        Type::GetTasks => read::long(app, reader, content_type, &read::TASKS).await,
+        Type::GetOperations => read::short(app, reader, content_type, read::operations).await,
+        Type::GetRoles => read::short(app, reader, content_type, read::roles).await,
+        Type::GetWeights => read::short(app, reader, content_type, read::weights).await,
+        Type::GetQuota => read::short(app, reader, content_type, read::quota).await,
+        Type::GetMaintenanceStatus => read::short(app, reader, content_type, read::maintenance_status).await,
+        Type::GetMaintenanceSchedule => {
+            read::short(app, reader, content_type, read::maintenance_schedule).await
+        }
+        _ => {
+            let reason = format!("consistency=stale: {} does not read the state", kind.as_str_name());
+            error::text(StatusCode::BAD_REQUEST, &reason)
+        }
     }
 }
 

@@ -20,7 +20,13 @@ use mesarch_state::State;
 use prost::Message;
 
 use super::{agents, frameworks, of, roles, small, tasks, with};
-use crate::{app::App, events, http::read::rendered, operator::maintenance, status};
+use crate::{
+    app::App,
+    events,
+    http::read::{Reader, rendered},
+    operator::maintenance,
+    status,
+};
 
 /// An answer that grows with the cluster: its type, its field, and what is in it.
 pub(super) struct Long {
@@ -41,7 +47,12 @@ pub(super) const TASKS: Long =
     Long { kind: AnswerType::GetTasks, field: Field("get_tasks", 13), write: tasks::write };
 
 /// Writes a long answer, item by item.
-pub(super) async fn long(app: Arc<App>, content_type: ContentType, long: &'static Long) -> Response<Body> {
+pub(super) async fn long(
+    app: Arc<App>,
+    reader: Reader,
+    content_type: ContentType,
+    long: &'static Long,
+) -> Response<Body> {
     let render = move |_: &App, state: &State| {
         let answer = message(content_type, |answer| {
             answer.symbol(Field("type", 1), long.kind.as_str_name(), long.kind as i32);
@@ -49,11 +60,11 @@ pub(super) async fn long(app: Arc<App>, content_type: ContentType, long: &'stati
         });
         with(content_type, answer)
     };
-    rendered(app, render).await
+    rendered(app, reader, render).await
 }
 
 /// All lists of one and the same state.
-fn write_state(state: &State, out: &mut Fields<'_>) {
+pub(super) fn write_state(state: &State, out: &mut Fields<'_>) {
     out.message(Field("get_tasks", 1), |lists| tasks::write(state, lists));
     out.message(Field("get_executors", 2), |lists| tasks::write_executors(state, lists));
     out.message(Field("get_frameworks", 3), |lists| frameworks::write(state, lists));
@@ -63,10 +74,11 @@ fn write_state(state: &State, out: &mut Fields<'_>) {
 /// Writes an answer that is built as a whole.
 pub(super) async fn short(
     app: Arc<App>,
+    reader: Reader,
     content_type: ContentType,
     answer: fn(&State) -> Answer,
 ) -> Response<Body> {
-    rendered(app, move |_, state| small(content_type, &answer(state))).await
+    rendered(app, reader, move |_, state| small(content_type, &answer(state))).await
 }
 
 /// Those of which a framework wants to hear, and whose end it has not acknowledged.

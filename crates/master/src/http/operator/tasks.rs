@@ -1,7 +1,7 @@
 //! GET_TASKS and GET_EXECUTORS.
 
 use mesarch_mesos_v1::{
-    convert::{ResourceForm, resources_to_v1},
+    convert::{Course, ResourceForm, resources_to_v1, task_to_v1},
     writer::{Field, Fields},
 };
 use mesarch_proto::mesos::v1::{
@@ -39,38 +39,28 @@ fn unreachable<'a>(
     keys.filter_map(move |key| Some((state.unreachable_task(&key)?, told)))
 }
 
-fn shown(task: &Task, told: TaskState) -> Shown {
+pub(super) fn shown(task: &Task, told: TaskState) -> Shown {
     // Our own encoding of what the framework said.
     let info = TaskInfo::decode(task.spec.info.clone()).unwrap_or_default();
-    let executor_command = info.executor.as_ref().and_then(|executor| executor.command.as_ref());
-    let user = info.command.as_ref().or(executor_command).and_then(|command| command.user.clone());
-    let forwarded = task.forwarded();
-    Shown {
-        name: info.name,
-        task_id: v1::TaskId { value: task.spec.id.to_string() },
-        framework_id: events::framework_id(&task.framework),
-        // A command task has none: its executor is the agent's own.
-        executor_id: task.spec.executor.as_ref().map(|executor| events::executor_id(&executor.id)),
-        agent_id: events::agent_id(&task.agent),
-        state: told as i32,
+    let uuid = |report: &Report| report.uuid.map(|uuid| bytes::Bytes::copy_from_slice(&uuid.0));
+    let course = Course {
+        framework: task.framework.to_string(),
+        agent: task.agent.to_string(),
+        state: v1_state(told),
         resources: resources_to_v1(&task.spec.resources, ResourceForm::New),
         statuses: task.statuses.iter().map(|report| status(task, report)).collect(),
-        status_update_state: forwarded.map(|report| report.state as i32),
-        status_update_uuid: forwarded
-            .and_then(|report| report.uuid.as_ref())
-            .map(|uuid| bytes::Bytes::copy_from_slice(&uuid.0)),
-        labels: info.labels,
-        discovery: info.discovery,
-        container: info.container,
-        health_check: info.health_check,
-        kill_policy: info.kill_policy,
-        user,
-        limits: info.limits,
-    }
+        forwarded: task.forwarded().map(|report| (v1_state(report.state), uuid(report))),
+    };
+    task_to_v1(task.spec.id.as_str(), info, course)
+}
+
+/// The same number in the API.
+fn v1_state(state: TaskState) -> v1::TaskState {
+    v1::TaskState::try_from(state as i32).unwrap_or_default()
 }
 
 /// An agent's update without the executor's own data, which is for the framework alone; or what the masters concluded.
-fn status(task: &Task, report: &Report) -> TaskStatus {
+pub(super) fn status(task: &Task, report: &Report) -> TaskStatus {
     if let Some(told) = status::of_report(report) {
         return TaskStatus { data: None, ..told };
     }

@@ -37,7 +37,7 @@ pub(in crate::http) async fn make(
     match change {
         Change::Quota if method == Method::DELETE => {
             let role = path.strip_prefix("/master/quota").unwrap_or(path).trim_matches('/');
-            operator::remove_quota(app, session, &super::percent_decoded(role)).await
+            operator::remove_quota(app, session, &mesarch_mesos_v1::query::percent_decoded(role)).await
         }
         Change::Quota => operator::set_quota(app, session, &message::<QuotaRequest>(body)?).await,
         Change::Weights => operator::set_weights(app, session, &messages(body, "weights")?).await,

@@ -1,7 +1,6 @@
 //! The endpoints without a version that tools made for Mesos rely on, in the shapes that it gave them.
 
 mod change;
-mod duration;
 mod help;
 mod model;
 mod numbers;
@@ -15,88 +14,34 @@ mod tasks;
 #[cfg(test)]
 mod v0_test;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
+use mesarch_mesos_v1::duration;
 use mesarch_state::State;
 use serde::Serialize;
 
-use super::{error, json, routes::Read};
+use super::{error, json, read::Reader, routes::Read};
 use crate::{app::App, leader::Session, master_info::API_VERSION, operator::maintenance};
 
 pub(super) use change::make as change;
 pub(super) use help::help;
+pub(super) use mesarch_mesos_v1::Query;
 pub(super) use process::{flags, flags_view, logging, system};
 pub(super) use roles::{RoleHoldings, role_holdings};
 pub(super) use snapshot::gather as metrics;
 
-/// Query parameters; the last of a name counts.
-pub(super) struct Query(HashMap<String, String>);
-
-impl Query {
-    pub(super) fn parse(query: Option<&str>) -> Self {
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(decoded).collect())
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    /// The function that JSONP wants; only a plain JavaScript path, so that nothing else can be smuggled in.
-    fn jsonp(&self) -> Option<&str> {
-        let plain = |name: &&str| {
-            !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.'))
-        };
-        self.get("jsonp").filter(plain)
-    }
+/// A read of the state, as fresh as its reader wants it.
+pub(super) async fn read(app: Arc<App>, reader: Reader, read: Read, query: Option<String>) -> Response<Body> {
+    let session = reader.session().cloned();
+    let render = move |app: &App, state: &State| {
+        render(app, session.as_deref(), state, read, &Query::parse(query.as_deref()))
+    };
+    super::read::rendered(app, reader, render).await
 }
 
-fn decoded((key, value): (&str, &str)) -> (String, String) {
-    (percent_decoded(key), percent_decoded(value))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
-        match (first, hex.and_then(|pair| u8::from_str_radix(pair, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            (b'+', _) => {
-                bytes.push(b' ');
-                rest = tail;
-            }
-            (byte, _) => {
-                bytes.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A read by the leader, while it holds its lease.
-pub(super) async fn read(
-    app: Arc<App>,
-    session: Arc<Session>,
-    read: Read,
-    query: Option<String>,
-) -> Response<Body> {
-    let render =
-        move |app: &App, state: &State| render(app, &session, state, read, &Query::parse(query.as_deref()));
-    super::read::rendered(app, render).await
-}
-
-fn render(app: &App, session: &Session, state: &State, read: Read, query: &Query) -> Response<Body> {
+fn render(app: &App, session: Option<&Session>, state: &State, read: Read, query: &Query) -> Response<Body> {
     match read {
         Read::State => answer(&model::state(app, session, state), query),
         Read::Summary => answer(&summary::summary(app, state), query),
@@ -114,7 +59,7 @@ fn render(app: &App, session: &Session, state: &State, read: Read, query: &Query
 
 fn answer(value: &impl Serialize, query: &Query) -> Response<Body> {
     match serde_json::to_vec(value) {
-        Ok(bytes) => json(bytes, query.jsonp()),
+        Ok(bytes) => json(bytes, query),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written");
             error::text(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written")

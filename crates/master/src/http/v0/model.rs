@@ -18,7 +18,7 @@ use super::{
     numbers::{Amounts, Attributes, seconds},
     tasks::{self, TaskView},
 };
-use crate::{app::App, http::operator, leader::Session, master_info::API_VERSION};
+use crate::{app::App, http::operator, leader::Session, master_info::API_VERSION, view};
 
 /// A protobuf message in its JSON form.
 pub(super) type Raw = Box<RawValue>;
@@ -38,7 +38,8 @@ pub(super) struct StateView<'a> {
     build_time: f64,
     build_user: &'static str,
     start_time: f64,
-    elected_time: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elected_time: Option<f64>,
     id: String,
     pid: String,
     hostname: String,
@@ -46,8 +47,10 @@ pub(super) struct StateView<'a> {
     activated_slaves: f64,
     deactivated_slaves: f64,
     unreachable_slaves: f64,
-    leader: String,
-    leader_info: LeaderView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader_info: Option<LeaderView>,
     #[serde(skip_serializing_if = "str::is_empty")]
     cluster: &'a str,
     flags: BTreeMap<&'static str, String>,
@@ -67,7 +70,8 @@ struct LeaderView {
     hostname: String,
 }
 
-pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> StateView<'a> {
+/// Without a session it is that of a master that may not lead, and says who does as far as it knows.
+pub(super) fn state<'a>(app: &'a App, session: Option<&Session>, state: &'a State) -> StateView<'a> {
     let facts = app.facts();
     let active = state.agents().filter(|agent| agent.is_active()).count();
     let counts = state.counts();
@@ -78,7 +82,7 @@ pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> St
         build_time: 0.0,
         build_user: "",
         start_time: seconds(app.started),
-        elected_time: seconds(session.since),
+        elected_time: session.map(|session| seconds(session.since)),
         id: facts.id(),
         pid: facts.pid(),
         hostname: facts.host().to_owned(),
@@ -86,13 +90,13 @@ pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> St
         activated_slaves: active as f64,
         deactivated_slaves: (counts.agents - active) as f64,
         unreachable_slaves: counts.unreachable_agents as f64,
-        leader: facts.pid(),
-        leader_info: LeaderView {
+        leader: leader_pid(app, session),
+        leader_info: session.map(|_| LeaderView {
             id: facts.id(),
             pid: facts.pid(),
             port: facts.port(),
             hostname: facts.host().to_owned(),
-        },
+        }),
         cluster: &app.options.cluster,
         flags: super::flags(app),
         slaves: state.agents().map(|agent| slave(agent, false)).collect(),
@@ -101,6 +105,17 @@ pub(super) fn state<'a>(app: &'a App, session: &Session, state: &'a State) -> St
         completed_frameworks: completed(state, None).collect(),
         orphan_tasks: [],
         unregistered_frameworks: [],
+    }
+}
+
+fn leader_pid(app: &App, session: Option<&Session>) -> Option<String> {
+    if session.is_some() {
+        return Some(app.facts().pid());
+    }
+    match &*app.view.borrow() {
+        view::LeaderView::Leading(_) => Some(app.facts().pid()),
+        view::LeaderView::Following { leader, .. } => Some(format!("master@{leader}")),
+        view::LeaderView::Electing { .. } => None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! What any master answers about itself: flags, machine, log.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use mesarch_telemetry::logs;
+use mesarch_mesos_v1::{query::Toggle, v0::SystemView};
+use mesarch_telemetry::{Host, logs};
 use serde::Serialize;
 
-use super::{Query, answer, duration};
+use super::{Query, answer};
 use crate::{app::App, http::error};
 
 #[derive(Serialize)]
@@ -52,50 +53,28 @@ pub(in crate::http) fn flags(app: &App) -> BTreeMap<&'static str, String> {
     flags
 }
 
-#[derive(Serialize)]
-struct SystemView {
-    avg_load_1min: f64,
-    avg_load_5min: f64,
-    avg_load_15min: f64,
-    cpus_total: usize,
-    mem_total_bytes: u64,
-    mem_free_bytes: u64,
-}
-
 /// `/system/stats.json`.
 pub(in crate::http) fn system(query: &Query) -> Response<Body> {
-    /// The kernel's loads are fractions of this.
-    const LOAD_UNIT: f64 = 65_536.0;
-    let info = rustix::system::sysinfo();
-    let load = |place: usize| info.loads[place] as f64 / LOAD_UNIT;
-    let bytes = |units: u64| units.saturating_mul(u64::from(info.mem_unit));
+    let host = Host::look();
+    let [one, five, fifteen] = host.loads;
     let view = SystemView {
-        avg_load_1min: load(0),
-        avg_load_5min: load(1),
-        avg_load_15min: load(2),
-        cpus_total: std::thread::available_parallelism().map_or(1, usize::from),
-        mem_total_bytes: bytes(info.totalram),
-        mem_free_bytes: bytes(info.freeram),
+        avg_load_1min: one,
+        avg_load_5min: five,
+        avg_load_15min: fifteen,
+        cpus_total: host.cpus,
+        mem_total_bytes: host.mem_total_bytes,
+        mem_free_bytes: host.mem_free_bytes,
     };
     answer(&view, query)
 }
 
 /// `/logging/toggle`: the level as text, or a new one for a while.
 pub(in crate::http) fn logging(query: &Query) -> Response<Body> {
-    match (query.get("level"), query.get("duration")) {
-        (None, None) => error::text(StatusCode::OK, &format!("{}\n", logs::verbosity())),
-        (Some(level), Some(duration)) => match toggled(level, duration) {
-            Ok(()) => super::super::empty(StatusCode::OK),
-            Err(reason) => error::text(StatusCode::BAD_REQUEST, &reason),
-        },
-        (None, Some(_)) => error::text(StatusCode::BAD_REQUEST, "Expecting 'level=value' in query"),
-        (Some(_), None) => error::text(StatusCode::BAD_REQUEST, "Expecting 'duration=value' in query"),
-    }
-}
-
-fn toggled(level: &str, duration: &str) -> Result<(), String> {
-    let level: u32 = level.parse().map_err(|_| format!("level: {level:?} is not a number from 0 up"))?;
-    let duration: Duration =
-        duration::parse(duration).ok_or_else(|| format!("duration: {duration:?} is not like 5mins"))?;
-    logs::set_verbosity(level, duration).map_err(|error| error.to_string())
+    let toggled = query.toggle().and_then(|toggle| match toggle {
+        Toggle::Show => Ok(error::text(StatusCode::OK, &format!("{}\n", logs::verbosity()))),
+        Toggle::Set { level, duration } => logs::set_verbosity(level, duration)
+            .map(|()| super::super::empty(StatusCode::OK))
+            .map_err(|error| error.to_string()),
+    });
+    toggled.unwrap_or_else(|reason| error::text(StatusCode::BAD_REQUEST, &reason))
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use mesarch_state::State;
+use mesarch_telemetry::Host;
 use mesarch_types::{TaskState, resource::Scalar};
 
 use crate::{app::App, view::LeaderView};
@@ -17,6 +18,7 @@ pub(in crate::http) fn gather(app: &App) -> Values {
         ("master/elected".to_owned(), if leading { 1.0 } else { 0.0 }),
         ("master/uptime_secs".to_owned(), app.uptime.elapsed().as_secs_f64()),
     ]);
+    values.extend(Host::look().metrics().map(|(name, value)| (name.to_owned(), value)));
     if leading {
         let published = app.newest();
         agents(&published.state, &mut values);

@@ -6,10 +6,7 @@ use mesarch_types::{
     resource::{Resources, parse_resources},
 };
 
-use super::{
-    Query,
-    numbers::{Amounts, Attributes},
-};
+use super::numbers::{Amounts, Attributes};
 
 fn resources(text: &str) -> Resources {
     parse_resources(text, &Role::any()).expect("a good text")
@@ -33,14 +30,4 @@ fn resources_have_all_four_kinds_and_texts_for_the_rest() {
 fn attributes_are_numbers_or_texts() {
     let attributes = parse_attributes("rack:r1;slots:4;ports:[1-2]").expect("good");
     check(&Attributes(&attributes), r#"{"rack":"r1","slots":4.0,"ports":"[1-2]"}"#);
-}
-
-#[test]
-fn queries_are_read_leniently() {
-    let query = Query::parse(Some("_ts=1&limit=5&limit=6&x&task_id=a%2Fb+c%&jsonp=cb.f"));
-    let got = ["limit", "x", "task_id", "jsonp", "none"].map(|name| query.get(name));
-    assert_eq!(got, [Some("6"), Some(""), Some("a/b c%"), Some("cb.f"), None]);
-    assert_eq!(query.jsonp(), Some("cb.f"));
-    assert_eq!(Query::parse(Some("jsonp=alert(1)//")).jsonp(), None);
-    assert_eq!(Query::parse(None).get("limit"), None);
 }

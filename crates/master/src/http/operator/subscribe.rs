@@ -1,0 +1,103 @@
+//! SUBSCRIBE: the state, then every change of it.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use http::Response;
+use mesarch_mesos_v1::{
+    ContentType, recordio,
+    writer::{Field, message},
+};
+use mesarch_proto::mesos::v1::master::event::Type;
+
+use super::{events, read, with};
+use crate::{
+    app::App,
+    http::read::{Reader, snapshot},
+    machine::Published,
+    metrics,
+    patience::Patience,
+    streams::HEARTBEAT_INTERVAL,
+    subscribers::{End, Records, Subscription, queue},
+};
+
+/// How long the connection of a stream that ended has to take what is queued.
+const END_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+/// The same if it was too slow before.
+const TOO_SLOW_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Answers with a stream. `connection` is the one that carries it, if that carries nothing else.
+pub(super) async fn subscribe(
+    app: Arc<App>,
+    reader: Reader,
+    content_type: ContentType,
+    connection: Option<Arc<Patience>>,
+) -> Response<Body> {
+    // Before the state is looked at: what changes meanwhile waits here.
+    let moments = app.outlets.moments.follow();
+    let looked = snapshot(app.clone(), &reader, move |_, published| {
+        (recordio::encode(&subscribed(published, content_type)), published.index)
+    });
+    let (first, from) = match looked.await {
+        Ok(looked) => looked,
+        Err(refused) => return *refused,
+    };
+    let heartbeat = recordio::encode_message(content_type, &events::heartbeat());
+    let (queue, records) = queue([first, heartbeat.clone()]);
+    let leader = reader.session().map(|session| (session.term, app.view.clone()));
+    let (place, write) = (app.subscribers.enter(), events::write);
+    let subscription = Subscription { place, moments, from, content_type, leader, queue, heartbeat, write };
+    let watched = connection.clone();
+    tokio::spawn(async move { ended(subscription.run().await, watched.as_deref()) });
+    let mut response = with(content_type, body(Reading { records, connection }));
+    reader.tell(&app, from, response.headers_mut());
+    response
+}
+
+/// The first event.
+fn subscribed(published: &Published, content_type: ContentType) -> Vec<u8> {
+    message(content_type, |event| {
+        event.symbol(Field("type", 1), Type::Subscribed.as_str_name(), Type::Subscribed as i32);
+        event.message(Field("subscribed", 2), |subscribed| {
+            subscribed.message(Field("get_state", 1), |lists| read::write_state(&published.state, lists));
+            subscribed.double(Field("heartbeat_interval_seconds", 2), HEARTBEAT_INTERVAL.as_secs_f64());
+        });
+    })
+}
+
+/// Tells of the end, and does not let its reader hold the connection for ever.
+fn ended(end: End, connection: Option<&Patience>) {
+    metrics::subscriber_ended(end.why());
+    if end == End::Gone {
+        return;
+    }
+    tracing::info!(why = end.why(), "a stream of changes is ended");
+    if let Some(connection) = connection {
+        connection.cut_within(if end == End::TooSlow { TOO_SLOW_WAIT } else { END_WAIT });
+    }
+}
+
+/// The connection's side.
+struct Reading {
+    records: Records,
+    connection: Option<Arc<Patience>>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        // The connection has taken all of it, or is no more. It may be asked other things now.
+        if let Some(connection) = self.connection.take() {
+            connection.spare();
+        }
+    }
+}
+
+/// Each record is one chunk.
+fn body(reading: Reading) -> Body {
+    Body::from_stream(stream::unfold(reading, |mut reading| async move {
+        let record: Bytes = reading.records.next().await?;
+        Some((Ok::<_, Infallible>(record), reading))
+    }))
+}
