@@ -162,7 +162,7 @@ mod tests {
         let text = text
             .replace("DISK", r#""name":"disk","type":"SCALAR","scalar":{"value":64}"#)
             .replace("BY", r#""reservations":[{"type":"DYNAMIC","role":"ra","principal":"pp"}]"#)
-            .replace("VOLUME", r#""volume":{"container_path":"data","mode":"RW"}"#);
+            .replace("MOUNTED", r#""volume":{"container_path":"data","mode":"RW"}"#);
         let operation: offer::Operation = json::decode(text.as_bytes()).expect("well-formed");
         let judged = judge(&operation, 3, &claims());
         assert_eq!(judged.before, 3);
@@ -201,18 +201,18 @@ mod tests {
             format!(r#"{{"type":"CREATE","create":{{"volumes":[{{DISK,BY,"disk":{{{disk}}}}}]}}}}"#)
         };
         let persistence = r#""persistence":{"id":"v1","principal":"pp"}"#;
-        check(&volume(&format!("{persistence},VOLUME")), Ok("disk(ra,pp)[v1]:64"));
+        check(&volume(&format!("{persistence},MOUNTED")), Ok("disk(ra,pp)[v1]:64"));
         check(&volume(persistence), Err("'persistence' and 'volume'"));
-        check(&volume(r#""persistence":{"id":"v1"},VOLUME"#), Err("principal of DiskInfo"));
-        check(&volume(r#""persistence":{"id":"..","principal":"pp"},VOLUME"#), Err("persistence ID"));
+        check(&volume(r#""persistence":{"id":"v1"},MOUNTED"#), Err("principal of DiskInfo"));
+        check(&volume(r#""persistence":{"id":"..","principal":"pp"},MOUNTED"#), Err("persistence ID"));
         let read_only = r#""volume":{"container_path":"data","mode":"RO"}"#;
         check(&volume(&format!("{persistence},{read_only}")), Err("must be RW"));
         let grow = format!(
-            r#"{{"type":"GROW_VOLUME","grow_volume":{{"volume":{{DISK,BY,"disk":{{{persistence},VOLUME}}}},"addition":{{DISK,BY}}}}}}"#
+            r#"{{"type":"GROW_VOLUME","grow_volume":{{"volume":{{DISK,BY,"disk":{{{persistence},MOUNTED}}}},"addition":{{DISK,BY}}}}}}"#
         );
         check(&grow, Ok("disk(ra,pp)[v1]:128"));
         let shrink = format!(
-            r#"{{"type":"SHRINK_VOLUME","shrink_volume":{{"volume":{{DISK,BY,"disk":{{{persistence},VOLUME}}}},"subtract":{{"value":14}}}}}}"#
+            r#"{{"type":"SHRINK_VOLUME","shrink_volume":{{"volume":{{DISK,BY,"disk":{{{persistence},MOUNTED}}}},"subtract":{{"value":14}}}}}}"#
         );
         check(&shrink, Ok("disk(ra,pp):14;disk(ra,pp)[v1]:50"));
     }

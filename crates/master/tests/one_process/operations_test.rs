@@ -47,7 +47,7 @@ async fn operations_end_when_the_agent_has_stored_them_and_are_told_until_acknow
         {"type": "RESERVE", "id": {"value": "bad"}, "reserve": {"resources": [reserved("cpus", 999.0)]}},
     ]);
     scheduler.accepted("ACCEPT", accept(&offer, all)).await;
-    let bad = scheduler.next("UPDATE_OPERATION_STATUS").await["update_operation_status"]["status"].clone();
+    let bad = scheduler.next("UPDATE_OPERATION_STATUS").await["status"].clone();
     assert_eq!((&bad["operation_id"]["value"], &bad["state"]), (&json!("bad"), &json!("OPERATION_ERROR")));
     assert_eq!(bad["uuid"], Value::Null, "nobody acknowledges it");
     let (version, made) = agent.resources().await;
@@ -59,8 +59,7 @@ async fn operations_end_when_the_agent_has_stored_them_and_are_told_until_acknow
 
     agent.send(from_agent::Kind::ResourcesStored(ResourcesStored { version })).await;
     for _ in 0..2 {
-        let status =
-            scheduler.next("UPDATE_OPERATION_STATUS").await["update_operation_status"]["status"].clone();
+        let status = scheduler.next("UPDATE_OPERATION_STATUS").await["status"].clone();
         assert_eq!(
             (&status["state"], &status["agent_id"]["value"]),
             (&json!("OPERATION_FINISHED"), &json!(agent.id))
@@ -74,7 +73,7 @@ async fn operations_end_when_the_agent_has_stored_them_and_are_told_until_acknow
     wait_for("the operations to be forgotten", none).await;
     let asked = json!({"operations": [{"operation_id": {"value": "r"}, "agent_id": {"value": agent.id}}]});
     scheduler.accepted("RECONCILE_OPERATIONS", asked).await;
-    let told = scheduler.next("UPDATE_OPERATION_STATUS").await["update_operation_status"]["status"].clone();
+    let told = scheduler.next("UPDATE_OPERATION_STATUS").await["status"].clone();
     assert_eq!((&told["state"], &told["uuid"]), (&json!("OPERATION_UNKNOWN"), &Value::Null));
 }
 
