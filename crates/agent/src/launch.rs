@@ -7,8 +7,8 @@ use mesarch_mesos_v1::convert::resources_from_v1;
 use mesarch_proto::{
     link,
     mesos::v1::{
-        CommandInfo, ContainerInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, Resource,
-        TaskInfo, container_info, environment, executor_info, framework_info, linux_info, value,
+        self, CommandInfo, ContainerInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskInfo,
+        container_info, environment, executor_info, framework_info, linux_info, value,
     },
 };
 use mesarch_types::{Millis, ReservationKind, Resource, Resources};
@@ -120,9 +120,9 @@ fn command_executor(task: &TaskInfo, framework: &mesarch_types::FrameworkId, pro
 }
 
 /// What the built-in executor counts for beside its task, in the task's role. Nothing is taken off an offer for it.
-fn own_use(task: &TaskInfo) -> Vec<Resource> {
+fn own_use(task: &TaskInfo) -> Vec<v1::Resource> {
     let allocation = task.resources.iter().find_map(|resource| resource.allocation_info.clone());
-    let scalar = |(name, value): (&str, f64)| Resource {
+    let scalar = |(name, value): (&str, f64)| v1::Resource {
         name: name.to_owned(),
         r#type: value::Type::Scalar as i32,
         scalar: Some(value::Scalar { value }),

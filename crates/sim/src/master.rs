@@ -509,9 +509,7 @@ impl World {
                     Some(OutboxItem::Rescind(offer)) => News::Rescind(offer.clone()),
                     // They ask nothing of a scheduler.
                     Some(
-                        OutboxItem::Failure { .. }
-                        | OutboxItem::RescindInverse(_)
-                        | OutboxItem::Operation(_),
+                        OutboxItem::Failure { .. } | OutboxItem::RescindInverse(_) | OutboxItem::Operation(_),
                     ) => News::Failure,
                     None => return,
                 };

@@ -12,8 +12,7 @@ use crate::{
     filters::Filters,
     model::{
         Agent, Executor, Framework, GoneAgent, Maintenance, Offer, Operation, OperationKey, RemovedFramework,
-        Task, TaskKey,
-        UnreachableAgent,
+        Task, TaskKey, UnreachableAgent,
     },
     outcome::{Outcome, Refusal},
     sharing::Sharing,

@@ -66,6 +66,9 @@ impl<'a> Fold<'a> {
             | Change::Released { .. }
             | Change::OfferAdded(_)
             | Change::OfferRemoved { .. }
+            | Change::InverseOfferAdded { .. }
+            | Change::InverseOfferRemoved { .. }
+            | Change::Converted { .. }
             | Change::ExecutorAdded(_)
             | Change::ExecutorRemoved(_)
             | Change::Policy => None,
