@@ -69,8 +69,6 @@ async fn what_is_not_there_says_so_and_does_nothing() {
     let uuid = "AAAAAAAAAAAAAAAAAAAAAA==";
     for (kind, message) in [
         ("UPDATE_FRAMEWORK", json!({"framework_info": info})),
-        ("ACCEPT_INVERSE_OFFERS", json!({})),
-        ("DECLINE_INVERSE_OFFERS", json!({})),
         ("RECONCILE_OPERATIONS", json!({})),
         (
             "ACKNOWLEDGE_OPERATION_STATUS",
