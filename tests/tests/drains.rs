@@ -1,6 +1,7 @@
 //! Agents taken out of service: what was asked of one leader is carried out by the next.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use mesarch_client::Ended;
 use mesarch_client::build::{TaskBuilder, carve, framework, is_terminal};
 use mesarch_client::scheduler::{Event, Options, Scheduler};
 use mesarch_client::v1::{AgentId, TaskState, TaskStatus, task_status::Reason};
@@ -31,6 +32,14 @@ async fn launch(scheduler: &mut Scheduler) -> Result<AgentId> {
                 return status.agent_id.context("an agent's update names it");
             }
             _ => {}
+        }
+    }
+}
+
+async fn until_ended(scheduler: &mut Scheduler) -> Ended {
+    loop {
+        if let Err(ended) = scheduler.next().await {
+            return ended;
         }
     }
 }
@@ -72,11 +81,15 @@ async fn drain_over_a_failover() -> Result<()> {
     let status = end_of_task(&mut scheduler).await?;
     ensure!(status.state() == TaskState::TaskKilled, "{status:?}");
     ensure!(status.reason() == Reason::AgentDraining, "{status:?}");
-    wait_for("the drain's end at the next leader", async || {
+    let drained = wait_for("the drain's end at the next leader", async || {
         let slave = slave(&cluster).await?;
         (slave["drain_info"]["state"] == "DRAINED").then_some(())
-    })
-    .await?;
+    });
+    tokio::select! {
+        drained = drained => drained?,
+        // Asking on is what acknowledges the end, without which the agent is not drained.
+        ended = until_ended(&mut scheduler) => bail!("the scheduler ended: {ended}"),
+    }
     let slave = slave(&cluster).await.context("an agent")?;
     ensure!(slave["deactivated"] == true && slave["active"] == false, "{slave}");
     let reactivate = json!({"agent_id": {"value": agent.value}});
