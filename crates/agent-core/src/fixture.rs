@@ -176,7 +176,7 @@ pub(crate) fn seen(outputs: &[Output]) -> Vec<String> {
 fn word(output: &Output) -> Option<String> {
     let text = match output {
         Output::Persist(_) => return None,
-        Output::Volumes { made, gone } => format!("volumes {made} not {gone}"),
+        Output::Volumes { made, gone, .. } => format!("volumes {made} not {gone}"),
         Output::StartExecutor(start) => format!("start {}", start.run.executor),
         Output::KillExecutor(run) => format!("kill -9 {}", run.executor),
         Output::CloseLink { why, .. } => format!("close link: {why}"),

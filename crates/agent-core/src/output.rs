@@ -13,6 +13,8 @@ pub enum Output {
     /// Bring the volumes on disk in line with what is stored. Done again after every start; what is there already stays as it
     /// is, and so does its content.
     Volumes {
+        /// What is stored. What goes with it goes once: by the next start its place may hold something new.
+        version: ResourceVersion,
         /// Volumes that are to be there, among other resources.
         made: Resources,
         /// Volumes that are to go with all that they hold.

@@ -162,9 +162,16 @@ impl History {
         }
     }
 
+    /// What still ran was ended with its framework, and nobody told of it.
     fn end_framework(&mut self, id: &FrameworkId) {
         let tasks: Vec<TaskKey> = self.live_of(id).map(|(key, _)| key.clone()).collect();
-        tasks.iter().for_each(|key| self.complete(key));
+        for key in &tasks {
+            if let Some(task) = self.live.get_mut(key).filter(|task| !task.state.is_terminal()) {
+                task.state = TaskState::Killed;
+                *self.counts.tasks.entry(TaskState::Killed).or_default() += 1;
+            }
+            self.complete(key);
+        }
         let runs: Vec<ExecutorKey> = self.runs.keys().filter(|key| key.framework == *id).cloned().collect();
         for over in runs.iter().filter_map(|key| self.runs.remove(key)).collect::<Vec<_>>() {
             self.push_ended(over);

@@ -83,6 +83,16 @@ fn what_a_removed_framework_had_is_over() {
 }
 
 #[test]
+fn what_ran_when_its_framework_was_removed_is_remembered_as_killed() {
+    let mut records = vec![framework(), Record::Executor(run(1), spec("1")), task(1, b"info")];
+    records.push(update(1, 1, TaskState::Running));
+    records.push(Record::FrameworkEnded("F".into()));
+    let history = History::of(&records);
+    let states: Vec<TaskState> = history.completed().map(|(_, task)| task.state).collect();
+    assert_eq!((states, history.live().count()), (vec![TaskState::Killed], 0));
+}
+
+#[test]
 fn the_oldest_are_forgotten_first() {
     let mut history = History::default();
     let tasks = TASKS_MAX as u64 + 5;

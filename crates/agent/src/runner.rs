@@ -21,7 +21,7 @@ use mesarch_proto::{
         executor::{Call, Event, call, event},
     },
 };
-use mesarch_types::{Millis, Resources, WallMillis};
+use mesarch_types::{Millis, ResourceVersion, Resources, WallMillis};
 use prost::Message;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -327,7 +327,7 @@ impl Runner {
         for Decided { output, on } in decided {
             match output {
                 Output::Persist(_) => {}
-                Output::Volumes { made, gone } => self.align_volumes(&made, &gone)?,
+                Output::Volumes { version, made, gone } => self.align_volumes(version, &made, &gone)?,
                 Output::StartExecutor(start) => {
                     ::metrics::counter!(metrics::LAUNCHES).increment(1);
                     if let Some(agent) = self.core.id() {
@@ -356,8 +356,13 @@ impl Runner {
     }
 
     /// What is wiped is out of the way at once; deleting it may take long.
-    fn align_volumes(&self, made: &Resources, gone: &Resources) -> Result<(), VolumeError> {
-        for path in volumes::align(&self.facts.work_dir, made, gone)? {
+    fn align_volumes(
+        &self,
+        version: ResourceVersion,
+        made: &Resources,
+        gone: &Resources,
+    ) -> Result<(), VolumeError> {
+        for path in volumes::align(&self.facts.work_dir, version, made, gone)? {
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = std::fs::remove_dir_all(&path) {
                     tracing::warn!(path = %path.display(), %error, "a wiped volume still takes space");

@@ -6,17 +6,19 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     os::unix::fs::symlink,
     path::{Component, Path, PathBuf},
 };
 
 use mesarch_proto::mesos::v1::{self, resource::DiskInfo};
-use mesarch_types::{DiskSource, Resource, Resources, valid_text_id};
+use mesarch_types::{DiskSource, Resource, ResourceVersion, Resources, valid_text_id};
 use prost::Message;
 
-/// Volumes that go are moved here first, and deleted while everything else goes on.
+/// Volumes that go are moved below this first, beside `roles`, and deleted while everything else goes on.
 const GOING: &str = ".going";
+/// Says which version of the agent's resources the volumes were brought in line with last.
+const ALIGNED: &str = ".aligned";
 
 /// A volume that could not be made or wiped: nothing may rest on it.
 #[derive(Debug, thiserror::Error)]
@@ -56,13 +58,20 @@ fn root(work_dir: &Path, source: DiskSource, info: &[u8]) -> Option<PathBuf> {
 }
 
 /// Makes what is to be there and moves away what is to go; says what is to be deleted. Blocking, but not for long.
+///
+/// What goes with a version goes once: when the agent starts anew with the same version, its place may hold what tasks
+/// wrote to a newer volume (on a disk of its own, that is the same folder).
 pub(crate) fn align(
     work_dir: &Path,
+    version: ResourceVersion,
     made: &Resources,
     gone: &Resources,
 ) -> Result<Vec<PathBuf>, VolumeError> {
     let mut going = Vec::new();
-    for volume in gone.iter() {
+    let folder = work_dir.join("volumes");
+    let aligned = format!("{} {}\n", version.incarnation, version.epoch.0);
+    let is_done = fs::read(folder.join(ALIGNED)).is_ok_and(|done| done == aligned.as_bytes());
+    for volume in gone.iter().filter(|_| !is_done) {
         let Some(path) = path(work_dir, volume) else { continue };
         let is_whole = volume.disk.as_ref().is_some_and(|disk| disk.source == DiskSource::Mount);
         let moved = if is_whole { empty(&path).map(|()| None) } else { move_away(&path) };
@@ -74,7 +83,21 @@ pub(crate) fn align(
             None => tracing::error!(%volume, "this volume has no place on this agent"),
         }
     }
+    if !is_done {
+        note(&folder, &aligned).map_err(|source| failed(&folder, "noting what became of", source))?;
+    }
     Ok(going)
+}
+
+/// Durable before anything rests on it.
+fn note(folder: &Path, aligned: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let fresh = folder.join(".aligned.new");
+    let mut file = fs::File::create(&fresh)?;
+    file.write_all(aligned.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&fresh, folder.join(ALIGNED))?;
+    fs::File::open(folder)?.sync_all()
 }
 
 fn failed(path: &Path, action: &'static str, source: io::Error) -> VolumeError {
@@ -83,8 +106,7 @@ fn failed(path: &Path, action: &'static str, source: io::Error) -> VolumeError {
 
 /// A rename is done at once and whole: no crash leaves half a volume in its place.
 fn move_away(path: &Path) -> io::Result<Option<PathBuf>> {
-    let (Some(role), Some(id)) = (path.parent(), path.file_name()) else { return Ok(None) };
-    let place = role.join(GOING).join(id);
+    let Some(place) = going(path) else { return Ok(None) };
     match fs::remove_dir_all(&place) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -92,9 +114,18 @@ fn move_away(path: &Path) -> io::Result<Option<PathBuf>> {
     if let Err(error) = path.symlink_metadata() {
         return if error.kind() == ErrorKind::NotFound { Ok(None) } else { Err(error) };
     }
-    fs::create_dir_all(role.join(GOING))?;
+    if let Some(folder) = place.parent() {
+        fs::create_dir_all(folder)?;
+    }
     fs::rename(path, &place)?;
     Ok(Some(place))
+}
+
+/// Where a volume at `…/volumes/roles/<role>/<id>` waits for its deletion: no volume can be named so.
+fn going(path: &Path) -> Option<PathBuf> {
+    let (id, role) = (path.file_name()?, path.parent()?);
+    let volumes = role.parent()?.parent()?;
+    Some(volumes.join(GOING).join(role.file_name()?).join(id))
 }
 
 /// Of a whole file system nothing but its content can go.
@@ -136,11 +167,16 @@ pub(crate) fn link(work_dir: &Path, sandbox: &Path, resources: &[v1::Resource]) 
         };
         let read = mesarch_mesos_v1::convert::resources_from_v1(std::slice::from_ref(resource));
         let read = read.map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
-        let Some(volume) = read.iter().next().and_then(|volume| path(work_dir, volume)) else { continue };
+        let Some(volume) = read.iter().next().and_then(|volume| path(work_dir, volume)) else {
+            return Err(io::Error::new(ErrorKind::Unsupported, "the volume has no place on this agent"));
+        };
         // Relative work directories are as seen from the agent, not from a sandbox.
         let (volume, place) = (fs::canonicalize(volume)?, sandbox.join(inside));
-        if fs::read_link(&place).is_ok_and(|target| target == volume) {
-            continue;
+        match fs::read_link(&place) {
+            Ok(target) if target == volume => continue,
+            // Of a task that the executor ran before, with another volume there.
+            Ok(_) => fs::remove_file(&place)?,
+            Err(_) => {}
         }
         if let Some(parent) = place.parent() {
             fs::create_dir_all(parent)?;
@@ -155,7 +191,7 @@ mod tests {
     use std::sync::Arc;
 
     use mesarch_mesos_v1::json;
-    use mesarch_types::{Disk, Role, parse_resources};
+    use mesarch_types::{Disk, Epoch, Role, parse_resources};
 
     use super::*;
 
@@ -199,7 +235,12 @@ mod tests {
     fn volumes_keep_what_they_hold_until_they_are_to_go() {
         let dir = tempfile::tempdir().unwrap();
         let (kept, gone) = (volume("kept", "eng"), volume("gone", "eng"));
-        let align = |made: &[Resource], gone: &[Resource]| align(dir.path(), &all(made), &all(gone)).unwrap();
+        let version = std::cell::Cell::new(ResourceVersion::default());
+        let align = |made: &[Resource], gone: &[Resource]| {
+            let epoch = Epoch(version.get().epoch.0 + 1);
+            version.set(ResourceVersion { incarnation: 1, epoch });
+            align(dir.path(), version.get(), &all(made), &all(gone)).unwrap()
+        };
         assert_eq!(align(&[kept.clone(), gone.clone()], &[]), Vec::<PathBuf>::new());
         let at = |volume: &Resource| path(dir.path(), volume).unwrap();
         fs::write(at(&kept).join("file"), "kept").unwrap();
@@ -213,9 +254,50 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_on_a_disk_of_its_own_is_not_wiped_again_by_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = r#"{"source":{"type":"MOUNT","mount":{"root":"disk"}}}"#;
+        let info: DiskInfo = json::decode(mount.as_bytes()).unwrap();
+        let on_disk = |id: &str| {
+            let disk = Disk {
+                info: info.encode_to_vec().into(),
+                source: DiskSource::Mount,
+                persistence_id: Some(id.into()),
+                source_id: None,
+            };
+            all(&[Resource { disk: Some(Arc::new(disk)), ..volume(id, "eng") }])
+        };
+        let file = dir.path().join("disk/file");
+        let version = |epoch| ResourceVersion { incarnation: 1, epoch: Epoch(epoch) };
+        align(dir.path(), version(1), &on_disk("v1"), &Resources::default()).unwrap();
+        fs::write(&file, "v1").unwrap();
+        align(dir.path(), version(2), &on_disk("v2"), &on_disk("v1")).unwrap();
+        assert!(!file.exists());
+        fs::write(&file, "v2").unwrap();
+        align(dir.path(), version(2), &on_disk("v2"), &on_disk("v1")).unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), "v2");
+    }
+
+    #[test]
+    fn a_volume_may_have_any_name_that_an_id_may_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let (odd, other) = (volume(GOING, "eng"), volume("v1", "eng"));
+        let version = |epoch| ResourceVersion { incarnation: 1, epoch: Epoch(epoch) };
+        let both = all(&[odd.clone(), other.clone()]);
+        align(dir.path(), version(1), &both, &Resources::default()).unwrap();
+        let file = path(dir.path(), &odd).unwrap().join("file");
+        fs::write(&file, "kept").unwrap();
+        align(dir.path(), version(2), &all(std::slice::from_ref(&odd)), &all(&[other])).unwrap();
+        assert!(file.exists());
+        align(dir.path(), version(3), &Resources::default(), &all(&[odd])).unwrap();
+        assert!(!file.exists());
+    }
+
+    #[test]
     fn volumes_are_linked_into_sandboxes_and_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
-        align(dir.path(), &all(&[volume("v1", "eng")]), &Resources::default()).unwrap();
+        let (v1, v2) = (volume("v1", "eng"), volume("v2", "eng"));
+        align(dir.path(), ResourceVersion::default(), &all(&[v1, v2]), &Resources::default()).unwrap();
         let sandbox = dir.path().join("sandbox");
         fs::create_dir(&sandbox).unwrap();
         let asked = |container_path: &str| -> Vec<v1::Resource> {
@@ -237,6 +319,10 @@ mod tests {
         for outside in ["/data", "../data", "data/../..", ""] {
             assert!(refusal(&asked(outside)).is_some(), "{outside}");
         }
+        let mut newer = asked("data");
+        newer[0].disk.as_mut().unwrap().persistence.as_mut().unwrap().id = "v2".into();
+        link(dir.path(), &sandbox, &newer).unwrap();
+        assert!(!sandbox.join("data/file").exists(), "the newer task's volume is there");
         fs::write(sandbox.join("taken"), "").unwrap();
         assert!(link(dir.path(), &sandbox, &asked("taken")).is_err());
     }

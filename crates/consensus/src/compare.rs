@@ -81,8 +81,8 @@ impl Digests {
             self.0.metrics.count(metrics::verdict(verdict));
             match verdict {
                 Verdict::Agrees => {
-                    self.0.agreed.fetch_max(index, Ordering::Relaxed);
                     tracing::debug!(index, "a majority has the same state");
+                    self.agrees(index);
                 }
                 Verdict::Undecided => tracing::info!(index, "too few masters told the digest of their state"),
                 Verdict::Split => {
@@ -97,11 +97,28 @@ impl Digests {
         }
     }
 
+    /// What an earlier process found out is over with the first agreement.
+    fn agrees(&self, index: u64) {
+        if self.0.agreed.fetch_max(index, Ordering::Relaxed) > 0 {
+            return;
+        }
+        match self.0.dir.damage() {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                if let Err(error) = self.0.dir.clear_damage() {
+                    tracing::error!(%error, "cannot forget an earlier damage");
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot read what an earlier process found out"),
+        }
+    }
+
     /// The process ends by the report, so what the next one must know is on disk before; the wait for the disk holds up
     /// nobody who still matters.
     fn damaged(&self, differs: u64, ours: u128, theirs: u128) {
         let agreed = Some(self.0.agreed.load(Ordering::Relaxed)).filter(|agreed| *agreed > 0);
-        if let Err(error) = self.0.dir.record_damage(&Damage { agreed, differs }) {
+        let again = self.0.dir.damage().is_ok_and(|earlier| earlier.is_some());
+        if let Err(error) = self.0.dir.record_damage(&Damage { agreed, differs, again }) {
             tracing::error!(%error, "cannot keep for the next start that this master is damaged");
         }
         self.0.fatal.report(format_args!(
@@ -116,12 +133,12 @@ impl Digests {
 }
 
 /// Refuses to start from a snapshot that may hold the damage for which an earlier process ended. If none does, the log
-/// is replayed from before it, and the damage was in memory only. Blocks.
+/// is replayed from before it, which heals what was in memory only; if it does not, the second end is the last. Blocks.
 pub(crate) fn refuse_damage(dir: &DataDir, snapshots: &SnapshotStore) -> Result<(), StartError> {
     let Some(damage) = dir.damage()? else { return Ok(()) };
     let newest = snapshots.newest();
     let covered = newest.and_then(|newest| newest.meta().last_log_id).map_or(0, |covered| covered.index);
-    if covered > 0 && damage.may_be_in(covered) {
+    if damage.again || damage.may_be_in(covered) {
         let (path, differs) = (dir.path().to_path_buf(), damage.differs);
         return Err(StartError::Damaged { path, differs, covered });
     }
@@ -130,7 +147,7 @@ pub(crate) fn refuse_damage(dir: &DataDir, snapshots: &SnapshotStore) -> Result<
         covered,
         "ended because its state differed; begins before the damage and replays the log"
     );
-    Ok(dir.clear_damage()?)
+    Ok(())
 }
 
 /// Where the apply path leaves the states after checkpoints.

@@ -100,7 +100,7 @@ fn a_majority_with_another_digest_stops_the_node_and_says_what_differs() {
     for part in ["log entry 5", &format!("{zeros}a here"), &format!("{zeros}b on a majority")] {
         assert!(reason.contains(part), "{reason}");
     }
-    assert_eq!(dir.damage().unwrap(), Some(Damage { agreed: None, differs: 5 }));
+    assert_eq!(dir.damage().unwrap(), Some(Damage { agreed: None, differs: 5, again: false }));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_damage_is_kept_with_the_last_entry_on_which_the_masters_agreed() {
         digests.exchange(NodeId(3), &said(index, there));
     }
     assert!(fatal.reason().is_some());
-    assert_eq!(dir.damage().unwrap(), Some(Damage { agreed: Some(6), differs: 7 }));
+    assert_eq!(dir.damage().unwrap(), Some(Damage { agreed: Some(6), differs: 7, again: false }));
 }
 
 fn snapshot_of(dir: &DataDir, covered: u64) -> SnapshotStore {
@@ -126,14 +126,14 @@ fn snapshot_of(dir: &DataDir, covered: u64) -> SnapshotStore {
 
 #[test]
 fn a_start_is_refused_only_from_a_snapshot_that_may_hold_the_damage() {
-    let damage = Damage { agreed: Some(6), differs: 9 };
+    let damage = Damage { agreed: Some(6), differs: 9, again: false };
     for (covered, refused) in [(5, false), (6, false), (7, true), (12, true)] {
         let Fixture { dir, _folder, .. } = fixture();
         let snapshots = snapshot_of(&dir, covered);
         refuse_damage(&dir, &snapshots).expect("nothing was found out");
         dir.record_damage(&damage).unwrap();
         match refuse_damage(&dir, &snapshots) {
-            Ok(()) => assert_eq!((refused, dir.damage().unwrap()), (false, None), "{covered}"),
+            Ok(()) => assert_eq!((refused, dir.damage().unwrap()), (false, Some(damage)), "{covered}"),
             Err(error) => {
                 assert!(refused, "{covered}: {error}");
                 assert!(error.to_string().contains(&format!("up to entry {covered}")), "{error}");
@@ -146,7 +146,22 @@ fn a_start_is_refused_only_from_a_snapshot_that_may_hold_the_damage() {
 #[test]
 fn a_start_without_a_snapshot_replays_all_of_the_log() {
     let Fixture { dir, _folder, .. } = fixture();
-    dir.record_damage(&Damage { agreed: None, differs: 9 }).unwrap();
-    refuse_damage(&dir, &SnapshotStore::open(&dir.snapshot_folder()).unwrap()).unwrap();
-    assert_eq!(dir.damage().unwrap(), None);
+    let damage = Damage { agreed: None, differs: 9, again: false };
+    dir.record_damage(&damage).unwrap();
+    let snapshots = SnapshotStore::open(&dir.snapshot_folder()).unwrap();
+    refuse_damage(&dir, &snapshots).unwrap();
+    dir.record_damage(&Damage { again: true, ..damage }).unwrap();
+    assert!(refuse_damage(&dir, &snapshots).is_err(), "that did not heal it");
+}
+
+#[test]
+fn a_damage_is_forgotten_once_a_majority_agrees_and_not_before() {
+    for (here, expect) in [(0xb, None), (0xa, Some(Damage { agreed: None, differs: 5, again: true }))] {
+        let Fixture { digests, dir, _folder, .. } = fixture();
+        dir.record_damage(&Damage { agreed: Some(1), differs: 2, again: false }).unwrap();
+        digests.computed(Checkpoint { index: 5, digest: here }, voters());
+        digests.exchange(NodeId(2), &said(5, 0xb));
+        digests.exchange(NodeId(3), &said(5, 0xb));
+        assert_eq!(dir.damage().unwrap(), expect);
+    }
 }

@@ -71,8 +71,8 @@ pub enum StartError {
     Disk(#[from] DiskError),
     /// An earlier process ended because its state was damaged, and the damage may be in the snapshot.
     #[error(
-        "{}: the state after log entry {differs} differed from that of a majority of the masters, and the snapshot, which \
-         covers the log up to entry {covered}, may hold the damage; keep this directory for those who look for the cause, \
+        "{}: the state after log entry {differs} differed from that of a majority of the masters, and what is stored, with \
+         a snapshot of the log up to entry {covered}, may hold the damage; keep this directory for those who look for the cause, \
          and replace the master by one with a new id and an empty directory",
         path.display()
     )]
@@ -81,7 +81,7 @@ pub enum StartError {
         path: PathBuf,
         /// The entry after which the state was found to differ.
         differs: u64,
-        /// The entry that the snapshot covers.
+        /// The entry that the snapshot covers; 0 without one.
         covered: u64,
     },
     /// The Raft listener cannot be bound.

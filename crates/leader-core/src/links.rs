@@ -150,6 +150,10 @@ impl Links {
     /// What `apply` said to a registration or attachment. Success is seen in the state, so only refusals count.
     pub(crate) fn answered(&mut self, turn: &mut Turn<'_>, link: Link, outcome: &Outcome) {
         match outcome {
+            // Gone by what came right behind, or by the end of its drain: the link is none that anybody would close.
+            Outcome::AgentAttached { agent } if turn.state.agent(agent).is_none() => {
+                self.close(turn, link, reason_of_removal(turn.state, agent));
+            }
             Outcome::AgentAttached { agent } => self.agent_changed(turn, agent),
             Outcome::Refused(refusal) => self.refused(turn, link, *refusal),
             _ => {}

@@ -28,8 +28,8 @@ use crate::{
 
 /// Most subscribers of a master; a new one takes the place of the oldest, as in Mesos.
 pub(crate) const SUBSCRIBERS_MAX: usize = 1000;
-/// Most records that wait for a connection to take them.
-const RECORDS_MAX: usize = 16_384;
+/// Most records that wait for a connection to take them: the end of a large framework is one step of the state.
+const RECORDS_MAX: usize = 1 << 17;
 /// Most bytes of them, beside the records that a stream begins with: the whole state is let in whatever it takes.
 const BYTES_MAX: usize = 64 << 20;
 

@@ -120,7 +120,7 @@ impl World {
     fn perform_one(&mut self, agent: usize, output: Output) {
         match output {
             Output::Persist(_) => {}
-            Output::Volumes { made, gone } => self.hosts[agent].align_volumes(&made, &gone),
+            Output::Volumes { made, gone, .. } => self.hosts[agent].align_volumes(&made, &gone),
             Output::StartExecutor(start) => self.start_executor(agent, *start),
             Output::ToExecutor(run, event) => self.executor_told(agent, &run, event),
             Output::KillExecutor(run) => self.exit(agent, &run),

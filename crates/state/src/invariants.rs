@@ -128,7 +128,7 @@ fn check_administration(state: &State) -> Result<(), Violation> {
     })?;
     state.agents().try_for_each(|agent| {
         let settled = !administration_is_over(agent);
-        require(settled, "an agent without tasks is not being drained", &agent.id)?;
+        require(settled, "an agent on which nothing is left is not being drained", &agent.id)?;
         require(!state.is_down(&agent.spec.hostname), "no agent is on a machine that is down", &agent.id)
     })?;
     let gone = state.gone.len() <= GONE_AGENTS_MAX;
@@ -145,7 +145,7 @@ fn check_administration(state: &State) -> Result<(), Violation> {
 }
 
 fn administration_is_over(agent: &Agent) -> bool {
-    agent.administration.is_draining() && agent.tasks.is_empty()
+    agent.administration.is_draining() && agent.is_empty()
 }
 
 fn check_sharing(state: &State) -> Result<(), Violation> {

@@ -175,6 +175,10 @@ pub enum Refusal {
     StaleLink,
     #[error("an inventory is needed")]
     InventoryNeeded,
+    #[error(
+        "the agent brings less than was reserved or made into volumes of it; undo that, or bring as much as before"
+    )]
+    Shrunk,
     #[error("an operator declared the agent gone")]
     AgentGone,
     #[error("the agent's machine is down for maintenance")]

@@ -127,7 +127,7 @@ impl State {
 
     /// Whether agents that announce this host name are on a machine that is down.
     pub fn is_down(&self, hostname: &str) -> bool {
-        self.maintenance.machine_of(hostname).is_some_and(|machine| machine.mode == MachineMode::Down)
+        self.maintenance.machines_of(hostname).any(|machine| machine.mode == MachineMode::Down)
     }
 
     /// When the machine of agents that announce this host name will be down.

@@ -22,12 +22,14 @@ pub struct Damage {
     pub agreed: Option<u64>,
     /// Index of the entry after which it was seen to differ.
     pub differs: u64,
+    /// Whether the same was found before, and no agreement came between: to start once more heals nothing.
+    pub again: bool,
 }
 
 impl Damage {
-    /// Whether a snapshot of the state after entry `covered` can hold the damage.
+    /// Whether a snapshot of the state after entry `covered` can hold the damage; 0 if there is none.
     pub fn may_be_in(&self, covered: u64) -> bool {
-        self.agreed.is_none_or(|agreed| covered > agreed)
+        covered > 0 && self.agreed.is_none_or(|agreed| covered > agreed)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -46,13 +48,14 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_sound_up_to_the_last_entry_on_which_the_masters_agreed() {
-        let damage = |agreed| Damage { agreed, differs: 90 };
+        let damage = |agreed| Damage { agreed, differs: 90, again: false };
         for (agreed, covered, expect) in [
             (Some(50), 49, false),
             (Some(50), 50, false),
             (Some(50), 51, true),
             (Some(50), 99, true),
             (None, 1, true),
+            (None, 0, false),
         ] {
             assert_eq!(damage(agreed).may_be_in(covered), expect, "{agreed:?} {covered}");
         }

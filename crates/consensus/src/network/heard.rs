@@ -23,6 +23,8 @@ struct Memory {
     fresh: Option<Instant>,
     /// The oldest word after that: up to where it said that entries were committed.
     open: Option<(u64, Instant)>,
+    /// Up to where any word said so. One that says less was on its way for longer, and tells nothing of now.
+    highest: u64,
 }
 
 impl Memory {
@@ -41,6 +43,10 @@ impl Heard {
     /// The leader's word that this node took: entries up to `committed` were committed when it came, at `at`.
     pub(crate) fn note(&self, committed: u64, at: Instant) {
         let mut memory = self.memory();
+        if committed < memory.highest {
+            return;
+        }
+        memory.highest = committed;
         memory.open.get_or_insert((committed, at));
         memory.settle(self.applied());
         if committed <= self.applied() {
@@ -95,5 +101,9 @@ mod tests {
         check(45, Some(5));
         heard.note(9, at(50));
         check(50, Some(0));
+        // A word that was on its way for longer than another tells nothing of now.
+        heard.note(12, at(60));
+        heard.note(9, at(70));
+        check(80, Some(30));
     }
 }

@@ -9,7 +9,7 @@ mod update_framework;
 #[cfg(test)]
 mod reconcile_test;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use futures::{FutureExt, TryFutureExt};
 use mesarch_consensus::{Full, Unresolved};
@@ -319,9 +319,10 @@ impl Caller<'_> {
         accepted: bool,
         filters: Option<&mesarch_proto::mesos::v1::Filters>,
     ) -> Result<(), CallError> {
+        let told: BTreeSet<OfferId> = offer_ids(offers).into_iter().collect();
         let known = self.app.newest().state.inverse_offers_of(&self.stream.framework);
-        let mut offers = offer_ids(offers);
-        offers.retain(|id| known.iter().any(|(_, offer)| offer.id == *id));
+        let known = known.into_iter().map(|(_, offer)| offer.id);
+        let offers: Vec<OfferId> = known.filter(|id| told.contains(id)).collect();
         if offers.is_empty() {
             return Ok(());
         }

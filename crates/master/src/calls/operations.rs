@@ -99,6 +99,9 @@ fn answer(
             (OperationState::Recovering, "Reconciliation: Agent is recovering")
         }
         Some((None, Some(_))) => (OperationState::Unreachable, "Reconciliation: Agent is unreachable"),
+        Some((None, None)) if agent.is_some_and(|id| state.gone_agent(id).is_some()) => {
+            (OperationState::GoneByOperator, "Reconciliation: Agent has been marked gone")
+        }
         Some(_) | None => (OperationState::Unknown, "Reconciliation: Operation is unknown"),
     };
     told(agent, latest, message)

@@ -4,7 +4,10 @@
 //! How fresh that copy is, the reader says: as the leader knows it while it holds its lease, which is the default; as
 //! a quorum confirms that it leads (`linearizable`); or as this very master has applied it (`stale`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -89,16 +92,28 @@ impl Reader {
         })
     }
 
-    /// Tells how fresh a stale answer is.
-    pub(super) fn tell(&self, app: &App, index: u64, headers: &mut HeaderMap) {
+    /// Tells how fresh a stale answer is, now that it is there.
+    pub(super) fn tell(&self, looked: Looked, headers: &mut HeaderMap) {
         if matches!(self, Self::Anyone) {
-            headers.insert(APPLIED_INDEX, HeaderValue::from(index));
-            if let Some(staleness) = app.consensus.0.staleness() {
+            headers.insert(APPLIED_INDEX, HeaderValue::from(looked.index));
+            if let Some(staleness) = looked.staleness {
+                let staleness = staleness.saturating_add(looked.at.elapsed());
                 let ms = u64::try_from(staleness.as_millis()).unwrap_or(u64::MAX);
                 headers.insert(STALENESS, HeaderValue::from(ms));
             }
         }
     }
+}
+
+/// Which state an answer shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Looked {
+    /// Log index of the last entry in it.
+    pub(super) index: u64,
+    /// For how long it may have been out of date; none if nobody knows.
+    staleness: Option<Duration>,
+    /// When that was so. Rendering takes its time.
+    at: Instant,
 }
 
 /// What `render` makes of the newest state, for this reader.
@@ -107,10 +122,10 @@ pub(super) async fn rendered(
     reader: Reader,
     render: impl FnOnce(&App, &State) -> Response<Body> + Send + 'static,
 ) -> Response<Body> {
-    let look = move |app: &App, published: &Published| (render(app, &published.state), published.index);
-    match snapshot(app.clone(), &reader, look).await {
-        Ok((mut response, index)) => {
-            reader.tell(&app, index, response.headers_mut());
+    let look = move |app: &App, published: &Published| render(app, &published.state);
+    match snapshot(app, &reader, look).await {
+        Ok((mut response, looked)) => {
+            reader.tell(looked, response.headers_mut());
             response
         }
         Err(refused) => *refused,
@@ -122,22 +137,26 @@ pub(super) async fn snapshot<T: Send + 'static>(
     app: Arc<App>,
     reader: &Reader,
     look: impl FnOnce(&App, &Published) -> T + Send + 'static,
-) -> Result<T, Refused> {
+) -> Result<(T, Looked), Refused> {
     reader.confirm(&app).await?;
     let Ok(Ok(place)) = tokio::time::timeout(READ_WAIT, app.reads.clone().acquire_owned()).await else {
         return Err(Box::new(error::text(StatusCode::SERVICE_UNAVAILABLE, "too many reads at a time")));
     };
+    // Before the state, so that nothing newer than it counts for it.
+    let (staleness, at) = (app.consensus.0.staleness(), Instant::now());
     let published = app.newest();
+    let looked = Looked { index: published.index, staleness, at };
     // The place is held until the answer is there, even if nobody waits for it any more.
     let look = move || {
         let _place = place;
         look(&app, &published)
     };
-    tokio::task::spawn_blocking(look).await.map_err(|error| {
+    let seen = tokio::task::spawn_blocking(look).await.map_err(|error| {
         tracing::error!(%error, "a read failed");
         let reason = "the answer could not be written";
         Box::new(error::text(StatusCode::INTERNAL_SERVER_ERROR, reason))
-    })
+    })?;
+    Ok((seen, looked))
 }
 
 #[cfg(test)]

@@ -87,26 +87,31 @@ pub(crate) fn cluster_status(state: &State) -> ClusterStatus {
     let scheduled = state.schedule().iter().flat_map(|window| &window.machines);
     let (down, draining): (Vec<_>, Vec<_>) =
         scheduled.partition(|id| modes.get(id) == Some(&MachineMode::Down));
-    let draining = draining
-        .into_iter()
-        .map(|id| DrainingMachine { id: machine_to_v1(id), statuses: answers(state, id).collect() });
+    let answers = answers_by_host(state);
+    let of_machine = |id: &MachineId| answers.get(host_of(id)).cloned().unwrap_or_default();
+    let draining =
+        draining.into_iter().map(|id| DrainingMachine { id: machine_to_v1(id), statuses: of_machine(id) });
     ClusterStatus {
         draining_machines: draining.collect(),
         down_machines: down.into_iter().map(machine_to_v1).collect(),
     }
 }
 
-/// What was answered about agents of a machine.
-fn answers<'a>(state: &'a State, machine: &'a MachineId) -> impl Iterator<Item = InverseOfferStatus> + 'a {
-    let is_there = |announced: &str| {
-        let announced = announced.to_lowercase();
-        let name = if machine.hostname.is_empty() { &machine.ip } else { &machine.hostname };
-        **name == *announced
-    };
-    let about = state
-        .inverse_answers()
-        .filter(move |(_, agent, _)| state.agent(agent).is_some_and(|agent| is_there(&agent.spec.hostname)));
-    about.map(|(framework, _, answer)| answer_to_v1(framework, answer))
+/// What was answered, by the host name in lower case that the agent announces.
+fn answers_by_host(state: &State) -> BTreeMap<String, Vec<InverseOfferStatus>> {
+    let mut answers: BTreeMap<String, Vec<InverseOfferStatus>> = BTreeMap::new();
+    for (framework, agent, answer) in state.inverse_answers() {
+        if let Some(agent) = state.agent(agent) {
+            let host = agent.spec.hostname.to_lowercase();
+            answers.entry(host).or_default().push(answer_to_v1(framework, answer));
+        }
+    }
+    answers
+}
+
+/// What agents of the machine announce as their host name.
+fn host_of(machine: &MachineId) -> &str {
+    if machine.hostname.is_empty() { &machine.ip } else { &machine.hostname }
 }
 
 fn answer_to_v1(framework: &FrameworkId, answer: &InverseAnswer) -> InverseOfferStatus {

@@ -28,8 +28,6 @@ pub(crate) const GONE_AGENTS_MAX: usize = 100_000;
 
 /// What frameworks are told of all that was on an agent that is gone.
 const GONE: &str = "Agent has been marked gone";
-/// The same of one whose machine went down.
-const DOWN: &str = "Agent's machine is down";
 
 /// A `TaskInfo` of which nothing but the kill policy is read.
 #[derive(Clone, PartialEq, Message)]
@@ -199,7 +197,7 @@ impl Step<'_> {
             let Some(agent) = self.state.agents.get(&id) else {
                 continue;
             };
-            if !agent.administration.is_draining() || !agent.tasks.is_empty() {
+            if !agent.administration.is_draining() || !agent.is_empty() {
                 continue;
             }
             match agent.administration.drain {
@@ -227,6 +225,7 @@ impl Step<'_> {
             let ended = Arc::make_mut(&mut task);
             ended.state = state;
             ended.push_report(report(state, &conclusion, self.at.wall));
+            self.change(Change::TaskUpdated { framework: key.0.clone(), task: key.1.clone(), state });
             self.tell(&key.0, &key.1, Some(id), conclusion);
             self.remember(task);
         }
@@ -234,7 +233,7 @@ impl Step<'_> {
             let conclusion = self.gone_by_operator(&key.0);
             self.end_with_agent(&key, conclusion);
         }
-        self.take_out(id, OperationState::GoneByOperator, GONE);
+        self.take_out(id);
         let (epoch, wall) = (self.epoch(), self.at.wall);
         self.state.gone.insert(id.clone(), GoneAgent { epoch, wall });
         self.state.gone_by_age.insert((epoch, id.clone()));
@@ -245,15 +244,16 @@ impl Step<'_> {
         self.bound_gone();
     }
 
-    /// An agent of a machine that goes down. Its id may come back with the machine, as one that was never known.
+    /// An agent of a machine that goes down. Without its tasks, it counts as one that is unreachable until the machine is
+    /// up: what its resources were made into is still so.
     pub(crate) fn remove_agent(&mut self, id: &AgentId) {
         for key in self.task_ids_on(id) {
-            let lost = Conclusion::new(TaskState::Lost, Reason::AgentRemoved, DOWN);
+            let lost = Conclusion::new(TaskState::Lost, Reason::AgentRemoved, "Agent's machine is down");
             self.end_with_agent(&key, lost);
         }
-        self.take_out(id, OperationState::Unreachable, DOWN);
-        self.change(Change::AgentRemoved(id.clone()));
-        self.announce_failure(id);
+        self.give_up(id);
+        // It is told to end, and nothing else.
+        self.effects.retain(|effect| effect.agent() != Some(id));
     }
 
     fn gone_by_operator(&self, framework: &FrameworkId) -> Conclusion {
@@ -278,8 +278,8 @@ impl Step<'_> {
 
     /// Takes an agent without tasks out of the table, with its offers, executors and nonce; frameworks hear what becomes of
     /// operations that had not ended.
-    fn take_out(&mut self, id: &AgentId, operations: OperationState, message: &str) {
-        self.tell_operations_on(id, operations, message);
+    fn take_out(&mut self, id: &AgentId) {
+        self.tell_operations_on(id, OperationState::GoneByOperator, GONE);
         self.forget_operations_on(id);
         self.withdraw_offers_of_agent(id);
         self.forget_inverse_offers_of_agent(id);

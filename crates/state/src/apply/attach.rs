@@ -9,6 +9,7 @@ use crate::{
     change::Change,
     command::{AgentSpec, AttachAgent, Inventory, Link, RegisterAgent},
     effect::Effect,
+    machine::LEVEL_OPERATIONS,
     model::{Administration, Agent, Attachment, Ledger, Task, TaskKey},
     open_work::open_work_of_agent,
     outcome::{Outcome, Refusal},
@@ -64,6 +65,9 @@ impl Step<'_> {
         if self.hostname_of(c).is_some_and(|hostname| self.state.is_down(hostname)) {
             return Err(Refusal::MachineDown);
         }
+        if self.has_shrunk(c) {
+            return Err(Refusal::Shrunk);
+        }
         if let Some(known) = self.state.agents.get(&c.agent) {
             check_link(known, c.link)?;
             // What the agent ran under an older incarnation (before a restore) is not known here; and what was ended
@@ -84,6 +88,18 @@ impl Step<'_> {
         };
         self.add_agent(c.agent.clone(), None, spec.clone(), c.link);
         Ok(Returned::new())
+    }
+
+    /// Volumes and reservations that the agent stores would be given up without anybody's will, if it were taken as it is.
+    fn has_shrunk(&self, c: &AttachAgent) -> bool {
+        if self.state.meta.level < LEVEL_OPERATIONS {
+            return false;
+        }
+        let away = || self.state.unreachable.get(&c.agent).map(|away| &*away.agent);
+        let known = self.state.agents.get(&c.agent).map(|known| &**known).or_else(away);
+        known
+            .zip(c.spec.as_ref())
+            .is_some_and(|(known, spec)| known.stores_resources() && !known.can_bring(spec))
     }
 
     fn hostname_of<'b>(&'b self, c: &'b AttachAgent) -> Option<&'b str> {

@@ -104,7 +104,8 @@ impl Step<'_> {
         };
         let minor: Vec<_> = framework.outbox_minor.iter().copied().collect();
         for position in minor {
-            if matches!(framework.outbox.get(&position).map(|item| &**item), Some(OutboxItem::Rescind(_))) {
+            let item = framework.outbox.get(&position).map(|item| &**item);
+            if matches!(item, Some(OutboxItem::Rescind(_) | OutboxItem::RescindInverse(_))) {
                 framework.outbox.remove(&position);
                 framework.outbox_minor.remove(&position);
             }

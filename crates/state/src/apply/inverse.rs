@@ -1,6 +1,8 @@
 //! Inverse offers: frameworks are asked to leave agents whose machines will be down.
 
-use mesarch_types::{AgentId, FrameworkId};
+use std::collections::BTreeSet;
+
+use mesarch_types::{AgentId, FrameworkId, OfferId};
 
 use crate::{
     change::Change,
@@ -48,8 +50,9 @@ impl Step<'_> {
     /// Unknown offers, and those of others, are ignored.
     pub(crate) fn answer_inverse_offers(&mut self, c: &AnswerInverseOffers) -> Outcome {
         let (at, until) = (self.at.wall, self.at.now.saturating_add(c.refuse.duration));
+        let answered: BTreeSet<&OfferId> = c.offers.iter().collect();
         for agent in self.state.inverse_offers_of(&c.framework) {
-            if !c.offers.contains(&agent.1.id) {
+            if !answered.contains(&agent.1.id) {
                 continue;
             }
             let asked = (c.framework.clone(), agent.0);

@@ -69,7 +69,7 @@ impl Step<'_> {
             agent.tasks.remove(key);
             agent.unsettled -= u32::from(task.is_unsettled());
             task.set_hash().into_iter().for_each(|hash| agent.set_hash.remove(hash));
-            let emptied = agent.administration.is_draining() && agent.tasks.is_empty();
+            let emptied = agent.administration.is_draining() && agent.is_empty();
             self.emptied.extend(emptied.then(|| task.agent.clone()));
         }
         if let Some(executor) = task.executor_key().and_then(|executor| self.executor_mut(&executor)) {

@@ -226,6 +226,7 @@ impl Step<'_> {
         if let Some(agent) = self.agent_mut(&agent) {
             agent.operations.remove(key);
         }
+        self.emptied.push(agent);
         if self.is_connected(&key.0) {
             self.effect(effect);
         }
@@ -269,6 +270,7 @@ impl Step<'_> {
             if let Some(agent) = self.state.agent_record_mut(&agent) {
                 agent.operations.remove(&key);
             }
+            self.emptied.push(agent);
         }
     }
 }

@@ -32,7 +32,7 @@ impl Step<'_> {
         Outcome::Done
     }
 
-    fn give_up(&mut self, id: &AgentId) {
+    pub(super) fn give_up(&mut self, id: &AgentId) {
         self.withdraw_offers_of_agent(id);
         self.forget_inverse_offers_of_agent(id);
         let mut tasks = OrdMap::new();

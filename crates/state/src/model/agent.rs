@@ -203,6 +203,16 @@ impl Agent {
         self.ledger.available()
     }
 
+    /// Whether no task, and no operation that has not ended, is on it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.operations.is_empty()
+    }
+
+    /// Whether it still brings what something else was made of, with `spec` in place of its own.
+    pub(crate) fn can_bring(&self, spec: &AgentSpec) -> bool {
+        self.converted.as_ref().is_none_or(|converted| converted.of(&spec.total).is_some())
+    }
+
     /// Whether it stores what it is told of its resources, makes volumes, and says so.
     pub fn stores_resources(&self) -> bool {
         self.spec.capabilities.has(AgentCapability::AgentOperationFeedback)

@@ -149,7 +149,7 @@ pub enum OutboxItem {
 impl OutboxItem {
     /// Whether it gives way first, for it says least: RESCIND and FAILURE.
     pub(crate) fn is_minor(&self) -> bool {
-        matches!(self, Self::Rescind(_) | Self::Failure { .. })
+        matches!(self, Self::Rescind(_) | Self::RescindInverse(_) | Self::Failure { .. })
     }
 }
 

@@ -84,15 +84,18 @@ pub(crate) struct Maintenance {
 }
 
 impl Maintenance {
-    /// The machine of agents with this host name, if it is in the schedule.
+    /// The machine of agents with this host name, if it is in the schedule; of several the first.
     pub(crate) fn machine_of(&self, hostname: &str) -> Option<&Machine> {
+        self.machines_of(hostname).next()
+    }
+
+    /// All machines that agents with this host name may be on: the masters do not know their addresses.
+    pub(crate) fn machines_of(&self, hostname: &str) -> impl Iterator<Item = &Machine> {
         let hostname: Arc<str> = hostname.to_lowercase().into();
         let nowhere: Arc<str> = Arc::from("");
         let first = MachineId { hostname: hostname.clone(), ip: nowhere.clone() };
-        let named = self.machines.range(first..).next().filter(|(id, _)| id.hostname == hostname);
-        named.map(|(_, machine)| machine).or_else(|| {
-            let by_address = MachineId { hostname: nowhere, ip: hostname };
-            self.machines.get(&by_address)
-        })
+        let by_address = MachineId { hostname: nowhere, ip: hostname.clone() };
+        let named = self.machines.range(first..).take_while(move |(id, _)| id.hostname == hostname);
+        named.map(|(_, machine)| machine).chain(self.machines.get(&by_address))
     }
 }

@@ -41,8 +41,14 @@ pub(super) fn find(work_dir: &Path, agent: Option<&AgentId>, path: &str) -> Opti
     Some(Place { runs, container: (*container).to_owned(), rest })
 }
 
-/// The names in a path; none if one of them climbs up.
+/// Most bytes of a path, as in the kernel: it stands before each name that is listed.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// The names in a path; none if one of them climbs up, or if it is longer than any path on disk.
 fn plain_parts(path: &str) -> Option<Vec<&str>> {
+    if path.len() > PATH_BYTES_MAX {
+        return None;
+    }
     let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     (path.starts_with('/') && !parts.iter().any(|part| *part == ".." || part.contains('\0'))).then_some(parts)
 }

@@ -192,7 +192,14 @@ async fn carry_out(
 async fn read_state(app: Arc<App>, admitted: Admitted) -> Response<Body> {
     let Admitted { kind, content_type, reader, connection, .. } = admitted;
     match kind {
-        Type::Subscribe => subscribe::subscribe(app, reader, content_type, connection).await,
+        Type::Subscribe => match connection {
+            Some(connection) => subscribe::subscribe(app, reader, content_type, connection).await,
+            // Nothing could take back what waits for the window of one stream among many.
+            None => super::error::text(
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "SUBSCRIBE needs a connection of its own: use HTTP/1.1",
+            ),
+        },
         Type::GetState => read::long(app, reader, content_type, &read::STATE).await,
         Type::GetAgents => read::long(app, reader, content_type, &read::AGENTS).await,
         Type::GetFrameworks => read::long(app, reader, content_type, &read::FRAMEWORKS).await,

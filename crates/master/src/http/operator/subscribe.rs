@@ -28,19 +28,19 @@ const END_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
 /// The same if it was too slow before.
 const TOO_SLOW_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Answers with a stream. `connection` is the one that carries it, if that carries nothing else.
+/// Answers with a stream. `connection` is the one that carries it, and nothing else.
 pub(super) async fn subscribe(
     app: Arc<App>,
     reader: Reader,
     content_type: ContentType,
-    connection: Option<Arc<Patience>>,
+    connection: Arc<Patience>,
 ) -> Response<Body> {
     // Before the state is looked at: what changes meanwhile waits here.
     let moments = app.outlets.moments.follow();
     let looked = snapshot(app.clone(), &reader, move |_, published| {
-        (recordio::encode(&subscribed(published, content_type)), published.index)
+        recordio::encode(&subscribed(published, content_type))
     });
-    let (first, from) = match looked.await {
+    let (first, looked) = match looked.await {
         Ok(looked) => looked,
         Err(refused) => return *refused,
     };
@@ -48,11 +48,12 @@ pub(super) async fn subscribe(
     let (queue, records) = queue([first, heartbeat.clone()]);
     let leader = reader.session().map(|session| (session.term, app.view.clone()));
     let (place, write) = (app.subscribers.enter(), events::write);
+    let from = looked.index;
     let subscription = Subscription { place, moments, from, content_type, leader, queue, heartbeat, write };
     let watched = connection.clone();
-    tokio::spawn(async move { ended(subscription.run().await, watched.as_deref()) });
+    tokio::spawn(async move { ended(subscription.run().await, &watched) });
     let mut response = with(content_type, body(Reading { records, connection }));
-    reader.tell(&app, from, response.headers_mut());
+    reader.tell(looked, response.headers_mut());
     response
 }
 
@@ -68,29 +69,25 @@ fn subscribed(published: &Published, content_type: ContentType) -> Vec<u8> {
 }
 
 /// Tells of the end, and does not let its reader hold the connection for ever.
-fn ended(end: End, connection: Option<&Patience>) {
+fn ended(end: End, connection: &Patience) {
     metrics::subscriber_ended(end.why());
     if end == End::Gone {
         return;
     }
     tracing::info!(why = end.why(), "a stream of changes is ended");
-    if let Some(connection) = connection {
-        connection.cut_within(if end == End::TooSlow { TOO_SLOW_WAIT } else { END_WAIT });
-    }
+    connection.cut_within(if end == End::TooSlow { TOO_SLOW_WAIT } else { END_WAIT });
 }
 
 /// The connection's side.
 struct Reading {
     records: Records,
-    connection: Option<Arc<Patience>>,
+    connection: Arc<Patience>,
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
         // The connection has taken all of it, or is no more. It may be asked other things now.
-        if let Some(connection) = self.connection.take() {
-            connection.spare();
-        }
+        self.connection.spare();
     }
 }
 
