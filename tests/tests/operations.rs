@@ -1,6 +1,7 @@
 //! A framework reserves resources, makes a volume and launches on it in one ACCEPT. What it made outlives the leader, the
 //! agent's process and the task, until the framework gives it back.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -83,13 +84,18 @@ fn launch(task: TaskInfo) -> offer::Operation {
 /// The framework and what it has been told.
 struct Owner {
     scheduler: Scheduler,
+    /// Not yet looked at: what a task held is offered as soon as its end is known, which may be before that is told.
+    offers: VecDeque<Offer>,
 }
 
 impl Owner {
     async fn next(&mut self) -> Result<Event> {
         let event = timeout(DEADLINE, self.scheduler.next()).await.context("no event in time")??;
-        if let Event::UpdateOperation(status) = &event {
-            self.scheduler.calls().acknowledge_operation(status).await?;
+        match &event {
+            Event::UpdateOperation(status) => self.scheduler.calls().acknowledge_operation(status).await?,
+            Event::Offers(offers) => self.offers.extend(offers.iter().cloned()),
+            Event::Rescind(gone) => self.offers.retain(|offer| offer.id != *gone),
+            _ => {}
         }
         Ok(event)
     }
@@ -97,14 +103,14 @@ impl Owner {
     /// The next offer of which this is true; others are declined for a moment.
     async fn offer(&mut self, wanted: impl Fn(&Offer) -> bool) -> Result<Offer> {
         loop {
-            let Event::Offers(offers) = self.next().await? else { continue };
-            for offer in offers {
+            while let Some(offer) = self.offers.pop_front() {
                 if wanted(&offer) {
                     return Ok(offer);
                 }
                 let pause = Some(std::time::Duration::from_millis(100));
                 self.scheduler.calls().decline([offer.id], pause).await?;
             }
+            self.next().await?;
         }
     }
 
@@ -158,7 +164,7 @@ async fn keep_a_volume() -> Result<()> {
     info.principal = Some("owner".to_owned());
     info.roles = vec![ROLE.to_owned()];
     let scheduler = Scheduler::connect(Options::new(cluster.addresses(), info)).await?;
-    let mut owner = Owner { scheduler };
+    let mut owner = Owner { scheduler, offers: VecDeque::new() };
 
     let offer = owner.offer(|_| true).await?;
     let all = || vec![reserved("cpus", 0.5), reserved("mem", 32.0)];

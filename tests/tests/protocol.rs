@@ -212,23 +212,10 @@ async fn not_there_yet() -> Result<()> {
     let (_cluster, master) = lone_master().await?;
     let here = Stream::open(&master, &info("here")).await?;
     let stream = format!("Mesos-Stream-Id: {}", here.stream_id);
-    let calls = [
-        json!({ "type": "UPDATE_FRAMEWORK", "update_framework": { "framework_info": info("here") } }),
-        json!({ "type": "ACCEPT_INVERSE_OFFERS", "accept_inverse_offers": { "inverse_offer_ids": [] } }),
-        json!({ "type": "DECLINE_INVERSE_OFFERS", "decline_inverse_offers": { "inverse_offer_ids": [] } }),
-        json!({ "type": "ACKNOWLEDGE_OPERATION_STATUS", "acknowledge_operation_status": {
-            "agent_id": { "value": "a" }, "uuid": "AAAAAAAAAAAAAAAAAAAAAA==", "operation_id": { "value": "o" } } }),
-        json!({ "type": "RECONCILE_OPERATIONS", "reconcile_operations": { "operations": [] } }),
-        json!({ "type": "ACCEPT", "accept": { "offer_ids": [{ "value": "o" }], "operations": [
-            { "type": "RESERVE", "reserve": { "resources": [] } }] } }),
-    ];
-    for mut call in calls {
-        let kind = call["type"].as_str().unwrap_or_default().to_owned();
-        if kind == "UPDATE_FRAMEWORK" {
-            call["update_framework"]["framework_info"]["id"] = here.framework.clone();
-        }
-        let named = if kind == "ACCEPT" { "RESERVE" } else { &kind };
-        let refused = case(&[JSON, &stream], here.call(call), 501, named);
+    for kind in ["LAUNCH_GROUP", "CREATE_DISK", "DESTROY_DISK"] {
+        let accept = json!({ "offer_ids": [{ "value": "o" }], "operations": [{ "type": kind }] });
+        let call = here.call(json!({ "type": "ACCEPT", "accept": accept }));
+        let refused = case(&[JSON, &stream], call, 501, kind);
         ensure!(!refused.text.is_empty());
         check(&master, &[refused]).await?;
     }

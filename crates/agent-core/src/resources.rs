@@ -4,7 +4,7 @@
 //! stored takes its place. Links are in order and a fence keeps former leaders out, so nothing told is older than what is
 //! stored, unless the cluster was restored from an older copy.
 
-use mesarch_types::{DiskSource, Resource, Resources};
+use mesarch_types::{Resource, Resources};
 
 use crate::{Agent, Output, Record, ResourceFacts, ToMaster, agent::Out};
 
@@ -28,11 +28,7 @@ impl Agent {
             return Resources::default();
         }
         let kept = |volume: &Resource| told.made.iter().any(|other| is_same_volume(volume, other));
-        let goes = |resource: &Resource| resource.is_persistent() && !kept(resource);
-        // A crash may have come before those of the record before this went. A whole disk is not named here again: by now
-        // another volume may be on it.
-        let late = before.gone.filter(|resource| goes(resource) && !is_whole_disk(resource));
-        before.made.filter(goes).saturating_add(&late)
+        before.made.filter(|resource| resource.is_persistent() && !kept(resource))
     }
 
     /// Whatever was stored is made real again: a crash may have come between.
@@ -49,10 +45,6 @@ impl Agent {
         let known = &self.durable.resources;
         known.version == Default::default() || known.made.contains(wanted)
     }
-}
-
-fn is_whole_disk(volume: &Resource) -> bool {
-    volume.disk.as_ref().is_some_and(|disk| disk.source == DiskSource::Mount)
 }
 
 /// Whatever its size: volumes are named by role and id, on one disk.

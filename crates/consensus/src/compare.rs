@@ -5,7 +5,7 @@
 //! service. A node that differs from a majority is stopped, and its data directory says so to its next start, which
 //! [`refuse_damage`] allows only from a state before the damage.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ struct Shared {
     agreed: AtomicU64,
     /// Where a damage is kept for the next start.
     dir: Arc<DataDir>,
+    /// Whether this process has kept one: until it ends it may come to more such verdicts.
+    damaged: AtomicBool,
     fatal: Fatal,
     metrics: DigestMetrics,
 }
@@ -53,7 +55,8 @@ impl Digests {
     pub(crate) fn new(dir: Arc<DataDir>, fatal: Fatal) -> Self {
         let me = dir.identity().node;
         let (known, agreed) = (Mutex::new(Comparison::new(me)), AtomicU64::new(0));
-        Self(Arc::new(Shared { me, known, agreed, dir, fatal, metrics: DigestMetrics::new() }))
+        let (damaged, metrics) = (AtomicBool::new(false), DigestMetrics::new());
+        Self(Arc::new(Shared { me, known, agreed, dir, damaged, fatal, metrics }))
     }
 
     /// Takes in what another node told; what this one has to tell.
@@ -116,6 +119,9 @@ impl Digests {
     /// The process ends by the report, so what the next one must know is on disk before; the wait for the disk holds up
     /// nobody who still matters.
     fn damaged(&self, differs: u64, ours: u128, theirs: u128) {
+        if self.0.damaged.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let agreed = Some(self.0.agreed.load(Ordering::Relaxed)).filter(|agreed| *agreed > 0);
         let again = self.0.dir.damage().is_ok_and(|earlier| earlier.is_some());
         if let Err(error) = self.0.dir.record_damage(&Damage { agreed, differs, again }) {

@@ -371,7 +371,7 @@ const TURNS: [&str; 28] = [
 fn random_commands_are_of_every_kind_and_take_every_turn() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut kinds, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    for run in 0..64 {
+    for run in 0..160 {
         let choices = choices(300).new_tree(&mut runner).expect("no filters").current();
         let mut driver = if run % 2 == 0 { Driver::new() } else { Driver::of_level(1) };
         for choice in choices {

@@ -120,8 +120,8 @@ fn reservations_survive_absence_and_return() {
 }
 
 #[test]
-fn reservations_rest_on_what_the_agent_brings() {
-    let mut world = World::new();
+fn below_the_level_of_operations_reservations_rest_on_what_the_agent_brings() {
+    let mut world = World::of_level(2);
     let agent = world.agent(1);
     convert(&mut world, &agent, reserve("cpus(eng,op):3"));
     for (brought, expect) in [

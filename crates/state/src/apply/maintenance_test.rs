@@ -206,3 +206,19 @@ fn an_agent_in_the_schedule_is_not_drained_by_hand() {
     let drain = crate::command::DrainAgent { agent: agent.clone(), max_grace_ns: None, mark_gone: false };
     assert_eq!(world.apply(Command::DrainAgent(drain)).outcome, Outcome::Denied(Denial::Scheduled(agent)));
 }
+
+#[test]
+fn an_agent_is_down_with_any_machine_of_its_name() {
+    let mut world = World::new();
+    let agent = world.agent(1);
+    let both: Vec<_> =
+        ["10.0.0.1", "10.0.0.2"].map(|ip| MachineId { hostname: "host".into(), ip: ip.into() }).into();
+    let windows = vec![Window { machines: both.clone(), unavailability: outage(1) }];
+    world.apply(Command::SetSchedule(SetSchedule { windows }));
+    world.apply(Command::StartMaintenance(Machines { machines: vec![both[1].clone()] }));
+    assert!(world.state.agent(&agent).is_none());
+    let windows = vec![Window { machines: vec![both[1].clone()], unavailability: outage(1) }];
+    world.apply(Command::SetSchedule(SetSchedule { windows }));
+    let refused = world.attach(&agent, Some(Inventory::default())).outcome;
+    assert_eq!(refused, Outcome::Refused(Refusal::MachineDown));
+}

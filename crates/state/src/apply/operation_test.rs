@@ -333,3 +333,72 @@ fn a_volume_does_not_begin_with_what_a_destroyed_one_of_its_name_held() {
     accept(&mut world, &framework, vec![offer], vec![create("now")], &[]);
     assert_eq!(total(&world, &agent), "cpus:8;disk:70;disk(eng,op)[v]:30;mem:1024");
 }
+
+#[test]
+fn a_drain_waits_for_what_the_agent_is_to_store() {
+    let (mut world, agent, framework) = reserved();
+    let version = owed_version(&world, &agent);
+    let drain = DrainAgent { agent: agent.clone(), max_grace_ns: None, mark_gone: true };
+    world.apply(Command::DrainAgent(drain));
+    assert!(world.state.gone_agent(&agent).is_none());
+    stored(&mut world, &agent, version);
+    assert!(world.state.gone_agent(&agent).is_some(), "that was the last that it had to do");
+    assert_eq!(news(&world, &framework), [], "it ended before");
+}
+
+#[test]
+fn operations_on_an_agent_that_is_marked_gone_are_told_so() {
+    let (mut world, agent, framework) = reserved();
+    world.apply(Command::MarkAgentGone(MarkAgentGone { agent: agent.clone() }));
+    assert_eq!(news(&world, &framework), [("o".into(), OperationState::GoneByOperator)]);
+    assert_eq!(world.state.operations().count(), 0);
+}
+
+#[test]
+fn what_was_made_of_an_agent_outlives_the_maintenance_of_its_machine() {
+    let (mut world, agent, framework) = reserved();
+    let made = total(&world, &agent);
+    let host = &world.state.agent(&agent).expect("known").spec.hostname;
+    let machine = crate::model::MachineId { hostname: host.to_lowercase().into(), ip: "".into() };
+    let unavailability = mesarch_types::Unavailability { start_ns: 1, duration_ns: None };
+    let windows = vec![Window { machines: vec![machine.clone()], unavailability }];
+    world.apply(Command::SetSchedule(SetSchedule { windows }));
+    let machines = Machines { machines: vec![machine] };
+    world.apply(Command::StartMaintenance(machines.clone()));
+    assert!(world.state.agent(&agent).is_none());
+    assert_eq!(news(&world, &framework), [("o".into(), OperationState::Unreachable)]);
+    world.apply(Command::StopMaintenance(machines));
+    attach(&mut world, &agent, ResourceVersion::default(), None);
+    assert_eq!(total(&world, &agent), made);
+    stored_and_finished(&mut world, &agent);
+}
+
+fn stored_and_finished(world: &mut World, agent: &AgentId) {
+    let version = owed_version(world, agent);
+    stored(world, agent, version);
+    assert!(world.state.operations().all(|operation| operation.finished));
+}
+
+#[test]
+fn an_agent_that_brings_less_than_was_made_of_it_is_refused() {
+    for (level, offered, expect) in
+        [(3, "disk:30", Some(Refusal::Shrunk)), (3, "disk:40", None), (2, "disk:30", None)]
+    {
+        let (mut world, agent, _) = world_of(level, AgentCapabilities::all());
+        let conversion = Conversion::Reserve(resources("disk(eng,op):40"));
+        world.apply(Command::ConvertResources(ConvertResources { agent: agent.clone(), conversion }));
+        let before = total(&world, &agent);
+        let link = Link { term: world.term, serial: 1000 + world.index };
+        let spec = Some(AgentSpec {
+            total: resources(offered),
+            capabilities: AgentCapabilities::all(),
+            ..agent_spec()
+        });
+        let (inventory, stored) = (Some(Inventory::default()), ResourceVersion::default());
+        let attach = AttachAgent { agent: agent.clone(), link, spec, inventory, stored };
+        let outcome = world.apply(Command::AttachAgent(attach)).outcome;
+        let expected = expect.map_or(Outcome::AgentAttached { agent: agent.clone() }, Outcome::Refused);
+        assert_eq!(outcome, expected, "{level} {offered}");
+        assert_eq!(total(&world, &agent) == before, expect.is_some(), "{level} {offered}");
+    }
+}
