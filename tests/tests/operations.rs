@@ -1,7 +1,7 @@
 //! A framework reserves resources, makes a volume and launches on it in one ACCEPT. What it made outlives the leader, the
 //! agent's process and the task, until the framework gives it back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -86,6 +86,8 @@ struct Owner {
     scheduler: Scheduler,
     /// Not yet looked at: what a task held is offered as soon as its end is known, which may be before that is told.
     offers: VecDeque<Offer>,
+    /// Ids of all that ever came.
+    seen: BTreeSet<String>,
 }
 
 impl Owner {
@@ -93,7 +95,14 @@ impl Owner {
         let event = timeout(DEADLINE, self.scheduler.next()).await.context("no event in time")??;
         match &event {
             Event::UpdateOperation(status) => self.scheduler.calls().acknowledge_operation(status).await?,
-            Event::Offers(offers) => self.offers.extend(offers.iter().cloned()),
+            // A new leader sends those again that are outstanding, which may be one that was taken meanwhile.
+            Event::Offers(offers) => {
+                for offer in offers {
+                    if self.seen.insert(offer.id.value.clone()) {
+                        self.offers.push_back(offer.clone());
+                    }
+                }
+            }
             Event::Rescind(gone) => self.offers.retain(|offer| offer.id != *gone),
             _ => {}
         }
@@ -164,7 +173,7 @@ async fn keep_a_volume() -> Result<()> {
     info.principal = Some("owner".to_owned());
     info.roles = vec![ROLE.to_owned()];
     let scheduler = Scheduler::connect(Options::new(cluster.addresses(), info)).await?;
-    let mut owner = Owner { scheduler, offers: VecDeque::new() };
+    let mut owner = Owner { scheduler, offers: VecDeque::new(), seen: BTreeSet::new() };
 
     let offer = owner.offer(|_| true).await?;
     let all = || vec![reserved("cpus", 0.5), reserved("mem", 32.0)];
