@@ -67,15 +67,20 @@ pub(crate) fn align(
     made: &Resources,
     gone: &Resources,
 ) -> Result<Vec<PathBuf>, VolumeError> {
-    let mut going = Vec::new();
+    let mut left = Vec::new();
     let folder = work_dir.join("volumes");
     let aligned = format!("{} {}\n", version.incarnation, version.epoch.0);
     let is_done = fs::read(folder.join(ALIGNED)).is_ok_and(|done| done == aligned.as_bytes());
-    for volume in gone.iter().filter(|_| !is_done) {
+    for volume in gone.iter() {
         let Some(path) = path(work_dir, volume) else { continue };
+        if is_done {
+            // The agent may have died before it was deleted.
+            left.extend(going(&path).filter(|place| place.exists()));
+            continue;
+        }
         let is_whole = volume.disk.as_ref().is_some_and(|disk| disk.source == DiskSource::Mount);
         let moved = if is_whole { empty(&path).map(|()| None) } else { move_away(&path) };
-        going.extend(moved.map_err(|source| failed(&path, "wiping", source))?);
+        left.extend(moved.map_err(|source| failed(&path, "wiping", source))?);
     }
     for volume in made.iter().filter(|resource| resource.is_persistent()) {
         match path(work_dir, volume) {
@@ -86,7 +91,7 @@ pub(crate) fn align(
     if !is_done {
         note(&folder, &aligned).map_err(|source| failed(&folder, "noting what became of", source))?;
     }
-    Ok(going)
+    Ok(left)
 }
 
 /// Durable before anything rests on it.
@@ -207,11 +212,11 @@ mod tests {
 
     #[test]
     fn volumes_are_where_tools_look_for_them() {
-        let dir = Path::new("/work");
+        let dir = Path::new("/agent");
         let check = |resource: Resource, expect: Option<&str>| {
             assert_eq!(path(dir, &resource).as_deref(), expect.map(Path::new));
         };
-        check(volume("v1", "eng/web"), Some("/work/volumes/roles/eng web/v1"));
+        check(volume("v1", "eng/web"), Some("/agent/volumes/roles/eng web/v1"));
         check(volume("..", "eng"), None);
         check(volume("a/b", "eng"), None);
         check(Resource { disk: None, ..volume("v1", "eng") }, None);
@@ -228,7 +233,7 @@ mod tests {
         let path = r#"{"source":{"type":"PATH","path":{"root":"/data"}}}"#;
         check(on(DiskSource::Path, path), Some("/data/volumes/roles/eng/v1"));
         let mount = r#"{"source":{"type":"MOUNT","mount":{"root":"disks/one"}}}"#;
-        check(on(DiskSource::Mount, mount), Some("/work/disks/one"));
+        check(on(DiskSource::Mount, mount), Some("/agent/disks/one"));
     }
 
     #[test]
@@ -289,8 +294,11 @@ mod tests {
         fs::write(&file, "kept").unwrap();
         align(dir.path(), version(2), &all(std::slice::from_ref(&odd)), &all(&[other])).unwrap();
         assert!(file.exists());
-        align(dir.path(), version(3), &Resources::default(), &all(&[odd])).unwrap();
-        assert!(!file.exists());
+        let wiped =
+            align(dir.path(), version(3), &Resources::default(), &all(std::slice::from_ref(&odd))).unwrap();
+        assert!(!file.exists() && wiped.iter().all(|place| place.exists()));
+        let left = align(dir.path(), version(3), &Resources::default(), &all(&[odd])).unwrap();
+        assert_eq!(left, wiped, "the next start deletes what a dead agent did not");
     }
 
     #[test]
