@@ -7,11 +7,15 @@
 //! process with all of this in it, offers as decoded from the log. Between two rounds all offers are booked; `take_ms`
 //! tells what that costs.
 //!
-//! **What is not.** `plan_commit_ms`: no plan goes through a log of three masters here. The planner of a leader cuts pieces
-//! by bytes too, and its estimate of them is not in these figures.
+//! With `--masters` it is `plan_commit_ms` instead, on real masters with simulated agents: from the beginning of a leader's
+//! plan until the last of its offers is committed and applied. The agents and frameworks take their share of the machine.
+//!
+//! **What is not.** Without `--masters` no plan goes through a log: the planner of a leader cuts pieces by bytes too, and
+//! its estimate of them is not in these figures.
 //!
 //! Start reading at `measure.rs`; `table.rs` measures the shapes of the design's targets, each run in a fresh process.
 
+mod commit;
 mod measure;
 mod table;
 
@@ -26,7 +30,6 @@ pub(crate) use table::print as print_table;
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Not measured: plan_commit_ms, the way of a plan through the log of three masters.")]
 pub(crate) struct Args {
     /// Agents, all alike, all with everything to give.
     #[arg(long, default_value_t = 10_000, value_parser = count(1, 200_000))]
@@ -58,6 +61,16 @@ pub(crate) struct Args {
     /// Levels of roles.
     #[arg(long, default_value_t = 1, value_parser = count(1, 8))]
     depth: u64,
+    /// Measures plan_commit_ms instead: how long `--rounds` plans take through the log of so many real masters, each agent
+    /// with a connection of its own.
+    #[arg(
+        long,
+        value_parser = clap::value_parser!(u32).range(1..=5),
+        conflicts_with_all = [
+            "roles", "runs", "suppressed", "filtered", "reservations", "quota_roles", "depth", "table"
+        ]
+    )]
+    masters: Option<u32>,
     /// Measures the shapes of the targets instead, `--runs` times each, and prints them beside the targets.
     #[arg(
         long,
@@ -133,7 +146,10 @@ impl Args {
 }
 
 /// Measures one shape, or all shapes of the table.
-pub(crate) fn run(args: Args) -> anyhow::Result<Report> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
+    if let Some(masters) = args.masters {
+        return commit::run(masters, args.agents, args.frameworks, args.rounds).await;
+    }
     if args.table {
         return table::report(args.runs, args.rounds);
     }
@@ -223,6 +239,8 @@ mod tests {
             "--filtered --reservations 1",
             "--filtered --agents 2001 --frameworks 1000",
             "--table --agents 5",
+            "--masters 0",
+            "--masters 3 --roles each",
         ] {
             assert!(shape(bad).is_err(), "{bad}");
         }

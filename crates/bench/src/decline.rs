@@ -8,10 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use mesarch_client::{
     build,
     scheduler::{Event, Options, Scheduler},
 };
+
+use tokio::task::JoinSet;
 
 use crate::{
     cluster::Cluster,
@@ -41,22 +44,12 @@ pub(crate) struct Args {
 /// and the log entries per second. The share alone says little on a busy machine, where fewer offers go round.
 pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
     let cluster = Cluster::start(3)?;
-    let mut agents = Vec::new();
-    for number in 0..args.agents {
-        let spec = Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: true };
-        agents.push(SimAgent::start(&cluster.ready.leader, spec).await?);
-    }
-    let declined = Arc::new(AtomicU64::new(0));
-    let mut frameworks = tokio::task::JoinSet::new();
-    for number in 0..args.frameworks {
-        let info = build::framework(&format!("declines {number}"));
-        let scheduler = Scheduler::connect(Options::new(cluster.ready.masters.clone(), info)).await?;
-        frameworks.spawn(decline_everything(scheduler, declined.clone()));
-    }
+    let mut crowd = Crowd::join(&cluster, args.agents, args.frameworks, None).await?;
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
     let mut figures = Figures::default();
     for _ in 0..args.runs {
-        figures.measure(&cluster, &declined, args.seconds).await?;
+        figures.measure(&cluster, &crowd.declined, args.seconds).await?;
+        crowd.check()?;
     }
     let mut report = Report::new("decline");
     for (name, value) in [("frameworks", args.frameworks), ("agents", args.agents)] {
@@ -68,6 +61,49 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
     report.figure("leader_cpu_us_per_offer", "us", figures.each);
     report.figure("log_entries_per_s", "1/s", figures.log);
     Ok(report)
+}
+
+/// Simulated agents with everything to give, and frameworks that want nothing. Dropping it ends them.
+pub(crate) struct Crowd {
+    agents: Vec<SimAgent>,
+    frameworks: JoinSet<anyhow::Result<()>>,
+    /// Offers that were declined so far.
+    declined: Arc<AtomicU64>,
+}
+
+impl Crowd {
+    /// Joins the cluster. `refuse`: how long each framework refuses what it declined; the default of five seconds if none.
+    pub(crate) async fn join(
+        cluster: &Cluster,
+        agents: usize,
+        frameworks: usize,
+        refuse: Option<Duration>,
+    ) -> anyhow::Result<Self> {
+        let declined = Arc::new(AtomicU64::new(0));
+        let (mut hosts, mut clients) = (Vec::new(), JoinSet::new());
+        for number in 0..agents {
+            let spec = Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: true };
+            hosts.push(SimAgent::start(&cluster.ready.leader, spec).await?);
+        }
+        for number in 0..frameworks {
+            let info = build::framework(&format!("declines {number}"));
+            let scheduler = Scheduler::connect(Options::new(cluster.ready.masters.clone(), info)).await?;
+            clients.spawn(decline_everything(scheduler, refuse, declined.clone()));
+        }
+        Ok(Self { agents: hosts, frameworks: clients, declined })
+    }
+}
+
+impl Crowd {
+    /// Fails if a framework or an agent is gone: what is measured from then on is another cluster.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        if let Some(ended) = self.frameworks.try_join_next() {
+            ended?.context("a framework ended")?;
+        }
+        let gone = self.agents.iter().filter(|agent| agent.is_gone()).count();
+        anyhow::ensure!(gone == 0, "{gone} agents lost their link");
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -95,11 +131,15 @@ impl Figures {
     }
 }
 
-async fn decline_everything(mut scheduler: Scheduler, declined: Arc<AtomicU64>) -> anyhow::Result<()> {
+async fn decline_everything(
+    mut scheduler: Scheduler,
+    refuse: Option<Duration>,
+    declined: Arc<AtomicU64>,
+) -> anyhow::Result<()> {
     let calls = scheduler.calls();
     loop {
         if let Event::Offers(offers) = scheduler.next().await? {
-            calls.decline_all(&offers, None).await?;
+            calls.decline_all(&offers, refuse).await?;
             declined.fetch_add(offers.len() as u64, Ordering::Relaxed);
         }
     }

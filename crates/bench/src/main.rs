@@ -6,8 +6,8 @@
 //! **Must never do:** judge. Targets stand in the design, results with their conditions in `ops/benchmarks.md`.
 //!
 //! Start reading at `report.rs`, then at the bench of interest. The agents here are simulated (`sim_agent.rs`): they
-//! speak the real link over TCP and run nothing. `allocate` and `delay-scheduling` need no cluster: they drive the
-//! allocator itself.
+//! speak the real link over TCP and run nothing. `allocate` (without `--masters`) and `delay-scheduling` need no cluster:
+//! they drive the allocator itself.
 
 mod allocate;
 mod cluster;
@@ -66,7 +66,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Bench::Idle(args) => idle::run(args).await?,
         Bench::Decline(args) => decline::run(args).await?,
         Bench::Allocate(args) if args.is_table() && !cli.json => return allocate::print_table(&args),
-        Bench::Allocate(args) => allocate::run(args)?,
+        Bench::Allocate(args) => allocate::run(args).await?,
         Bench::DelayScheduling(args) => delay_scheduling::run(args)?,
     };
     report.print(cli.json)

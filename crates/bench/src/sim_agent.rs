@@ -58,6 +58,13 @@ impl SimAgent {
     }
 }
 
+impl SimAgent {
+    /// Whether its link has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
 impl Drop for SimAgent {
     fn drop(&mut self) {
         self.task.abort();

@@ -14,7 +14,7 @@ use crate::{
     inverse::InversePlanner,
     links::Links,
     message::{Input, Loss, Output, Ticket, ToAgent},
-    planner::Planner,
+    planner::{PlanInFlight, Planner},
     removals::Removals,
     timers::{Timer, Timers},
     turn::Turn,
@@ -113,6 +113,11 @@ impl Leader {
     /// What the allocator knows and waits for, for the metrics.
     pub fn allocator_stats(&self) -> Stats {
         self.parts.index.allocator.stats()
+    }
+
+    /// The plan in flight, if there is one. One may end and the next one begin in the same step.
+    pub fn plan_in_flight(&self) -> Option<PlanInFlight> {
+        self.parts.planner.in_flight()
     }
 
     /// Why `framework` holds no offer of `agent` now, or of any agent if none is named. Costs in proportion to the agents

@@ -44,4 +44,5 @@ pub use level::next_level;
 pub use message::{
     Attach, CloseReason, FromAgent, Hello, How, Input, Loss, Output, TaskKey, Ticket, ToAgent,
 };
+pub use planner::PlanInFlight;
 pub use removals::REMOVAL_GUARD_FLOOR;

@@ -38,8 +38,18 @@ pub(crate) struct Planner {
     pause_refused: Millis,
 }
 
+/// A plan with offers that was proposed and of which not every piece is answered and applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanInFlight {
+    /// Counts the plans of this term; no two have the same.
+    pub number: u64,
+    /// How many offers were planned.
+    pub offers: usize,
+}
+
 #[derive(Debug, Default)]
 struct Flight {
+    plan: PlanInFlight,
     /// Pieces that are not answered, with the agents they are about.
     open: BTreeMap<Ticket, Vec<AgentId>>,
     /// Highest index of the answered ones.
@@ -51,6 +61,10 @@ struct Flight {
 impl Planner {
     pub(crate) fn new(applied: u64) -> Self {
         Self { flight: None, applied, not_before: Millis::ZERO, pause_refused: PAUSE_REFUSED }
+    }
+
+    pub(crate) fn in_flight(&self) -> Option<PlanInFlight> {
+        self.flight.as_ref().map(|flight| flight.plan)
     }
 
     /// When to call [`Self::run`] although nothing happened; none while a plan is in flight.
@@ -134,7 +148,8 @@ impl Planner {
 }
 
 fn propose(turn: &mut Turn<'_>, plans: Vec<Plan>, policy: Epoch) -> Flight {
-    let mut flight = Flight::default();
+    let plan = PlanInFlight { number: turn.counters.plans, offers: plans.len() };
+    let mut flight = Flight { plan, ..Flight::default() };
     for items in pieces(plans) {
         let agents = items.iter().map(|item| item.agent.clone()).collect();
         let command = Command::IssueOffers(IssueOffers { policy, items });

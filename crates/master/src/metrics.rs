@@ -31,6 +31,11 @@ pub const CONNECTIONS_REFUSED: &str = "mesarch_master_connections_refused_total"
 /// Gauge, at the leader: frameworks, counted by role, that want offers, hold nothing and were given nothing for ten
 /// allocation intervals. Under the policy `priority` these are those that starve.
 pub const STARVING: &str = "mesarch_allocator_starving";
+/// Histogram, seconds, at the leader: from the beginning of a plan with offers until its last offer is committed and
+/// applied, or refused. One plan at a time.
+pub const PLAN_SECONDS: &str = "mesarch_allocator_plan_seconds";
+/// Histogram, at the leader: offers of a plan that had any.
+pub const PLAN_OFFERS: &str = "mesarch_allocator_plan_offers";
 
 /// Gauge: the feature level that the cluster is on, as far as this master has applied the log.
 pub const FEATURE_LEVEL: &str = "mesarch_feature_level";
@@ -54,6 +59,11 @@ pub(crate) fn feature_level(level: u32) {
 
 pub(crate) fn starving(clients: u32) {
     metrics::gauge!(STARVING).set(f64::from(clients));
+}
+
+pub(crate) fn plan_landed(offers: usize, took: std::time::Duration) {
+    metrics::histogram!(PLAN_SECONDS).record(took.as_secs_f64());
+    metrics::histogram!(PLAN_OFFERS).record(offers as f64);
 }
 
 pub(crate) fn leading(yes: bool) {

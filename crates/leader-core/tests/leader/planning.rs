@@ -1,6 +1,6 @@
 //! Plans: when they are made, in which pieces, and what ends them.
 
-use mesarch_leader_core::{Config, Input, Output};
+use mesarch_leader_core::{Config, Input, Output, PlanInFlight};
 use mesarch_state::{
     Command, Effect, Outcome,
     command::{DeclineOffers, FrameworkRoles, IssueOffers, Refuse, Subscribe},
@@ -19,6 +19,10 @@ fn plans(cluster: &Cluster) -> Vec<&IssueOffers> {
         }
     }
     cluster.proposed.iter().filter_map(plan).collect()
+}
+
+fn in_flight(cluster: &Cluster) -> Option<PlanInFlight> {
+    cluster.leader.as_ref().expect("leading").plan_in_flight()
 }
 
 fn offers(cluster: &Cluster, framework: &FrameworkId) -> Vec<OfferId> {
@@ -56,6 +60,8 @@ fn nothing_is_planned_while_a_plan_is_in_flight() {
     cluster.now = Millis(10);
     cluster.step(Input::Wake);
     assert_eq!((cluster.queue.len(), plans(&cluster).len()), (1, 1), "the plan is in flight");
+    let flying = in_flight(&cluster).expect("the plan is in flight");
+    assert_eq!(flying.offers, 1);
     // Another agent comes; neither it nor time makes another plan before the first one is applied.
     let waiting = cluster.queue.pop_front().expect("the plan");
     for secs in 1..60 {
@@ -64,9 +70,10 @@ fn nothing_is_planned_while_a_plan_is_in_flight() {
     }
     assert_eq!(plans(&cluster).len(), 1);
     cluster.register(2);
-    assert_eq!(plans(&cluster).len(), 1);
+    assert_eq!((plans(&cluster).len(), in_flight(&cluster)), (1, Some(flying)));
     cluster.queue.push_back(waiting);
     cluster.settle();
+    assert_ne!(in_flight(&cluster), Some(flying), "it has landed");
     cluster.pass(10);
     assert!(plans(&cluster).len() >= 2, "what gathered meanwhile is planned now");
     assert_eq!(cluster.state.offers().count(), 2);

@@ -8,7 +8,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use mesarch_consensus::Unresolved;
-use mesarch_leader_core::{Input, Leader, Loss, Output, Ticket};
+use mesarch_leader_core::{Input, Leader, Loss, Output, PlanInFlight, Ticket};
 use mesarch_state::Command;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -45,6 +45,8 @@ pub(super) struct Term {
     works: VecDeque<Work>,
     outbound: mpsc::Sender<Work>,
     effects: JoinHandle<()>,
+    /// The plan in flight, and when the step that made it began.
+    plan: Option<(PlanInFlight, Instant)>,
     /// When the allocator's figures were published last.
     figures: Instant,
 }
@@ -66,7 +68,7 @@ impl Term {
         inbox: mpsc::Receiver<ToLeader>,
         first: &AppliedEntry,
     ) -> Self {
-        let now = deps.clock.now();
+        let (now, begun) = (deps.clock.now(), Instant::now());
         let (leader, outputs) = Leader::begin(deps.config.clone(), &first.published.state, first.index, now);
         if let Some(policy) = leader.unknown_policy() {
             tracing::error!(
@@ -88,8 +90,10 @@ impl Term {
             works: VecDeque::new(),
             outbound,
             effects,
+            plan: None,
             figures: Instant::now(),
         };
+        term.watch_plan(begun);
         term.sort(outputs, Some(first.index));
         term
     }
@@ -237,9 +241,22 @@ impl Term {
     }
 
     fn step(&mut self, input: Input, index: Option<u64>) {
-        let newest = self.outlets.newest();
+        let (newest, begun) = (self.outlets.newest(), Instant::now());
         let outputs = self.leader.step(&newest.state, self.clock.now(), input);
+        self.watch_plan(begun);
         self.sort(outputs, index);
+    }
+
+    /// After a step that began at `begun`: tells how long the plan took that landed in it, and keeps the one it made.
+    fn watch_plan(&mut self, begun: Instant) {
+        let now = self.leader.plan_in_flight();
+        if self.plan.map(|(plan, _)| plan) == now {
+            return;
+        }
+        if let Some((plan, since)) = self.plan.take() {
+            metrics::plan_landed(plan.offers, since.elapsed());
+        }
+        self.plan = now.map(|plan| (plan, begun));
     }
 
     /// Puts outputs where they wait to be carried out. `index`: the entry that they follow from.
