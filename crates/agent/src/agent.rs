@@ -11,7 +11,7 @@ use std::{
 use mesarch_agent_core::{self as core, Config, Record};
 use mesarch_mesos_v1::convert::resources_from_v1;
 use mesarch_types::{Millis, Resources};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     InvalidOptions, Options,
@@ -180,15 +180,23 @@ impl Agent {
             decided: outputs.into_iter().map(Decided::early).collect(),
             detached: Some(Instant::now()),
         };
+        let (stop, stopping) = watch::channel(false);
+        let serving = http::serve(listener, site, stopping);
+        tokio::pin!(serving);
         let ended = tokio::select! {
             ended = runner.run() => match ended {
                 Ok(never) => match never {},
                 Err(end) => Err(end.into()),
             },
             OtherCluster = follower.run() => Err(stray),
-            () = http::serve(listener, site, tasks.clone()) => Err(RunError::Broken),
+            () = serving.as_mut() => Err(RunError::Broken),
             () = shutdown => Ok(()),
         };
+        // With the runner the streams of executors have ended. What is being answered may finish, for a moment.
+        if !matches!(ended, Err(RunError::Broken)) {
+            stop.send_replace(true);
+            serving.await;
+        }
         tasks.end().await;
         ended
     }

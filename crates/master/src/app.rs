@@ -10,6 +10,7 @@ use std::{
 
 use mesarch_allocator::Registry;
 use mesarch_consensus::Handle;
+use mesarch_edge::Bodies;
 use mesarch_telemetry::Exporter;
 use mesarch_types::WallMillis;
 use tokio::sync::{Semaphore, watch};
@@ -58,6 +59,8 @@ pub(crate) struct App {
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// Bounds the reads that are rendered at a time.
     pub(crate) reads: Arc<Semaphore>,
+    /// Reads what clients send.
+    pub(crate) bodies: Bodies,
     /// Bounds the large calls that are worked on at a time.
     pub(crate) large: LargeCalls,
     pub(crate) holds: AtomicU64,

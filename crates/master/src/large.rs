@@ -37,9 +37,10 @@ impl LargeCalls {
             crate::metrics::busy();
             return Err(CallError::Busy);
         };
+        let span = tracing::Span::current();
         let work = tokio::task::spawn_blocking(move || {
             let _place = place;
-            work()
+            span.in_scope(work)
         });
         // It only fails if the work panics, and then it is unknown how far it came.
         work.await.map_err(|_| CallError::Unknown)

@@ -19,7 +19,6 @@
 mod app;
 mod calls;
 mod clock;
-mod descriptors;
 mod effects;
 mod events;
 mod framework_validation;
@@ -37,7 +36,6 @@ mod offers;
 mod operation_validation;
 mod operator;
 mod options;
-mod patience;
 mod queue;
 mod raft_threads;
 mod specs;

@@ -24,10 +24,6 @@ pub const LINKS: &str = "mesarch_agent_links";
 pub const LINK_OVERFLOWS: &str = "mesarch_agent_link_overflows_total";
 /// Counter, by `how`: agents that attached.
 pub const ATTACHES: &str = "mesarch_agent_attach_total";
-/// Gauge: open connections on the client port.
-pub const CONNECTIONS: &str = "mesarch_master_connections";
-/// Counter: connections on the client port that were refused because there was no place or no descriptor for them.
-pub const CONNECTIONS_REFUSED: &str = "mesarch_master_connections_refused_total";
 /// Gauge, at the leader: frameworks, counted by role, that want offers, hold nothing and were given nothing for ten
 /// allocation intervals. Under the policy `priority` these are those that starve.
 pub const STARVING: &str = "mesarch_allocator_starving";
@@ -106,16 +102,4 @@ pub(crate) fn link_overflowed() {
 
 pub(crate) fn attached(how: &'static str) {
     metrics::counter!(ATTACHES, "how" => how).increment(1);
-}
-
-pub(crate) fn connection_opened() {
-    metrics::gauge!(CONNECTIONS).increment(1.0);
-}
-
-pub(crate) fn connection_closed() {
-    metrics::gauge!(CONNECTIONS).decrement(1.0);
-}
-
-pub(crate) fn connection_refused() {
-    metrics::counter!(CONNECTIONS_REFUSED).increment(1);
 }

@@ -183,17 +183,19 @@ impl Master {
             held: App::held_places(),
             quota_turn: tokio::sync::Mutex::default(),
             reads: App::read_places(),
+            bodies: http::bodies(),
             large: LargeCalls::new(),
             holds: AtomicU64::new(0),
             subscribers: Subscribers::default(),
         });
+        let services = grpc::routes(&app);
         tracing::info!(client = %client_address, raft = %raft_address, "this master serves");
         Ok(Running {
             client: client_address,
             raft: raft_address,
             consensus,
             leader: tokio::spawn(leader::run(leader, set_view, stopping)),
-            server: tokio::spawn(http::serve(client, app.clone(), grpc::routes(app), serving)),
+            server: tokio::spawn(http::serve(client, app, services, serving)),
             stop,
             stop_serving,
             raft_threads,

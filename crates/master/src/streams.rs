@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use mesarch_edge::Patience;
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::{command::OutboxPosition, effect::FAILED_OVER};
 use mesarch_types::{Epoch, FrameworkId};
@@ -20,7 +21,6 @@ use crate::{
     events,
     leader::{Placed, Session, ToLeader, Watched},
     metrics,
-    patience::Patience,
     queue::{Form, Pushed, Queue, QueueReader, queue},
 };
 

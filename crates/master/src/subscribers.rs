@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -72,7 +73,7 @@ pub(crate) struct Subscribers {
 
 #[derive(Debug, Default)]
 struct Open {
-    places: VecDeque<(u64, oneshot::Sender<()>)>,
+    places: VecDeque<(u64, oneshot::Sender<End>)>,
     next: u64,
 }
 
@@ -81,8 +82,8 @@ struct Open {
 pub(crate) struct Place {
     open: Arc<Mutex<Open>>,
     number: u64,
-    /// Ends when somebody else has the place.
-    taken: oneshot::Receiver<()>,
+    /// Why it is taken away.
+    taken: oneshot::Receiver<End>,
 }
 
 impl Subscribers {
@@ -90,7 +91,9 @@ impl Subscribers {
     pub(crate) fn enter(&self) -> Place {
         let mut open = lock(&self.open);
         if open.places.len() >= SUBSCRIBERS_MAX {
-            open.places.pop_front();
+            let oldest = open.places.pop_front();
+            // Its stream may be about to end by itself.
+            let _ = oldest.map(|(_, place)| place.send(End::Replaced));
         }
         let (number, (place, taken)) = (open.next, oneshot::channel());
         open.next += 1;
@@ -98,6 +101,13 @@ impl Subscribers {
         metrics::subscribers_open(open.places.len());
         drop(open);
         Place { open: self.open.clone(), number, taken }
+    }
+
+    /// Ends all streams: their readers move on to another master.
+    pub(crate) fn close_all(&self) {
+        for (_, place) in std::mem::take(&mut lock(&self.open).places) {
+            let _ = place.send(End::Stopping);
+        }
     }
 }
 
@@ -109,8 +119,8 @@ impl Drop for Place {
     }
 }
 
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
-    open.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is to be written to one subscriber.
@@ -124,13 +134,14 @@ pub(crate) struct Queue {
 /// The connection's side of a [`Queue`].
 #[derive(Debug)]
 pub(crate) struct Records {
-    records: mpsc::Receiver<Bytes>,
+    records: Arc<Mutex<mpsc::Receiver<Bytes>>>,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 /// A queue that begins with these records.
 pub(crate) fn queue(first: impl IntoIterator<Item = Bytes>) -> (Queue, Records) {
     let (sender, records) = mpsc::channel(RECORDS_MAX);
+    let records = Arc::new(Mutex::new(records));
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
     let mut bytes = 0;
     for record in first {
@@ -160,9 +171,27 @@ impl Queue {
 impl Records {
     /// The next record; none once the stream has ended.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
-        let record = self.records.recv().await?;
+        let record = poll_fn(|context| lock(&self.records).poll_recv(context)).await?;
         self.waiting_bytes.fetch_sub(record.len(), Ordering::Relaxed);
         Some(record)
+    }
+
+    /// The other handle of the same records.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting(self.records.clone())
+    }
+}
+
+/// What a connection has not taken, as whoever ends its stream has it.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<Mutex<mpsc::Receiver<Bytes>>>);
+
+impl Waiting {
+    /// Throws it away: its reader may never come for it, and shares its connection with others.
+    pub(crate) fn forget(self) {
+        let mut records = lock(&self.0);
+        records.close();
+        while records.try_recv().is_ok() {}
     }
 }
 
@@ -193,7 +222,7 @@ impl Subscription {
                 // Someone who is to move on, or gone, is not told more first.
                 biased;
                 () = &mut deposed => Err(End::NotLeader),
-                _ = &mut self.place.taken => Err(End::Replaced),
+                taken = &mut self.place.taken => Err(taken.unwrap_or(End::Replaced)),
                 () = self.queue.records.closed() => Err(End::Gone),
                 moment = self.moments.recv() => self.take(moment),
                 _ = heartbeats.tick() => self.queue.push(&self.heartbeat),

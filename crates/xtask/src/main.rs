@@ -25,11 +25,16 @@ enum Command {
     Verify,
     /// Formats the code and applies the lints' own suggestions.
     Fix,
-    /// Throws random texts at the readers of resource texts and scenarios; one that fails is kept in `target/fuzz`.
+    /// Throws random texts at the readers of resource texts, scenarios and requests; one that fails is kept in
+    /// `target/fuzz`. With `--minutes` also random bytes at the sockets of a master and an agent, a quarter of the time
+    /// each.
     Fuzz {
         /// For how long.
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// The same in minutes, and all of it.
+        #[arg(long, conflicts_with = "seconds")]
+        minutes: Option<u64>,
         /// Where chance begins, to see the same texts again; drawn from the clock if not given.
         #[arg(long)]
         seed: Option<u64>,
@@ -49,7 +54,8 @@ fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Verify => steps::verify(),
         Command::Fix => steps::fix(),
-        Command::Fuzz { seconds, seed } => steps::fuzz(seconds, seed),
+        Command::Fuzz { seconds, minutes: None, seed } => steps::fuzz(seconds, seed),
+        Command::Fuzz { minutes: Some(minutes), seed, .. } => steps::fuzz_all(minutes, seed),
         Command::Laws { cases, packages } => steps::laws(cases, &packages),
     }
 }

@@ -90,6 +90,21 @@ pub(crate) fn fuzz(seconds: u64, seed: Option<u64>) -> Result<ExitCode> {
     finish(cargo)
 }
 
+/// Random texts and, half of the time, random bytes over the sockets of a master and an agent; all of them even if one
+/// fails.
+pub(crate) fn fuzz_all(minutes: u64, seed: Option<u64>) -> Result<ExitCode> {
+    let quarter = minutes.saturating_mul(60).div_ceil(4).max(1);
+    let mut good = fuzz(2 * quarter, seed)? == ExitCode::SUCCESS;
+    for (test, filter) in [("one_process", "edge_test::random"), ("agent", "edge::random")] {
+        let mut cargo =
+            cargo(&["test", "--release", "--workspace", "--test", test, "--", "--nocapture", filter])?;
+        cargo.env("MESARCH_FUZZ_SECONDS", quarter.to_string());
+        cargo.envs(seed.map(|seed| ("MESARCH_FUZZ_SEED", seed.to_string())));
+        good &= finish(cargo)? == ExitCode::SUCCESS;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// The tests of these packages, each property with so many cases.
 pub(crate) fn laws(cases: u32, packages: &[String]) -> Result<ExitCode> {
     let mut cargo = cargo(&["test", "--release", "--no-fail-fast", "--tests"])?;

@@ -13,7 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use mesarch_mesos_v1::executor::validate;
+use mesarch_mesos_v1::{ContentType, executor::validate};
 use mesarch_proto::mesos::v1::executor::{Call, call::Type};
 use tokio::sync::oneshot;
 
@@ -21,20 +21,37 @@ use super::{Site, ending, gates};
 use crate::requests::{CallRefusal, EventStream, Request};
 
 pub(super) async fn handle(site: &Site, request: HttpRequest) -> Response {
-    let (headers, call) = match gates::call::<Call>(request).await {
+    let (headers, call) = match gates::call::<Call>(site, request).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    match validate(&call) {
+    match kind(&call) {
         Ok(Type::Subscribe) => subscribe(site, call, &headers).await,
-        Ok(Type::Update | Type::Message) => forward(site, call).await,
-        Ok(Type::Heartbeat) => StatusCode::ACCEPTED.into_response(),
-        Ok(Type::Unknown) => (StatusCode::NOT_IMPLEMENTED, "not implemented: UNKNOWN\n").into_response(),
-        Err(error) => {
-            let reason = format!("Failed to validate executor::Call: {error}");
-            (StatusCode::BAD_REQUEST, reason).into_response()
-        }
+        Ok(kind) => match submit(site, call, kind).await {
+            Ok(()) => StatusCode::ACCEPTED.into_response(),
+            Err(error) => refused(error),
+        },
+        Err(reason) => (StatusCode::BAD_REQUEST, reason).into_response(),
     }
+}
+
+/// Why a call is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotTaken {
+    /// By what the agent knows.
+    #[error("{0}")]
+    Refused(CallRefusal),
+    /// 501
+    #[error("not implemented: UNKNOWN")]
+    Unknown,
+    /// 503: the agent ends.
+    #[error("Agent is shutting down")]
+    Ending,
+}
+
+/// The type of a valid call, or why it is none.
+pub(super) fn kind(call: &Call) -> Result<Type, String> {
+    validate(call).map_err(|error| format!("Failed to validate executor::Call: {error}"))
 }
 
 async fn subscribe(site: &Site, call: Box<Call>, headers: &HeaderMap) -> Response {
@@ -42,38 +59,51 @@ async fn subscribe(site: &Site, call: Box<Call>, headers: &HeaderMap) -> Respons
         Ok(content_type) => content_type,
         Err(refused) => return *refused,
     };
-    let (reply, answer) = oneshot::channel();
-    if site.requests.send(Request::Subscribe { call, content_type, reply }).await.is_err() {
-        return ending();
-    }
-    match answer.await {
-        Ok(Ok(stream)) => {
+    match open(site, call, content_type).await {
+        Ok(stream) => {
             let body = Body::new(Events(stream));
             ([(header::CONTENT_TYPE, content_type.as_str())], body).into_response()
         }
-        Ok(Err(refusal)) => refused(refusal),
-        Err(_) => ending(),
+        Err(error) => refused(error),
     }
 }
 
-async fn forward(site: &Site, call: Box<Call>) -> Response {
+/// Opens an executor's stream, for a valid SUBSCRIBE.
+pub(super) async fn open(
+    site: &Site,
+    call: Box<Call>,
+    content_type: ContentType,
+) -> Result<EventStream, NotTaken> {
     let (reply, answer) = oneshot::channel();
-    if site.requests.send(Request::Call { call, reply }).await.is_err() {
-        return ending();
-    }
-    match answer.await {
-        Ok(Ok(())) => StatusCode::ACCEPTED.into_response(),
-        Ok(Err(refusal)) => refused(refusal),
-        Err(_) => ending(),
+    let asked = site.requests.send(Request::Subscribe { call, content_type, reply }).await;
+    asked.map_err(|_| NotTaken::Ending)?;
+    answer.await.map_err(|_| NotTaken::Ending)?.map_err(NotTaken::Refused)
+}
+
+/// Carries out a valid call of any other type.
+pub(super) async fn submit(site: &Site, call: Box<Call>, kind: Type) -> Result<(), NotTaken> {
+    match kind {
+        Type::Heartbeat => Ok(()),
+        Type::Unknown | Type::Subscribe => Err(NotTaken::Unknown),
+        Type::Update | Type::Message => {
+            let (reply, answer) = oneshot::channel();
+            let asked = site.requests.send(Request::Call { call, reply }).await;
+            asked.map_err(|_| NotTaken::Ending)?;
+            answer.await.map_err(|_| NotTaken::Ending)?.map_err(NotTaken::Refused)
+        }
     }
 }
 
-fn refused(refusal: CallRefusal) -> Response {
-    let status = match refusal {
-        CallRefusal::UnknownFramework | CallRefusal::UnknownExecutor => StatusCode::BAD_REQUEST,
-        CallRefusal::NotSubscribed => StatusCode::FORBIDDEN,
+fn refused(error: NotTaken) -> Response {
+    let status = match error {
+        NotTaken::Refused(CallRefusal::UnknownFramework | CallRefusal::UnknownExecutor) => {
+            StatusCode::BAD_REQUEST
+        }
+        NotTaken::Refused(CallRefusal::NotSubscribed) => StatusCode::FORBIDDEN,
+        NotTaken::Unknown => StatusCode::NOT_IMPLEMENTED,
+        NotTaken::Ending => return ending(),
     };
-    (status, refusal.to_string()).into_response()
+    (status, error.to_string()).into_response()
 }
 
 /// A stream of events: each frame is one record and becomes one chunk. Dropped when the reader goes away.

@@ -4,7 +4,7 @@ mod containers;
 mod executor;
 mod files;
 mod gates;
-mod idle;
+mod grpc;
 mod metrics;
 mod operator;
 mod server;
@@ -14,18 +14,14 @@ pub(crate) mod state;
 use std::time::Duration;
 
 use axum::{
-    Router,
-    extract::{Request as HttpRequest, State},
+    extract::Request as HttpRequest,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use mesarch_mesos_v1::{Query, duration, query::Toggle, v0::SystemView};
 use mesarch_telemetry::{Host, logs};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-
-use crate::tasks::Tasks;
-
+pub(crate) use server::serve;
 pub(crate) use site::Site;
 use site::ending;
 
@@ -35,21 +31,16 @@ const API_LEVEL: &str = "1.11.0";
 /// How long a connection may be without a whole request: shorter than what clients take for a dead server.
 const UNUSED_MAX: Duration = Duration::from_secs(30);
 
-/// Serves for ever.
-pub(crate) async fn serve(listener: TcpListener, site: Site, tasks: Tasks) {
-    server::serve(listener, Router::new().fallback(route).with_state(site), tasks, UNUSED_MAX).await;
-}
-
 /// Routes by the longest known prefix, with or without the process' name in front, as Mesos does.
-async fn route(State(site): State<Site>, request: HttpRequest) -> Response {
+async fn route(site: &Site, request: HttpRequest) -> Response {
     let query = Query::parse(request.uri().query());
     match endpoint(request.uri().path()) {
-        Some(Endpoint::Executor) => executor::handle(&site, request).await,
-        Some(Endpoint::Operator) => operator::handle(&site, request).await,
+        Some(Endpoint::Executor) => executor::handle(site, request).await,
+        Some(Endpoint::Operator) => operator::handle(site, request).await,
         Some(Endpoint::Health) => StatusCode::OK.into_response(),
         Some(Endpoint::Version) => answer(&version(), &query),
-        Some(Endpoint::Metrics) => prometheus(&site),
-        Some(Endpoint::MetricsSnapshot) => snapshot(&site, query).await,
+        Some(Endpoint::Metrics) => prometheus(site),
+        Some(Endpoint::MetricsSnapshot) => snapshot(site, query).await,
         Some(Endpoint::State) => site.rendered(move |look| answer(&look.render(), &query)).await,
         Some(Endpoint::Flags) => answer(&json!({ "flags": site.facts.flags }), &query),
         Some(Endpoint::Containers) => {
@@ -58,9 +49,9 @@ async fn route(State(site): State<Site>, request: HttpRequest) -> Response {
         Some(Endpoint::Statistics) => {
             site.rendered(move |look| answer(&containers::monitor(look), &query)).await
         }
-        Some(Endpoint::Browse) => files::browse(&site, query).await,
-        Some(Endpoint::Read) => files::read_part(&site, query).await,
-        Some(Endpoint::Download) => files::download(&site, query).await,
+        Some(Endpoint::Browse) => files::browse(site, query).await,
+        Some(Endpoint::Read) => files::read_part(site, query).await,
+        Some(Endpoint::Download) => files::download(site, query).await,
         Some(Endpoint::FileNames) => {
             site.rendered(move |look| answer(&json!(files::names(look)), &query)).await
         }

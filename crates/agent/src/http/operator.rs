@@ -44,16 +44,13 @@ const CONTAINERS: Long =
 
 /// Answers one call.
 pub(super) async fn handle(site: &Site, request: Request) -> Response {
-    let (headers, call) = match gates::call::<Call>(request).await {
+    let (headers, call) = match gates::call::<Call>(site, request).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    let kind = match validate(&call) {
+    let kind = match kind(&call) {
         Ok(kind) => kind,
-        Err(error) => {
-            let reason = format!("Failed to validate agent::Call: {error}");
-            return *gates::refuse(StatusCode::BAD_REQUEST, &reason);
-        }
+        Err(reason) => return *gates::refuse(StatusCode::BAD_REQUEST, &reason),
     };
     match gates::negotiate(&headers) {
         Ok(content_type) => carry_out(site, call, kind, content_type).await,
@@ -61,8 +58,18 @@ pub(super) async fn handle(site: &Site, request: Request) -> Response {
     }
 }
 
+/// The type of a valid call, or why it is none.
+pub(super) fn kind(call: &Call) -> Result<Type, String> {
+    validate(call).map_err(|error| format!("Failed to validate agent::Call: {error}"))
+}
+
 /// What each call leads to. The field of its type is there: the gates saw to that.
-async fn carry_out(site: &Site, call: Box<Call>, kind: Type, content_type: ContentType) -> Response {
+pub(super) async fn carry_out(
+    site: &Site,
+    call: Box<Call>,
+    kind: Type,
+    content_type: ContentType,
+) -> Response {
     match kind {
         Type::GetHealth => small(content_type, &health()),
         Type::GetFlags => small(content_type, &flags(&site.facts)),

@@ -1,54 +1,30 @@
-//! The agent's port: its connections are tasks that end with the agent, and none is held without being used.
+//! The agent's port: what `mesarch_edge` lets in is answered here. Its streams are tasks that end with the agent.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use axum::Router;
+use axum::body::Body;
+use futures::future::BoxFuture;
 use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    rt::Executor,
-    service::{Service, service_fn},
-};
-use hyper_util::{rt::TokioIo, server::conn::auto::Builder, service::TowerToHyperService};
+use hyper::body::Incoming;
+use mesarch_edge::{Audience, Bodies, Limits, Patience, Port, grpc::Services};
 use rustix::process::{Resource, getrlimit};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::{net::TcpListener, sync::watch};
 
-use super::idle::{Answer, Use};
-use crate::tasks::Tasks;
+use super::{Site, UNUSED_MAX, grpc, route};
 
 /// Most connections at a time, however many descriptors there are. Every executor holds two.
 const CONNECTIONS_MAX: usize = 16_384;
 /// Descriptors left to everything else, if there are twice as many: links, checkpoints, outputs of executors that start.
 const DESCRIPTORS_KEPT: usize = 256;
-/// Pause after a failed accept: most often descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves for ever. Connections beyond the bound are closed at once; one that for `unused_max` shows no whole request
-/// head, from its beginning or from the end of the last answer, is closed then.
-pub(super) async fn serve(listener: TcpListener, router: Router, tasks: Tasks, unused_max: Duration) {
+/// Serves until `stop` is set; then connections finish what they are at, for a moment. One that for a while shows no
+/// whole request head, from its beginning or from the end of the last answer, is closed then.
+pub(crate) async fn serve(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) {
     let most = connections_max(getrlimit(Resource::Nofile).current);
-    let places = Arc::new(Semaphore::new(most));
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => match places.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let work = connection(stream, router.clone(), tasks.clone(), unused_max);
-                    tasks.spawn("connection", async move {
-                        work.await;
-                        drop(place);
-                    });
-                }
-                Err(_) => tracing::warn!(%peer, most, "too many connections: one is refused"),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    // No framework comes here: nothing is kept from anybody.
+    let limits = Limits { first_wait: UNUSED_MAX, idle_wait: UNUSED_MAX, reserve: 0, ..Limits::of(most) };
+    let services = grpc::services(&site);
+    mesarch_edge::serve(listener, AgentPort { site, services }, limits, stop).await;
 }
 
 /// How many of the process' descriptors may be connections; without a limit, as many as are ever served.
@@ -57,45 +33,38 @@ fn connections_max(descriptors: Option<u64>) -> usize {
     (descriptors - DESCRIPTORS_KEPT.min(descriptors / 2)).min(CONNECTIONS_MAX)
 }
 
-async fn connection(stream: TcpStream, router: Router, tasks: Tasks, unused_max: Duration) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps its delay");
-    }
-    let in_use = Use::default();
-    let (router, requests) = (TowerToHyperService::new(router), in_use.clone());
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (busy, answer) = (requests.begin(), router.call(request));
-        async move {
-            let watched = |body| axum::body::Body::new(Answer { body, _busy: busy });
-            Ok::<Response<_>, Infallible>(answer.await?.map(watched))
-        }
-    });
-    let builder = Builder::new(tasks);
-    tokio::select! {
-        served = builder.serve_connection(TokioIo::new(stream), service) => {
-            if let Err(error) = served {
-                tracing::debug!(error = %error, "a connection broke");
-            }
-        }
-        () = in_use.unused_for(unused_max) => tracing::debug!("an unused connection is closed"),
-    }
+/// See the module's text.
+#[derive(Clone)]
+struct AgentPort {
+    site: Site,
+    services: Services,
 }
 
-/// The streams of an HTTP/2 connection are tasks of their own.
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
-    fn execute(&self, stream: F) {
-        self.spawn("stream", stream);
+impl Port for AgentPort {
+    fn audience(&self, _: &str) -> Audience {
+        Audience::Others
+    }
+
+    fn bodies(&self) -> &Bodies {
+        &self.site.bodies
+    }
+
+    fn services(&self) -> &Services {
+        &self.services
+    }
+
+    async fn answer(&self, request: Request<Incoming>, _: Arc<Patience>) -> Response<Body> {
+        route(&self.site, request.map(Body::new)).await
+    }
+
+    fn spawn(&self, stream: BoxFuture<'static, ()>) {
+        self.site.tasks.spawn("stream", stream);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, routing::get};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
-
-    const SHORT: Duration = Duration::from_millis(200);
 
     #[test]
     fn connections_leave_descriptors_to_others() {
@@ -104,40 +73,5 @@ mod tests {
         {
             assert_eq!(connections_max(limit), expect, "{limit:?}");
         }
-    }
-
-    /// Sends bytes on a connection of its own.
-    async fn send(address: std::net::SocketAddr, text: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(text.as_bytes()).await.unwrap();
-        stream
-    }
-
-    #[tokio::test]
-    async fn only_connections_in_use_are_kept() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let silent = || Body::from_stream(tokio_stream::pending::<Result<bytes::Bytes, Infallible>>());
-        let router = Router::new()
-            .route("/", get(|| async { "whole" }))
-            .route("/stream", get(move || async move { silent() }));
-        let tasks = Tasks::default();
-        tasks.spawn("server", serve(listener, router, tasks.clone(), SHORT));
-        let mut streaming = send(address, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let mut head = [0; 12];
-        streaming.read_exact(&mut head).await.unwrap();
-        assert_eq!(&head, b"HTTP/1.1 200");
-        let whole = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        for (sent, answered) in [("", false), ("GET / HTTP/1.1\r\nHo", false), (whole, true)] {
-            let mut heard = String::new();
-            // Ends with the connection.
-            send(address, sent).await.read_to_string(&mut heard).await.unwrap();
-            assert_eq!(heard.ends_with("whole"), answered, "{sent:?}: {heard:?}");
-        }
-        let mut rest = [0; 1024];
-        while let Ok(count) = streaming.try_read(&mut rest) {
-            assert!(count > 0, "a stream is open as long as it is read");
-        }
-        tasks.end().await;
     }
 }

@@ -6,6 +6,8 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use mesarch_edge::{Bodies, BodyLimits};
+use mesarch_mesos_v1::recordio::RECORD_BYTES_MAX;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
@@ -23,6 +25,7 @@ const DOWNLOADS_MAX: usize = 16;
 /// See the module's text.
 #[derive(Clone)]
 pub(crate) struct Site {
+    pub(super) bodies: Bodies,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) metrics: Option<RenderMetrics>,
     pub(super) facts: Arc<Facts>,
@@ -39,7 +42,15 @@ impl Site {
         tasks: Tasks,
     ) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { requests, metrics, facts, tasks, downloads: places(DOWNLOADS_MAX), reads: places(READS_MAX) }
+        Self {
+            bodies: Bodies::new(BodyLimits::of(RECORD_BYTES_MAX)),
+            requests,
+            metrics,
+            facts,
+            tasks,
+            downloads: places(DOWNLOADS_MAX),
+            reads: places(READS_MAX),
+        }
     }
 
     /// What `render` makes of the agent as it is now. The look is taken by the runner and rendered elsewhere: tasks do not
@@ -69,8 +80,9 @@ impl Site {
 
 /// The turn is over with the work, even if nobody waits for that any more.
 async fn in_turn(turn: OwnedSemaphorePermit, work: impl FnOnce() -> Response + Send + 'static) -> Response {
+    let span = tracing::Span::current();
     let done = tokio::task::spawn_blocking(move || {
-        let response = work();
+        let response = span.in_scope(work);
         drop(turn);
         response
     });

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+/// Requests that went wrong on their way.
+#[path = "../../../edge/tests/bytes/mod.rs"]
+mod bytes;
+mod edge;
 mod executor_api;
+mod grpc;
 mod leaders;
 mod master;
 mod operator_api;

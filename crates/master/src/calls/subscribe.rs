@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mesarch_proto::mesos::v1::scheduler::call;
 use mesarch_state::{Command, LEVEL_SHARING, Outcome, command};
 use mesarch_types::{FrameworkId, StreamId};
+use tracing::Instrument;
 
 use super::{CallError, decided, explained};
 use crate::{
@@ -67,7 +68,7 @@ pub(crate) async fn subscribe(
         stream: id,
         resume,
     };
-    let work = tokio::spawn(commit(app, session, command, reader));
+    let work = tokio::spawn(commit(app, session, command, reader).in_current_span());
     // It only ends early if it panics, and then it is unknown how far it came.
     work.await.unwrap_or(Err(CallError::Unknown))
 }

@@ -1,15 +1,23 @@
 //! The gRPC services of the client port.
 
 mod admin;
+mod health;
 mod link;
-mod raw;
+mod operator;
 mod scheduler;
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use futures::Stream;
-use mesarch_proto::{admin::admin_server::AdminServer, link::agent_link_server::AgentLinkServer};
-use tonic::{Status, service::Routes};
+use mesarch_edge::grpc::{self, LEADER, Service, Services};
+use mesarch_mesos_v1::recordio::RECORD_BYTES_MAX;
+use mesarch_proto::{
+    FILE_DESCRIPTOR_SET,
+    admin::admin_server::{self, AdminServer},
+    api::{operator_server, scheduler_server},
+    link::agent_link_server::{self, AgentLinkServer},
+};
+use tonic::Status;
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::{
     app::{App, Leadership},
@@ -17,20 +25,35 @@ use crate::{
     leader::Session,
 };
 
+pub(crate) use mesarch_edge::grpc::Outgoing;
+
 /// Largest message of an agent, in bytes: its inventory.
 const LINK_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Largest call of a scheduler, in bytes.
-const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest call, in bytes.
+const CALL_BYTES_MAX: usize = RECORD_BYTES_MAX;
 
-/// A stream of messages to a client.
-type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// The services that are served here, beside health and reflection.
+const SERVICES: [&str; 4] = [
+    scheduler_server::SERVICE_NAME,
+    operator_server::SERVICE_NAME,
+    admin_server::SERVICE_NAME,
+    agent_link_server::SERVICE_NAME,
+];
 
 /// All services of this master.
-pub(crate) fn routes(app: Arc<App>) -> Routes {
+pub(crate) fn routes(app: &Arc<App>) -> Services {
     let link = AgentLinkServer::new(link::Service { app: app.clone() })
         .max_decoding_message_size(LINK_MESSAGE_BYTES_MAX);
-    let scheduler = scheduler::Service { app: app.clone() };
-    Routes::new(link).add_service(scheduler).add_service(AdminServer::new(admin::Service { app }))
+    let services = Services::new(link)
+        .add_service(Service::new(scheduler::Calls { app: app.clone() }, CALL_BYTES_MAX))
+        .add_service(Service::new(operator::Calls { app: app.clone() }, CALL_BYTES_MAX))
+        .add_service(AdminServer::new(admin::Service { app: app.clone() }))
+        .add_service(HealthServer::new(health::Service { view: app.view.clone() }));
+    // The descriptors are compiled in, and nothing but reflection depends on them.
+    grpc::reflected(services.clone(), &SERVICES, FILE_DESCRIPTOR_SET).unwrap_or_else(|error| {
+        tracing::error!(%error, "gRPC reflection is not served");
+        services
+    })
 }
 
 /// The leader's session, or a refusal that names the leader in its metadata.
@@ -40,12 +63,22 @@ async fn leader(app: &App) -> Result<Arc<Session>, Status> {
         Leadership::Elsewhere(leader) => {
             let mut status = Status::failed_precondition(format!("the leader is {leader}"));
             if let Ok(value) = leader.parse() {
-                status.metadata_mut().insert("mesarch-leader", value);
+                status.metadata_mut().insert(LEADER, value);
             }
             Err(status)
         }
         Leadership::Nobody => Err(Status::unavailable("No leader elected")),
     }
+}
+
+/// A refused call; if it is because another master leads by now, the refusal names that one: nothing was done.
+async fn refused(app: &App, error: &CallError) -> Status {
+    if *error == CallError::NotLeader
+        && let Err(elsewhere) = leader(app).await
+    {
+        return elsewhere;
+    }
+    status(error)
 }
 
 /// A refused call.

@@ -3,14 +3,11 @@
 //! Calls are taken as bytes, and not as the generated service would have them: required fields are looked for before
 //! they are read, as in the other protocol, and events go out as they were queued.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{FutureExt, StreamExt, stream};
+use mesarch_edge::grpc::{Method, Methods, Outgoing, text};
 use mesarch_mesos_v1::{ContentType, scheduler::validate};
 use mesarch_proto::{
     api::scheduler_server::SERVICE_NAME,
@@ -18,14 +15,9 @@ use mesarch_proto::{
 };
 use mesarch_types::StreamId;
 use prost::Message;
-use tonic::{
-    Request, Response, Status,
-    body::Body,
-    metadata::MetadataMap,
-    server::{Grpc, NamedService, ServerStreamingService, UnaryService},
-};
+use tonic::{Request, Response, Status};
 
-use super::{CALL_BYTES_MAX, Outgoing, leader, raw::Raw, status};
+use super::{leader, refused, status};
 use crate::{
     app::App,
     calls::{self, CallError, Subscription},
@@ -34,71 +26,31 @@ use crate::{
     streams::Reader,
 };
 
-const SUBSCRIBE: &str = "/mesarch.api.Scheduler/Subscribe";
-const SUBMIT: &str = "/mesarch.api.Scheduler/Submit";
 const STREAM_ID: &str = "mesos-stream-id";
 const RESUME: &str = "mesarch-resume";
 
 /// See the module's text.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
+pub(super) struct Calls {
     pub(super) app: Arc<App>,
 }
 
-/// The call `Subscribe`.
-struct Subscribe(Arc<App>);
-
-/// The call `Submit`.
-struct Submit(Arc<App>);
-
-impl NamedService for Service {
+impl Methods for Calls {
     const NAME: &'static str = SERVICE_NAME;
-}
 
-impl<B> tower::Service<http::Request<B>> for Service
-where
-    B: http_body::Body + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
-{
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let app = self.app.clone();
-        let mut grpc = Grpc::new(Raw).apply_max_message_size_config(Some(CALL_BYTES_MAX), None);
-        match request.uri().path() {
-            SUBSCRIBE => async move { Ok(grpc.server_streaming(Subscribe(app), request).await) }.boxed(),
-            SUBMIT => async move { Ok(grpc.unary(Submit(app), request).await) }.boxed(),
-            _ => async { Ok(Status::unimplemented("no such method").into_http()) }.boxed(),
+    fn method(name: &str) -> Option<Method<Self>> {
+        match name {
+            "Subscribe" => Some(Method::Streaming(|calls, request| subscribe(calls, request).boxed())),
+            "Submit" => Some(Method::Unary(|calls, request| submit(calls, request).boxed())),
+            _ => None,
         }
     }
 }
 
-impl ServerStreamingService<Bytes> for Subscribe {
-    type Response = Bytes;
-    type ResponseStream = Outgoing<Bytes>;
-    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        subscribe(self.0.clone(), request).boxed()
-    }
-}
-
-impl UnaryService<Bytes> for Submit {
-    type Response = Bytes;
-    type Future = BoxFuture<'static, Result<Response<Bytes>, Status>>;
-
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        submit(self.0.clone(), request).boxed()
-    }
-}
-
-async fn subscribe(app: Arc<App>, request: Request<Bytes>) -> Result<Response<Outgoing<Bytes>>, Status> {
+async fn subscribe(
+    Calls { app }: Calls,
+    request: Request<Bytes>,
+) -> Result<Response<Outgoing<Bytes>>, Status> {
     let session = leader(&app).await?;
     let (metadata, _, bytes) = request.into_parts();
     let (call, kind) = form(&app, bytes).await?;
@@ -111,8 +63,11 @@ async fn subscribe(app: Arc<App>, request: Request<Bytes>) -> Result<Response<Ou
     let resume = text(&metadata, RESUME).map(StreamId::from);
     let subscribe = call.subscribe.unwrap_or_default();
     let reader = Reader { form: Form::Message, connection: None };
-    let subscription = calls::subscribe(app, session, subscribe, resume, reader).await;
-    let (id, stream): (StreamId, Outgoing<Bytes>) = match subscription.map_err(|error| status(&error))? {
+    let subscription = match calls::subscribe(app.clone(), session, subscribe, resume, reader).await {
+        Ok(subscription) => subscription,
+        Err(error) => return Err(refused(&app, &error).await),
+    };
+    let (id, stream): (StreamId, Outgoing<Bytes>) = match subscription {
         Subscription::Accepted { id, events } => {
             let next =
                 |mut events: crate::streams::Events| async move { Some((Ok(events.next().await?), events)) };
@@ -130,15 +85,17 @@ async fn subscribe(app: Arc<App>, request: Request<Bytes>) -> Result<Response<Ou
 }
 
 /// Answers with an empty message, `SubmitReply`.
-async fn submit(app: Arc<App>, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+async fn submit(Calls { app }: Calls, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
     let session = leader(&app).await?;
     let (metadata, _, bytes) = request.into_parts();
     let (call, kind) = form(&app, bytes).await?;
     if kind == Type::Subscribe {
         return Err(Status::invalid_argument("Submit takes calls of every type but SUBSCRIBE"));
     }
-    let submitted = calls::submit(&app, &session, call, kind, text(&metadata, STREAM_ID)).await;
-    submitted.map(|()| Response::new(Bytes::new())).map_err(|error| status(&error))
+    match calls::submit(&app, &session, call, kind, text(&metadata, STREAM_ID)).await {
+        Ok(()) => Ok(Response::new(Bytes::new())),
+        Err(error) => Err(refused(&app, &error).await),
+    }
 }
 
 /// The call, if it has its form.
@@ -148,8 +105,4 @@ async fn form(app: &App, bytes: Bytes) -> Result<(Box<Call>, Type), Status> {
         decoded.map_err(|error| Status::invalid_argument(format!("Failed to parse the call: {error}")))?;
     let kind = validate(&call, None).map_err(|error| status(&CallError::Invalid(error)))?;
     Ok((call, kind))
-}
-
-fn text<'a>(metadata: &'a MetadataMap, name: &str) -> Option<&'a str> {
-    metadata.get(name).and_then(|value| value.to_str().ok())
 }

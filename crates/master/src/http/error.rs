@@ -11,14 +11,7 @@ const FULL: HeaderName = HeaderName::from_static("mesarch-full");
 
 /// A refusal with its reason as plain text.
 pub(super) fn text(status: StatusCode, reason: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(reason.to_owned()));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
+    mesarch_edge::refusal(status, reason)
 }
 
 /// 501 for what is not there yet.

@@ -1,19 +1,19 @@
 //! What every call of a v1 API passes before anybody looks at its meaning, in Mesos' order: method, type, body.
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
+use mesarch_edge::Whole;
 use mesarch_mesos_v1::{ApiMessage, ContentType};
 
-use super::{body, error};
+use super::error;
 use crate::app::App;
 
 /// A refusal; boxed because answers are large and most calls have none.
 pub(super) type Refused = Box<Response<Body>>;
 
 /// The body of a POST and its encoding.
-async fn post(parts: &Parts, body: Incoming) -> Result<(ContentType, Bytes), Refused> {
+async fn post(app: &App, parts: &Parts, body: Incoming) -> Result<(ContentType, Whole), Refused> {
     if parts.method != Method::POST {
         return Err(Box::new(error::method_not_allowed(&["POST"])));
     }
@@ -24,7 +24,7 @@ async fn post(parts: &Parts, body: Incoming) -> Result<(ContentType, Bytes), Ref
         let reason = "Expecting 'Content-Type' of application/json or application/x-protobuf";
         return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     };
-    Ok((content_type, whole(body).await?))
+    Ok((content_type, whole(app, &parts.headers, body).await?))
 }
 
 /// The call in a POST, and the request's head. Boxed because calls are large and move from step to step.
@@ -33,24 +33,19 @@ pub(super) async fn call<M: ApiMessage + Send + 'static>(
     request: Request<Incoming>,
 ) -> Result<(Parts, Box<M>), Refused> {
     let (parts, body) = request.into_parts();
-    let (content_type, bytes) = post(&parts, body).await?;
-    let decoded = app.large.decode(content_type, bytes).await;
+    let (content_type, whole) = post(app, &parts, body).await?;
+    let decoded = app.large.decode(content_type, whole.bytes.clone()).await;
+    drop(whole);
     let call = decoded
         .map_err(|error| Box::new(error::of_call(&error)))?
         .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("Failed to parse body: {error}")))?;
     Ok((parts, call))
 }
 
-/// A whole body, bounded in bytes and time.
-pub(super) async fn whole(body: Incoming) -> Result<Bytes, Refused> {
-    body::read(body).await.map_err(|error| {
-        let status = match error {
-            body::BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            body::BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            body::BodyError::Broken => StatusCode::BAD_REQUEST,
-        };
-        refuse(status, &error.to_string())
-    })
+/// A whole body, bounded in bytes, time and memory.
+pub(super) async fn whole(app: &App, headers: &HeaderMap, body: Incoming) -> Result<Whole, Refused> {
+    let read = app.bodies.read(headers, body).await;
+    read.map_err(|error| refuse(error.status(), &error.to_string()))
 }
 
 pub(super) fn refuse(status: StatusCode, reason: &str) -> Refused {

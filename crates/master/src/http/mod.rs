@@ -17,11 +17,14 @@ use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
-use crate::{app::App, leader::Session, patience::Patience};
+use mesarch_edge::Patience;
 
-pub(crate) use server::serve;
+use crate::{app::App, leader::Session};
 
-use read::Reader;
+pub(crate) use operator::{Followed, answer as answer_operator, follow as follow_state};
+pub(crate) use read::{Consistency, FRESHNESS, Reader, UNKNOWN_CONSISTENCY};
+pub(crate) use server::{bodies, serve};
+
 use routes::{Change, Endpoint, Local, Read, Route};
 
 /// Answers one request.
@@ -118,11 +121,11 @@ async fn changed(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = match gates::whole(body).await {
-        Ok(body) => body,
+    let body = match gates::whole(&app, &parts.headers, body).await {
+        Ok(whole) => whole,
         Err(refused) => return *refused,
     };
-    match v0::change(&app, &session, change, long_path, &parts.method, &body).await {
+    match v0::change(&app, &session, change, long_path, &parts.method, &body.bytes).await {
         Ok(response) => response,
         Err(error) => operator::refused(&app, long_path, parts.uri.query(), &error).await,
     }

@@ -20,13 +20,18 @@ use crate::{app::App, leader::Session, machine::Published};
 const READ_WAIT: Duration = Duration::from_secs(10);
 
 /// Log index of the last entry that a stale answer shows.
-const APPLIED_INDEX: HeaderName = HeaderName::from_static("mesarch-applied-index");
+const APPLIED_INDEX: HeaderName = HeaderName::from_static(APPLIED_INDEX_NAME);
 /// For how long the state that a stale answer shows may have been out of date, in ms.
-const STALENESS: HeaderName = HeaderName::from_static("mesarch-staleness-ms");
+const STALENESS: HeaderName = HeaderName::from_static(STALENESS_NAME);
+
+/// The headers that tell how fresh a stale answer is.
+pub(crate) const FRESHNESS: [&str; 2] = [APPLIED_INDEX_NAME, STALENESS_NAME];
+const APPLIED_INDEX_NAME: &str = "mesarch-applied-index";
+const STALENESS_NAME: &str = "mesarch-staleness-ms";
 
 /// How fresh an answer has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Consistency {
+pub(crate) enum Consistency {
     /// The leader's, while it holds its lease.
     Lease,
     /// The leader's, with all that was committed before the question.
@@ -40,22 +45,28 @@ impl Consistency {
     ///
     /// # Errors
     /// 400 for a word that is none.
-    pub(super) fn of(query: Option<&str>) -> Result<Self, Refused> {
-        match Query::parse(query).get("consistency") {
-            None | Some("lease") => Ok(Self::Lease),
-            Some("linearizable") => Ok(Self::Linearizable),
-            Some("stale") => Ok(Self::Stale),
-            Some(_) => {
-                let reason = "consistency: is one of lease, linearizable and stale";
-                Err(Box::new(error::text(StatusCode::BAD_REQUEST, reason)))
-            }
+    fn of(query: Option<&str>) -> Result<Self, Refused> {
+        let named = Self::named(Query::parse(query).get("consistency"));
+        named.ok_or_else(|| Box::new(error::text(StatusCode::BAD_REQUEST, UNKNOWN_CONSISTENCY)))
+    }
+
+    /// The one of this name; the lease's if none is given, none if there is no such.
+    pub(crate) fn named(name: Option<&str>) -> Option<Self> {
+        match name {
+            None | Some("lease") => Some(Self::Lease),
+            Some("linearizable") => Some(Self::Linearizable),
+            Some("stale") => Some(Self::Stale),
+            Some(_) => None,
         }
     }
 }
 
+/// Said of any other word.
+pub(crate) const UNKNOWN_CONSISTENCY: &str = "consistency: is one of lease, linearizable and stale";
+
 /// Who answers a read.
 #[derive(Clone, Debug)]
-pub(super) enum Reader {
+pub(crate) enum Reader {
     /// This master, which leads; whether a quorum is to say so.
     Leader(Arc<Session>, Consistency),
     /// This master, whether it leads or not.
@@ -93,7 +104,7 @@ impl Reader {
     }
 
     /// Tells how fresh a stale answer is, now that it is there.
-    pub(super) fn tell(&self, looked: Looked, headers: &mut HeaderMap) {
+    pub(crate) fn tell(&self, looked: Looked, headers: &mut HeaderMap) {
         if matches!(self, Self::Anyone) {
             headers.insert(APPLIED_INDEX, HeaderValue::from(looked.index));
             if let Some(staleness) = looked.staleness {
@@ -107,7 +118,7 @@ impl Reader {
 
 /// Which state an answer shows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Looked {
+pub(crate) struct Looked {
     /// Log index of the last entry in it.
     pub(super) index: u64,
     /// For how long it may have been out of date; none if nobody knows.
@@ -147,9 +158,10 @@ pub(super) async fn snapshot<T: Send + 'static>(
     let published = app.newest();
     let looked = Looked { index: published.index, staleness, at };
     // The place is held until the answer is there, even if nobody waits for it any more.
+    let span = tracing::Span::current();
     let look = move || {
         let _place = place;
-        look(&app, &published)
+        span.in_scope(|| look(&app, &published))
     };
     let seen = tokio::task::spawn_blocking(look).await.map_err(|error| {
         tracing::error!(%error, "a read failed");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use mesarch_edge::Patience;
 use mesarch_mesos_v1::scheduler::validate;
 use mesarch_proto::mesos::v1::scheduler::{Call, call::Type};
 use mesarch_types::StreamId;
@@ -15,7 +16,6 @@ use crate::{
     calls::{self, CallError, Subscription},
     events,
     leader::Session,
-    patience::Patience,
     queue::Form,
     streams::Reader,
 };

@@ -194,6 +194,17 @@ impl EventStream {
         Some(record)
     }
 
+    /// Whether what is left of the stream has an end, and does not just break off.
+    pub(crate) async fn ends_in_order(&mut self) -> bool {
+        loop {
+            match soon("a chunk or the end", self.connection.chunk()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
     pub(crate) async fn event(&mut self) -> Option<Value> {
         let record = self.record().await?;
         assert!(record.is_ascii() && !record.contains(&b'\n'));

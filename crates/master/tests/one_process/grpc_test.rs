@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
+use mesarch_edge::Raw;
 use mesarch_proto::{
     admin::{RoleWeight, SetWeightsRequest, StatusRequest, TransferLeaderRequest, admin_client::AdminClient},
     api::scheduler_client::SchedulerClient,
@@ -23,7 +24,6 @@ use crate::{
     agent::FakeAgent,
     client::get,
     cluster::{Cluster, soon, wait_for},
-    raw::Raw,
 };
 
 async fn channel(address: std::net::SocketAddr) -> Channel {

@@ -5,19 +5,21 @@ mod agent;
 mod client;
 mod cluster;
 
+/// Requests that went wrong on their way.
+#[path = "../../../edge/tests/bytes/mod.rs"]
+mod bytes;
 /// Draws any message of a descriptor: the one that the generated code is tested with.
 #[path = "../../../proto/tests/oracle/random.rs"]
 mod random;
-/// Calls with bytes that are no message: the codec that the master reads all calls with.
-#[path = "../../src/grpc/raw.rs"]
-mod raw;
 
 mod agents_test;
 mod consistency_test;
+mod edge_test;
 mod endpoints_test;
 mod explain_test;
 mod failover_test;
 mod gates_test;
+mod grpc_operator_test;
 mod grpc_test;
 mod large_test;
 mod limits_test;

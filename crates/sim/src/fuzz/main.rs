@@ -1,4 +1,4 @@
-//! Throws random texts at the readers of resource texts and scenarios for a while: `mesarch-fuzz --seconds 60`.
+//! Throws random texts at the readers of resource texts, scenarios and requests for a while: `mesarch-fuzz --seconds 60`.
 //!
 //! A text begins as one of the committed corpus and is changed in a few places. It must be read or refused, and what was
 //! read must keep the promises that the tests of the readers check: the checks are the same functions. A text that fails is
@@ -35,7 +35,7 @@ use rng::Rng;
 use targets::{TARGETS, Target};
 use watch::Watch;
 
-/// Random texts for the readers of resource texts and scenarios.
+/// Random texts for the readers of resource texts, scenarios and requests.
 #[derive(Parser)]
 struct Arguments {
     /// For how long, all targets together.

@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use crate::keep;
 
+#[path = "../../../mesos-v1/tests/calls/mod.rs"]
+mod calls;
 #[path = "../../../allocator/tests/reading/mod.rs"]
 mod scenarios;
 #[path = "../../../types/tests/texts/mod.rs"]
@@ -24,7 +26,7 @@ pub(crate) struct Target {
     pub(crate) check: fn(&str),
 }
 
-pub(crate) static TARGETS: [Target; 2] = [
+pub(crate) static TARGETS: [Target; 3] = [
     Target {
         name: "resource texts",
         file: "text.txt",
@@ -42,6 +44,15 @@ pub(crate) static TARGETS: [Target; 2] = [
         test: "cargo test --release -p mesarch-allocator --test reader",
         pieces: &scenarios::PIECES,
         check: scenarios::read_and_play,
+    },
+    Target {
+        name: "requests",
+        file: "request.latin1",
+        corpus: &["crates/mesos-v1/tests/corpus"],
+        home: "crates/mesos-v1/tests/corpus",
+        test: "cargo test --release -p mesarch-mesos-v1 --test fuzz",
+        pieces: &calls::PIECES,
+        check: calls::read_all,
     },
 ];
 

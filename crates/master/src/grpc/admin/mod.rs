@@ -209,7 +209,7 @@ impl Service {
 }
 
 /// A change that was not made.
-fn changed(error: &ChangeError) -> Status {
+pub(super) fn changed(error: &ChangeError) -> Status {
     match error {
         ChangeError::Invalid(_) => Status::invalid_argument(error.to_string()),
         ChangeError::Level { .. } | ChangeError::Denied(_) | ChangeError::Refused(_) => {

@@ -17,12 +17,15 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use mesarch_edge::Patience;
 use mesarch_mesos_v1::{ContentType, operator::validate};
 use mesarch_proto::mesos::v1::master::{Call, Response as Answer, call::Type, response::Type as AnswerType};
 use mesarch_types::Conversion;
 
 use super::{error, gates, read::Reader, redirect};
-use crate::{app::App, calls::CallError, leader::Session, operator::ChangeError, patience::Patience};
+use crate::{app::App, calls::CallError, leader::Session, operator::ChangeError};
+
+pub(crate) use subscribe::{Followed, follow};
 
 pub(super) use administration::{set_schedule, start_maintenance, stop_maintenance};
 pub(super) use agents::drain_info;
@@ -59,14 +62,30 @@ pub(super) async fn call(
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
     };
-    let done = match admitted.reader.session().cloned() {
-        Some(session) => carry_out(app.clone(), session, admitted).await,
-        None => Ok(read_state(app.clone(), admitted).await),
-    };
-    match done {
+    match done(&app, admitted).await {
         Ok(response) => response,
         Err(error) => refused(&app, &long_path, query.as_deref(), &error).await,
     }
+}
+
+async fn done(app: &Arc<App>, admitted: Admitted) -> Result<Response<Body>, ChangeError> {
+    match admitted.reader.session().cloned() {
+        Some(session) => carry_out(app.clone(), session, admitted).await,
+        None => Ok(read_state(app.clone(), admitted).await),
+    }
+}
+
+/// Answers a valid call other than SUBSCRIBE that came over another protocol, in protobuf.
+///
+/// # Errors
+/// A change that was not made. Other refusals are answers, as in HTTP.
+pub(crate) async fn answer(
+    app: &Arc<App>,
+    reader: Reader,
+    call: Box<Call>,
+    kind: Type,
+) -> Result<Response<Body>, ChangeError> {
+    done(app, Admitted { call, kind, content_type: ContentType::Protobuf, reader, connection: None }).await
 }
 
 /// A change that was not made. If another master leads by now, the client is sent there: nothing was done.

@@ -6,19 +6,23 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
 use http::Response;
+use mesarch_edge::Patience;
 use mesarch_mesos_v1::{
     ContentType, recordio,
     writer::{Field, message},
 };
 use mesarch_proto::mesos::v1::master::event::Type;
+use tokio::sync::oneshot;
 
 use super::{events, read, with};
 use crate::{
     app::App,
-    http::read::{Reader, snapshot},
+    http::{
+        gates::Refused,
+        read::{Looked, Reader, snapshot},
+    },
     machine::Published,
     metrics,
-    patience::Patience,
     streams::HEARTBEAT_INTERVAL,
     subscribers::{End, Records, Subscription, queue},
 };
@@ -35,26 +39,60 @@ pub(super) async fn subscribe(
     content_type: ContentType,
     connection: Arc<Patience>,
 ) -> Response<Body> {
-    // Before the state is looked at: what changes meanwhile waits here.
-    let moments = app.outlets.moments.follow();
-    let looked = snapshot(app.clone(), &reader, move |_, published| {
-        recordio::encode(&subscribed(published, content_type))
-    });
-    let (first, looked) = match looked.await {
-        Ok(looked) => looked,
+    let Followed { records, looked, end } = match follow(app, &reader, content_type).await {
+        Ok(followed) => followed,
         Err(refused) => return *refused,
     };
+    let watched = connection.clone();
+    tokio::spawn(async move {
+        if let Ok(end) = end.await {
+            ended(end, &watched);
+        }
+    });
+    let mut response = with(content_type, body(Reading { records, connection }));
+    reader.tell(looked, response.headers_mut());
+    response
+}
+
+/// A subscription that has begun.
+pub(crate) struct Followed {
+    /// The state, a HEARTBEAT, and every change from then on: RecordIO frames.
+    pub(crate) records: Records,
+    /// Which state it begins with.
+    pub(crate) looked: Looked,
+    /// Why there are no more of them.
+    pub(crate) end: oneshot::Receiver<End>,
+}
+
+/// Begins a subscription, or says why not.
+pub(crate) async fn follow(
+    app: Arc<App>,
+    reader: &Reader,
+    content_type: ContentType,
+) -> Result<Followed, Refused> {
+    // Before the state is looked at: what changes meanwhile waits here.
+    let moments = app.outlets.moments.follow();
+    let looked = snapshot(app.clone(), reader, move |_, published| {
+        recordio::encode(&subscribed(published, content_type))
+    });
+    let (first, looked) = looked.await?;
     let heartbeat = recordio::encode_message(content_type, &events::heartbeat());
     let (queue, records) = queue([first, heartbeat.clone()]);
     let leader = reader.session().map(|session| (session.term, app.view.clone()));
     let (place, write) = (app.subscribers.enter(), events::write);
     let from = looked.index;
     let subscription = Subscription { place, moments, from, content_type, leader, queue, heartbeat, write };
-    let watched = connection.clone();
-    tokio::spawn(async move { ended(subscription.run().await, &watched) });
-    let mut response = with(content_type, body(Reading { records, connection }));
-    reader.tell(looked, response.headers_mut());
-    response
+    let (tell, end) = oneshot::channel();
+    tokio::spawn(async move {
+        let end = subscription.run().await;
+        metrics::subscriber_ended(end.why());
+        if end != End::Gone {
+            tracing::info!(why = end.why(), "a stream of changes is ended");
+        }
+        // Whoever reads it may be gone.
+        let _ = tell.send(end);
+    });
+    Ok(Followed { records, looked, end })
 }
 
 /// The first event.
@@ -68,14 +106,13 @@ fn subscribed(published: &Published, content_type: ContentType) -> Vec<u8> {
     })
 }
 
-/// Tells of the end, and does not let its reader hold the connection for ever.
+/// Does not let the reader of a stream that has ended hold the connection for ever.
 fn ended(end: End, connection: &Patience) {
-    metrics::subscriber_ended(end.why());
-    if end == End::Gone {
-        return;
+    match end {
+        End::Gone => {}
+        End::TooSlow => connection.cut_within(TOO_SLOW_WAIT),
+        End::Replaced | End::NotLeader | End::Snapshot | End::Stopping => connection.cut_within(END_WAIT),
     }
-    tracing::info!(why = end.why(), "a stream of changes is ended");
-    connection.cut_within(if end == End::TooSlow { TOO_SLOW_WAIT } else { END_WAIT });
 }
 
 /// The connection's side.

@@ -17,14 +17,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long a new connection may take until its first request has come as far as its head.
-pub(crate) const FIRST_WAIT: Duration = Duration::from_secs(20);
-/// How long a connection may be idle between two requests, the next one's head included.
-pub(crate) const IDLE_WAIT: Duration = Duration::from_secs(75);
-
 /// What is known of one connection beside its bytes.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     first_wait: Duration,
     idle_wait: Duration,
     /// Requests whose answers are not taken yet.
@@ -47,15 +42,12 @@ pub(crate) enum WornOut {
 
 /// A request on its way; ends when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Patience>);
+pub struct Busy(Arc<Patience>);
 
 impl Patience {
-    /// Of a connection that begins now.
-    pub(crate) fn new() -> Arc<Self> {
-        Self::of(FIRST_WAIT, IDLE_WAIT)
-    }
-
-    fn of(first_wait: Duration, idle_wait: Duration) -> Arc<Self> {
+    /// Of a connection that begins now: how long it may take until its first request has come as far as its head, and how
+    /// long it may be idle between two requests, the next one's head included.
+    pub fn new(first_wait: Duration, idle_wait: Duration) -> Arc<Self> {
         Arc::new(Self {
             first_wait,
             idle_wait,
@@ -67,20 +59,20 @@ impl Patience {
     }
 
     /// A request has come.
-    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+    pub fn busy(self: &Arc<Self>) -> Busy {
         self.has_asked.store(true, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
     }
 
     /// Cuts the connection unless [`spare`](Patience::spare) comes within this time.
-    pub(crate) fn cut_within(&self, wait: Duration) {
+    pub fn cut_within(&self, wait: Duration) {
         let at = Instant::now() + wait;
         self.cut.send_modify(|cut| *cut = Some(cut.map_or(at, |earlier| earlier.min(at))));
     }
 
     /// What was to be taken is taken.
-    pub(crate) fn spare(&self) {
+    pub fn spare(&self) {
         self.cut.send_replace(None);
     }
 
@@ -146,9 +138,9 @@ mod tests {
     #[tokio::test]
     async fn a_connection_must_ask_something_and_then_now_and_then() {
         let began = Instant::now();
-        assert_eq!(after(&Patience::of(SHORT, LONG), LONG).await, Some(WornOut::Idle));
+        assert_eq!(after(&Patience::new(SHORT, LONG), LONG).await, Some(WornOut::Idle));
         assert!(began.elapsed() >= SHORT);
-        let patience = Patience::of(LONG, SHORT);
+        let patience = Patience::new(LONG, SHORT);
         let busy = patience.busy();
         assert_eq!(after(&patience, 3 * SHORT).await, None, "a request is on its way");
         let idle = Instant::now();
@@ -159,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_comes_in_its_time_unless_it_is_taken_back() {
-        let patience = Patience::of(LONG, LONG);
+        let patience = Patience::new(LONG, LONG);
         let _busy = patience.busy();
         patience.cut_within(SHORT);
         patience.spare();
@@ -172,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_is_noticed_by_who_waits_already() {
-        let patience = Patience::of(LONG, LONG);
+        let patience = Patience::new(LONG, LONG);
         let (worn_out, ()) = tokio::join!(after(&patience, LONG), async { patience.cut_within(SHORT) });
         assert_eq!(worn_out, Some(WornOut::Cut));
     }

@@ -1,4 +1,5 @@
-//! Messages as the bytes that they are.
+//! Messages as the bytes that they are: required fields are looked for before they are read, as in HTTP, and events go out
+//! as they were queued.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::{
@@ -8,7 +9,7 @@ use tonic::{
 
 /// Neither reads messages nor writes them: gRPC frames bytes that others understand.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
