@@ -20,4 +20,5 @@ mod silent_leader;
 mod snapshot;
 mod states_differ;
 mod support;
+mod surface;
 mod terms;

@@ -58,7 +58,7 @@ impl Exporter {
     }
 }
 
-/// Makes the recorder of this process and describes every metric in [`names::METRICS`]. Fails if one is installed.
+/// Makes the recorder of this process and describes every metric in [`names`]. Fails if one is installed.
 pub fn install() -> Result<Exporter, InstallError> {
     let handle = builder()?.install_recorder()?;
     names::describe();

@@ -151,13 +151,124 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
+/// What tells more when something is amiss. Some are not there until what they count has happened once.
+pub const FURTHER: &[Metric] = &[
+    metric(
+        "mesarch_raft_commands_open",
+        Kind::Gauge,
+        Unit::Count,
+        "Proposed commands whose outcome is not known yet.",
+    ),
+    metric(
+        "mesarch_raft_entry_commands",
+        Kind::Histogram,
+        Unit::Count,
+        "Commands packed into one log entry.",
+    ),
+    metric(
+        "mesarch_raft_log_appended_bytes_total",
+        Kind::Counter,
+        Unit::Bytes,
+        "Bytes of entries appended to the log.",
+    ),
+    metric("mesarch_raft_log_entries", Kind::Gauge, Unit::Count, "Entries that the log holds."),
+    metric(
+        "mesarch_raft_log_sync_entries",
+        Kind::Histogram,
+        Unit::Count,
+        "Entries made durable by one sync.",
+    ),
+    metric(
+        "mesarch_raft_refused_peers_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests of another cluster, incarnation, node or disk that were refused.",
+    ),
+    metric("mesarch_raft_snapshot_bytes", Kind::Gauge, Unit::Bytes, "Size of the newest snapshot file."),
+    metric(
+        "mesarch_raft_snapshot_write_seconds",
+        Kind::Histogram,
+        Unit::Seconds,
+        "Time that writing one snapshot file took.",
+    ),
+    metric(
+        "mesarch_state_digest_seconds",
+        Kind::Histogram,
+        Unit::Seconds,
+        "Time that the digest of a state took, on a thread of its own.",
+    ),
+    metric(
+        "mesarch_master_terms_begun_total",
+        Kind::Counter,
+        Unit::Count,
+        "Terms that this master began as leader.",
+    ),
+    metric("mesarch_master_connections", Kind::Gauge, Unit::Count, "Open connections on the client port."),
+    metric(
+        "mesarch_master_connections_refused_total",
+        Kind::Counter,
+        Unit::Count,
+        "Connections refused because there was no place or no descriptor for them.",
+    ),
+    metric(
+        "mesarch_leader_proposals_too_large_total",
+        Kind::Counter,
+        Unit::Count,
+        "Proposals of the leader itself that fit into no log entry.",
+    ),
+    metric(
+        "mesarch_scheduler_stream_overflows_total",
+        Kind::Counter,
+        Unit::Count,
+        "Event streams closed because they were not read in time.",
+    ),
+    metric(
+        "mesarch_agent_link_overflows_total",
+        Kind::Counter,
+        Unit::Count,
+        "Links to agents closed because messages were not read in time.",
+    ),
+    metric("mesarch_operator_streams", Kind::Gauge, Unit::Count, "Operators who follow the state here."),
+    metric(
+        "mesarch_operator_streams_ended_total",
+        Kind::Counter,
+        Unit::Count,
+        "Streams of operators that this master ended, by why.",
+    ),
+    metric(
+        "mesarch_allocator_starving",
+        Kind::Gauge,
+        Unit::Count,
+        "Frameworks by role that want offers, hold nothing and were given nothing for ten allocation intervals.",
+    ),
+    metric(
+        "mesarch_agent_launch_failures_total",
+        Kind::Counter,
+        Unit::Count,
+        "Runs of executors that could not be started.",
+    ),
+    metric("mesarch_agent_links_total", Kind::Counter, Unit::Count, "Links opened to a leader."),
+    metric(
+        "mesarch_agent_updates_sent_total",
+        Kind::Counter,
+        Unit::Count,
+        "Status updates sent to the leader, repeats included.",
+    ),
+    metric(
+        "mesarch_agent_checkpoint_written_bytes_total",
+        Kind::Counter,
+        Unit::Bytes,
+        "Bytes written to the checkpoint.",
+    ),
+];
+
 const fn metric(name: &'static str, kind: Kind, unit: Unit, help: &'static str) -> Metric {
     Metric { name, kind, unit, help }
 }
 
-/// Gives the installed recorder the help text of every metric in [`METRICS`].
+/// Gives the installed recorder the help text of every metric in [`METRICS`] and [`FURTHER`].
 pub fn describe() {
-    for metric in METRICS {
+    for metric in METRICS.iter().chain(FURTHER) {
         match metric.kind {
             Kind::Counter => describe_counter!(metric.name, metric.unit, metric.help),
             Kind::Gauge => describe_gauge!(metric.name, metric.unit, metric.help),
@@ -179,10 +290,10 @@ mod tests {
 
     #[test]
     fn names_are_ours_unique_and_end_in_their_unit() {
-        let mut names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
+        let mut names: Vec<_> = METRICS.iter().chain(FURTHER).map(|metric| metric.name).collect();
         names.sort_unstable();
         assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
-        for metric in METRICS {
+        for metric in METRICS.iter().chain(FURTHER) {
             assert!(metric.name.starts_with("mesarch_"), "{}", metric.name);
             assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
             assert_eq!(metric.unit == Unit::Seconds, metric.name.ends_with("_seconds"), "{}", metric.name);

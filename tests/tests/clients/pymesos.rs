@@ -1,71 +1,25 @@
-//! pymesos 0.3.15, scheduler and executor, through a follower and across a change of leader.
+//! pymesos 0.3.15: scheduler, executor and operators, through a follower and across a change of leader.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use anyhow::{Result, ensure};
+use mesarch_testkit::{Cluster, Settings, wait_for};
+use tokio::process::Command;
 
-use anyhow::{Context, Result, ensure};
-use mesarch_testkit::{Cluster, DEADLINE, Settings, wait_for};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
-
+use super::script::{Script, folder, installed};
 use crate::support::admin::transfer_leader;
 
 const PHASES: [&str; 7] =
     ["REGISTERED", "RUNNING", "RECONCILED", "MESSAGE", "FINISHED", "KILLED", "ACKNOWLEDGED"];
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/pymesos")
+/// A scenario of pymesos, with these arguments.
+async fn start(scenario: &str, arguments: &[&str]) -> Result<Script> {
+    let python = installed("pymesos", "0.3.15").await?.join("bin/python");
+    Script::start(Command::new(python).arg(folder("pymesos").join(scenario)).args(arguments))
 }
 
-/// The Python with pymesos, installed once below `target/`.
-async fn python() -> Result<PathBuf> {
-    static READY: OnceCell<PathBuf> = OnceCell::const_new();
-    let ready = READY.get_or_try_init(async || {
-        let test = std::env::current_exe()?;
-        let target = test.ancestors().nth(3).context("tests lie below target/release")?;
-        let venv = target.join("clients/pymesos-0.3.15");
-        std::fs::create_dir_all(target.join("clients"))?;
-        let setup = Command::new("bash").arg(folder().join("setup.sh")).arg(&venv).status().await?;
-        ensure!(setup.success(), "pymesos could not be installed; see above");
-        Ok(venv.join("bin/python"))
-    });
-    ready.await.cloned()
-}
-
-struct Scenario {
-    process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Scenario {
-    async fn start(master: &str, more: &[&str]) -> Result<Self> {
-        let python = python().await?;
-        let executor = format!("exec {} {}", python.display(), folder().join("executor.py").display());
-        let mut process = Command::new(&python)
-            .arg(folder().join("scheduler.py"))
-            .args([master, &executor])
-            .args(more)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let output = process.stdout.take().context("standard output is piped")?;
-        Ok(Self { process, lines: BufReader::new(output).lines() })
-    }
-
-    async fn expect(&mut self, phase: &str) -> Result<()> {
-        let line = timeout(2 * DEADLINE, self.lines.next_line()).await.context("pymesos hangs")??;
-        ensure!(line.as_deref() == Some(phase), "pymesos said {line:?} instead of {phase}");
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<()> {
-        self.expect("DONE").await?;
-        let status = timeout(DEADLINE, self.process.wait()).await.context("pymesos does not end")??;
-        ensure!(status.success(), "pymesos ended with {status}");
-        Ok(())
-    }
+async fn start_scheduler(master: &str, more: &[&str]) -> Result<Script> {
+    let python = installed("pymesos", "0.3.15").await?.join("bin/python");
+    let executor = format!("exec {} {}", python.display(), folder("pymesos").join("executor.py").display());
+    start("scheduler.py", &[&[master, executor.as_str()], more].concat()).await
 }
 
 /// Torn down: the framework is completed and its executor gone.
@@ -81,11 +35,8 @@ async fn is_gone(cluster: &Cluster) -> Result<()> {
 async fn through_a_follower() -> Result<()> {
     let cluster = Cluster::start(3, 1, Settings::default()).await?;
     let follower = (cluster.wait_for_leader().await? + 1) % 3;
-    let mut scenario = Scenario::start(&cluster.masters[follower].address.to_string(), &[]).await?;
-    for phase in PHASES {
-        scenario.expect(phase).await?;
-    }
-    scenario.finish().await?;
+    let scenario = start_scheduler(&cluster.masters[follower].address.to_string(), &[]).await?;
+    scenario.finish(&PHASES).await?;
     is_gone(&cluster).await
 }
 
@@ -102,7 +53,7 @@ async fn across_a_change_of_leader(change: Change) -> Result<()> {
     let mut cluster = Cluster::start(3, 1, Settings::default()).await?;
     let leader = cluster.wait_for_leader().await?;
     let address = cluster.masters[leader].address.to_string();
-    let mut scenario = Scenario::start(&address, &["--wait-for-failover"]).await?;
+    let mut scenario = start_scheduler(&address, &["--wait-for-failover"]).await?;
     for phase in &PHASES[..2] {
         scenario.expect(phase).await?;
     }
@@ -116,11 +67,29 @@ async fn across_a_change_of_leader(change: Change) -> Result<()> {
     }
     scenario.expect("RETURNED").await?;
     scenario.expect("REPEATED").await?;
-    for phase in &PHASES[2..] {
+    scenario.finish(&PHASES[2..]).await?;
+    is_gone(&cluster).await
+}
+
+/// Every call of pymesos' drivers for operators, and every event; the agent is taken down for maintenance on the way.
+async fn operators_through_a_follower() -> Result<()> {
+    let mut cluster = Cluster::start(3, 1, Settings::default()).await?;
+    let follower = (cluster.wait_for_leader().await? + 1) % 3;
+    let address = cluster.masters[follower].address.to_string();
+    let mut scenario = start("operators.py", &[&address, &cluster.agents[0].address.to_string()]).await?;
+    for phase in ["WATCHED", "READ", "AGENT", "SHARED", "RESERVED", "REPLACE AGENT"] {
         scenario.expect(phase).await?;
     }
-    scenario.finish().await?;
-    is_gone(&cluster).await
+    wait_for("the agent to end for maintenance", async || cluster.agents[0].ended()).await?;
+    // Only buries what has ended.
+    cluster.agents[0].kill()?;
+    cluster.agents[0].start()?;
+    scenario.finish(&["MAINTAINED"]).await
+}
+
+#[tokio::test]
+async fn pymesos_operators_make_every_call_and_see_every_event_through_a_follower() {
+    operators_through_a_follower().await.unwrap();
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ enum Endpoint {
 }
 
 /// Longer ones before those that they begin with. Those of the agent itself may have its name in front.
-const ENDPOINTS: [(&str, Endpoint); 19] = [
+const ENDPOINTS: [(&str, Endpoint); 22] = [
     ("/api/v1/executor", Endpoint::Executor),
     ("/api/v1/resource_provider", Endpoint::Unimplemented("resource providers")),
     ("/api/v1", Endpoint::Operator),
@@ -107,6 +107,9 @@ const ENDPOINTS: [(&str, Endpoint); 19] = [
     ("/logging/toggle", Endpoint::Logging),
     ("/system/stats.json", Endpoint::System),
     ("/help", Endpoint::Unimplemented("/help of an agent")),
+    ("/profiler", Endpoint::Unimplemented("/profiler")),
+    ("/memory-profiler", Endpoint::Unimplemented("/memory-profiler")),
+    ("/__processes__", Endpoint::Unimplemented("/__processes__")),
 ];
 
 fn endpoint(path: &str) -> Option<Endpoint> {

@@ -52,6 +52,10 @@ pub(super) async fn handle(site: &Site, request: Request) -> Response {
         Ok(kind) => kind,
         Err(reason) => return *gates::refuse(StatusCode::BAD_REQUEST, &reason),
     };
+    // These are answered by a stream of records, in formats of its own: an Accept of those is no mistake.
+    if matches!(kind, Type::LaunchNestedContainerSession | Type::AttachContainerOutput) {
+        return super::not_implemented(kind.as_str_name());
+    }
     match gates::negotiate(&headers) {
         Ok(content_type) => carry_out(site, call, kind, content_type).await,
         Err(refused) => *refused,
