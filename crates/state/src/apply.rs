@@ -14,6 +14,7 @@ mod maintenance;
 mod offer;
 mod operation;
 mod policy;
+mod provider;
 mod quota;
 mod removal;
 mod task;
