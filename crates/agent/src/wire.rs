@@ -233,13 +233,14 @@ pub(crate) fn merge(last: &mut from_agent::Kind, next: from_agent::Kind) -> Opti
 }
 
 /// What this agent can do, beyond running tasks.
-const CAPABILITIES: [AgentCapability; 6] = [
+const CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
     AgentCapability::ResizeVolume,
     AgentCapability::AgentOperationFeedback,
     AgentCapability::AgentDraining,
+    AgentCapability::TaskResourceLimits,
 ];
 
 /// Their names in the API.
