@@ -255,6 +255,7 @@ impl Agent {
             MasterMessage::InventoryRequest => out.master(ToMaster::Inventory(self.inventory())),
             MasterMessage::Resources(facts) => self.store_resources(out, facts),
             MasterMessage::RunTask(launch) => self.run_task(out, *launch),
+            MasterMessage::RunTaskGroup(group) => self.run_group(out, group),
             MasterMessage::KillTask { key, policy } => self.kill_task(out, &key, policy),
             MasterMessage::Acknowledged { key, uuid } => self.acknowledged(out, &key, uuid),
             MasterMessage::ShutdownExecutor(executor) => self.shutdown_executor(out, &executor),

@@ -102,6 +102,7 @@ pub(crate) fn master_message(
         Kind::InventoryRequest(_) => MasterMessage::InventoryRequest,
         Kind::Resources(it) => MasterMessage::Resources(resources_from(it)?),
         Kind::RunTask(it) => MasterMessage::RunTask(Box::new(launching.prepare(it)?)),
+        Kind::RunTaskGroup(it) => MasterMessage::RunTaskGroup(launching.prepare_group(it)?),
         Kind::KillTask(it) => MasterMessage::KillTask { key: key_from(it.key)?, policy: it.policy },
         Kind::Acknowledged(it) => {
             MasterMessage::Acknowledged { key: key_from(it.key)?, uuid: uuid_from(&it.uuid)? }

@@ -112,6 +112,7 @@ impl Performer {
                 // The leader's mind turns these into messages on links.
                 Effect::SendResources { .. }
                 | Effect::RunTask { .. }
+                | Effect::RunTaskGroup { .. }
                 | Effect::KillTask { .. }
                 | Effect::SendAcknowledgement { .. }
                 | Effect::ShutdownExecutor(_)

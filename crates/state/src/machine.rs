@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use mesarch_types::{AgentId, At, ClusterId, Epoch, FrameworkId, Millis, OfferId, WallMillis};
+use mesarch_types::{AgentId, At, ClusterId, Epoch, FrameworkId, LaunchId, Millis, OfferId, WallMillis};
 
 use crate::{
     change::Change,
@@ -12,7 +12,7 @@ use crate::{
     filters::Filters,
     model::{
         Agent, Executor, Framework, GoneAgent, Maintenance, Offer, Operation, OperationKey, RemovedFramework,
-        Task, TaskKey, UnreachableAgent,
+        Task, TaskGroup, TaskKey, UnreachableAgent,
     },
     outcome::{Outcome, Refusal},
     sharing::Sharing,
@@ -21,7 +21,7 @@ use crate::{
 
 /// The highest feature level that this version understands. Any change of what a command does to any state raises it,
 /// so that replicas of different versions agree as long as the cluster stays on the lower level.
-pub const FEATURE_LEVEL_MAX: u32 = 3;
+pub const FEATURE_LEVEL_MAX: u32 = 4;
 
 /// From this level on, updates that refuse a task of an ACCEPT name the agent that the task names, and an ACCEPT whose
 /// offers are good answers for a task that is live already with its known state, as one whose offers are gone does. An
@@ -44,6 +44,10 @@ pub const LEVEL_ADMIN: u32 = 3;
 /// operations on resources beside launches. Agents are told what became of their resources, and store it.
 pub const LEVEL_OPERATIONS: u32 = 3;
 
+/// From this level on an ACCEPT may launch groups of tasks, which reach their agent as one. Below it every task of an
+/// ACCEPT is on its own.
+pub const LEVEL_GROUPS: u32 = 4;
+
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///
 /// A clone costs a few counters and shares what is equal.
@@ -65,6 +69,8 @@ pub struct State {
     /// The removed frameworks by age.
     pub(crate) removed_by_age: OrdSet<(Epoch, FrameworkId)>,
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
+    /// Groups with tasks of which their agent has not spoken, by the launch of their first task.
+    pub(crate) groups: OrdMap<LaunchId, Arc<TaskGroup>>,
     pub(crate) executors: OrdMap<ExecutorKey, Arc<Executor>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
     /// Operations that their frameworks want to hear of, until these acknowledge how they ended.

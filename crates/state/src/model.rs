@@ -22,7 +22,7 @@ pub use ledger::{Holder, Ledger};
 pub(crate) use maintenance::{Asked, Maintenance};
 pub use maintenance::{InverseAnswer, InverseOffer, Machine, MachineId, MachineMode};
 pub use operation::{OPERATIONS_MAX, Operation};
-pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task};
+pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task, TaskGroup};
 
 /// A framework's task: what tasks are stored under.
 pub type TaskKey = (mesarch_types::FrameworkId, mesarch_types::TaskId);

@@ -20,7 +20,7 @@ use mesarch_types::{AgentId, FrameworkId, Role, Weight, filter::RefuseFilter};
 use crate::{
     filters::FilterKey,
     machine::{FEATURE_LEVEL_MAX, Meta, State},
-    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, UnreachableAgent},
+    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskGroup, UnreachableAgent},
 };
 use values::{Input, Malformed, Stored};
 
@@ -88,6 +88,8 @@ mod kind {
     /// What an agent's resources are at, and what it has stored; of agents of which something was made since level 3.
     pub(super) const RESOURCES: u8 = 80;
     pub(super) const OPERATION: u8 = 81;
+    /// Groups that are on their way; clusters below level 4 have none, and keep their bytes.
+    pub(super) const GROUP: u8 = 100;
     pub(super) const END: u8 = 255;
 }
 
@@ -120,6 +122,7 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
     records.put_sharing(state)?;
     records.put_administration(state)?;
     records.put_operations(state)?;
+    records.put_all(kind::GROUP, state.groups.values())?;
     let count = records.count;
     records.put(kind::END, &count)
 }
@@ -236,6 +239,10 @@ impl State {
                 Arc::make_mut(agent).owes_inventory = true;
             }
             kind::RESOURCES | kind::OPERATION => self.restore_operations(*kind, &mut input)?,
+            kind::GROUP => {
+                let group = Arc::<TaskGroup>::take(&mut input)?;
+                self.groups.insert(group.launch, group);
+            }
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}
             other @ kind::ADMINISTRATION..=kind::INVERSE_ANSWER => {
