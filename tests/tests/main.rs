@@ -11,6 +11,7 @@ mod drains;
 mod frameworks;
 mod golden;
 mod grafana;
+mod groups;
 mod kills;
 mod levels;
 mod one_thread;

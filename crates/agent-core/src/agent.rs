@@ -264,6 +264,7 @@ impl Agent {
                 out.outputs.push(Output::ToProvider(told));
             }
             MasterMessage::RunTask(launch) => self.run_task(out, *launch),
+            MasterMessage::RunTaskGroup(group) => self.run_group(out, group),
             MasterMessage::KillTask { key, policy } => self.kill_task(out, &key, policy),
             MasterMessage::Acknowledged { key, uuid } => self.acknowledged(out, &key, uuid),
             MasterMessage::ShutdownExecutor(executor) => self.shutdown_executor(out, &executor),

@@ -83,6 +83,8 @@ pub struct TaskFacts {
     pub updates: VecDeque<Update>,
     /// Uuids received lately, oldest first; at most [`RECENT_UPDATES_MAX`].
     pub recent: VecDeque<UpdateUuid>,
+    /// The launch of the first task of its group; none if it was launched alone.
+    pub group: Option<LaunchId>,
 }
 
 impl Durable {
@@ -185,6 +187,17 @@ impl Durable {
         self.tasks.range(first..).take_while(move |(key, _)| key.framework == *framework)
     }
 
+    /// Tasks that belong together: those of the group, in the order of their launches, or the task alone.
+    pub fn together(&self, key: &TaskKey) -> Vec<TaskKey> {
+        let Some(group) = self.tasks.get(key).and_then(|task| task.group) else {
+            return vec![key.clone()];
+        };
+        let tasks = self.tasks_of_framework(&key.framework).filter(|(_, task)| task.group == Some(group));
+        let mut keys: Vec<TaskKey> = tasks.map(|(key, _)| key.clone()).collect();
+        keys.sort_by_key(|key| key.launch);
+        keys
+    }
+
     /// Runs of one framework, in key order.
     pub fn runs_of_framework<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = Run> + 'a {
         let first = ExecutorKey { framework: framework.clone(), executor: ExecutorId::from("") };
@@ -206,6 +219,7 @@ impl Durable {
             acknowledged: task.acknowledged,
             updates: VecDeque::new(),
             recent: task.recent.iter().copied().collect(),
+            group: task.group,
         };
         self.newest = self.newest.max(task.key.launch);
         self.tasks.insert(task.key.clone(), facts);
@@ -295,6 +309,7 @@ impl TaskFacts {
             state: self.state,
             acknowledged: self.acknowledged,
             recent: self.recent.iter().copied().collect(),
+            group: self.group,
         };
         let mut records = vec![Record::Task(task)];
         records.extend(self.updates.iter().map(|update| Record::Update(key.clone(), update.clone())));

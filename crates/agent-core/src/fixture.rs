@@ -155,13 +155,24 @@ pub(crate) fn run_task(task: &str, number: u64) -> MasterMessage {
 
 /// A task for the framework's own executor `E`.
 pub(crate) fn custom_task(task: &str, number: u64) -> MasterMessage {
-    let executor = ExecutorSpec {
+    MasterMessage::RunTask(Box::new(RunTask { executor: custom_executor(), ..launch(task, number) }))
+}
+
+/// Tasks for the same executor that run together; their launches follow `number`.
+pub(crate) fn group(tasks: &[&str], number: u64) -> MasterMessage {
+    let launches = (number..).zip(tasks);
+    let launches =
+        launches.map(|(number, task)| RunTask { executor: custom_executor(), ..launch(task, number) });
+    MasterMessage::RunTaskGroup(RunTaskGroup { tasks: launches.collect(), size: tasks.len() })
+}
+
+fn custom_executor() -> ExecutorSpec {
+    ExecutorSpec {
         id: ExecutorId::from("E"),
         info: Bytes::from_static(b"own executor"),
         command: false,
         shutdown_grace: GRACE,
-    };
-    MasterMessage::RunTask(Box::new(RunTask { executor, ..launch(task, number) }))
+    }
 }
 
 pub(crate) fn records(outputs: &[Output]) -> usize {
@@ -191,6 +202,10 @@ fn event_word(event: &ExecutorEvent) -> String {
     match event {
         ExecutorEvent::Subscribed => "subscribed".to_owned(),
         ExecutorEvent::Launch(info) => format!("launch {}", String::from_utf8_lossy(info)),
+        ExecutorEvent::LaunchGroup(infos) => {
+            let infos: Vec<_> = infos.iter().map(|info| String::from_utf8_lossy(info)).collect();
+            format!("launch together {}", infos.join(", "))
+        }
         ExecutorEvent::Kill(task, _) => format!("kill {task}"),
         ExecutorEvent::Acknowledged(task, uuid) => format!("ack {task} {}", uuid.0[0]),
         ExecutorEvent::Message(_) => "message".to_owned(),

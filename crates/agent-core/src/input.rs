@@ -138,6 +138,8 @@ pub enum MasterMessage {
     },
     /// Run a task.
     RunTask(Box<RunTask>),
+    /// Run tasks together, or none of them.
+    RunTaskGroup(RunTaskGroup),
     /// End a task.
     KillTask {
         /// Which life.
@@ -217,6 +219,15 @@ pub struct RunTask {
     pub converted: Resources,
     /// Why this agent cannot run it at all (asks for what it does not have); told in a TASK_FAILED.
     pub refused: Option<Arc<str>>,
+}
+
+/// Tasks of one executor that run together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunTaskGroup {
+    /// Those that the masters know, in the order of their launches.
+    pub tasks: Vec<RunTask>,
+    /// How many the group was launched with: with fewer it is not started.
+    pub size: usize,
 }
 
 impl ExecutorKey {

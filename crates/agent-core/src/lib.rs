@@ -21,7 +21,7 @@
 //! (infos and statuses are opaque bytes), touch a file, a socket or a process.
 //!
 //! Start with [`Input`] and [`Output`], then `agent.rs` (dispatch), `task.rs` and `executor.rs` (the two lives),
-//! `updates.rs` (delivery), `resources.rs` (reservations and volumes), `attach.rs` (what a new leader is told), `durable.rs` (what survives).
+//! `group.rs` (tasks that live together), `updates.rs` (delivery), `resources.rs` (reservations and volumes), `attach.rs` (what a new leader is told), `durable.rs` (what survives).
 
 #![deny(clippy::float_arithmetic)]
 
@@ -30,6 +30,7 @@ mod attach;
 mod derive;
 mod durable;
 mod executor;
+mod group;
 mod input;
 mod output;
 mod record;
@@ -48,6 +49,8 @@ mod executor_test;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod group_test;
+#[cfg(test)]
 mod resources_test;
 #[cfg(test)]
 mod updates_test;
@@ -58,7 +61,7 @@ pub use durable::{
     Durable, FINISHED_MAX, FrameworkFacts, RECENT_UPDATES_MAX, RunFacts, TaskFacts, UPDATES_MAX,
 };
 pub use input::{
-    ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, ProviderOperation, Resume, RunTask,
+    ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, ProviderOperation, Resume, RunTask, RunTaskGroup,
 };
 pub use output::{ExecutorEvent, LinkRefusal, Output, StartExecutor, ToMaster, ToProvider};
 pub use record::{Body, ExecutorKey, ExecutorSpec, Record, ResourceFacts, Run, TaskKey, TaskRecord, Update};

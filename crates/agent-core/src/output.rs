@@ -61,6 +61,8 @@ pub enum ExecutorEvent {
     Subscribed,
     /// Run a task: `mesos.v1.TaskInfo`.
     Launch(Bytes),
+    /// Run tasks together: each a `mesos.v1.TaskInfo`.
+    LaunchGroup(Vec<Bytes>),
     /// End a task; `mesos.v1.KillPolicy`, empty if none.
     Kill(TaskId, Bytes),
     /// The update is durable here; the executor may forget it.

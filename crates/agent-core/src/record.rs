@@ -144,6 +144,8 @@ pub struct TaskRecord {
     pub acknowledged: Option<UpdateUuid>,
     /// Uuids received lately, oldest first.
     pub recent: Vec<UpdateUuid>,
+    /// The launch of the first task of its group; none if it was launched alone.
+    pub group: Option<LaunchId>,
 }
 
 /// What operators and frameworks made of what the agent brings, at one place of the masters' log.

@@ -1,7 +1,9 @@
 //! Launching and killing tasks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use mesarch_types::{FrameworkId, Reason, TaskState, UpdateUuid};
+use mesarch_types::{ContainerId, FrameworkId, LaunchId, Reason, TaskState, UpdateUuid};
 
 use crate::{
     Agent, ExecutorEvent, ExecutorKey, ExecutorSpec, Record, Run, RunPhase, RunTask, TaskKey, TaskRecord,
@@ -11,7 +13,7 @@ use crate::{
 };
 
 /// What the agent knows of a launch before it looks at the message.
-enum Standing {
+pub(crate) enum Standing {
     /// Never heard of.
     New,
     /// In the table already.
@@ -24,6 +26,19 @@ enum Standing {
     TooOld,
 }
 
+/// Why a launch is taken only to be reported as over.
+pub(crate) struct Objection {
+    pub(crate) state: TaskState,
+    pub(crate) reason: Reason,
+    pub(crate) message: Arc<str>,
+}
+
+impl Objection {
+    pub(crate) fn new(state: TaskState, reason: Reason, message: &str) -> Self {
+        Self { state, reason, message: message.into() }
+    }
+}
+
 impl Agent {
     pub(crate) fn run_task(&mut self, out: &mut Out, launch: RunTask) {
         // An agent without an id was sent nothing that it could run.
@@ -31,23 +46,32 @@ impl Agent {
             return;
         }
         match self.standing(&launch.key) {
-            Standing::Known | Standing::Outlived => {}
-            Standing::Finished(uuid) => self.forgot(out, &launch.key, uuid),
-            Standing::TooOld => {
-                let reason = Reason::Reconciliation;
-                self.refuse(
-                    out,
-                    launch,
-                    TaskState::Dropped,
-                    reason,
-                    "The launch is older than finished ones",
-                );
-            }
-            Standing::New => self.new_task(out, launch),
+            Standing::New => match self.objection(out, std::slice::from_ref(&launch)) {
+                Some(objection) => self.object(out, launch, &objection),
+                None => self.admit(out, vec![launch], None),
+            },
+            known => self.heard_before(out, launch, &known),
         }
     }
 
-    fn standing(&self, key: &TaskKey) -> Standing {
+    /// A launch that is not to be started.
+    pub(crate) fn heard_before(&mut self, out: &mut Out, launch: RunTask, standing: &Standing) {
+        match standing {
+            Standing::New | Standing::Known | Standing::Outlived => {}
+            Standing::Finished(uuid) => self.forgot(out, &launch.key, *uuid),
+            Standing::TooOld => self.object(
+                out,
+                launch,
+                &Objection::new(
+                    TaskState::Dropped,
+                    Reason::Reconciliation,
+                    "The launch is older than finished ones",
+                ),
+            ),
+        }
+    }
+
+    pub(crate) fn standing(&self, key: &TaskKey) -> Standing {
         if self.durable.tasks.contains_key(key) {
             return Standing::Known;
         }
@@ -63,25 +87,29 @@ impl Agent {
         if key.launch <= self.durable.watermark { Standing::TooOld } else { Standing::New }
     }
 
-    fn new_task(&mut self, out: &mut Out, launch: RunTask) {
-        let executor = ExecutorKey::new(&launch.key.framework, &launch.executor.id);
-        if let Some(message) = launch.refused.clone() {
-            return self.refuse(out, launch, TaskState::Failed, Reason::ContainerLaunchFailed, &message);
+    /// Why new launches for one executor cannot be started, if so: what is wrong with one is wrong with all.
+    pub(crate) fn objection(&mut self, out: &mut Out, launches: &[RunTask]) -> Option<Objection> {
+        if let Some(message) = launches.iter().find_map(|launch| launch.refused.clone()) {
+            let (state, reason) = (TaskState::Failed, Reason::ContainerLaunchFailed);
+            return Some(Objection { state, reason, message });
         }
-        if !self.has_converted(&launch.converted) {
+        if !launches.iter().all(|launch| self.has_converted(&launch.converted)) {
             let message = "The task uses reserved resources or volumes that the agent does not have";
-            return self.refuse(out, launch, TaskState::Dropped, Reason::ResourcesUnknown, message);
+            return Some(Objection::new(TaskState::Dropped, Reason::ResourcesUnknown, message));
         }
-        if let Some(older) = self.live_life(&launch.key) {
-            self.kill_task(out, &older, Bytes::new());
+        let older: Vec<TaskKey> = launches.iter().filter_map(|launch| self.live_life(&launch.key)).collect();
+        if !older.is_empty() {
+            older.iter().for_each(|older| self.kill_task(out, older, Bytes::new()));
             let message = "An earlier task with this id still runs on the agent; it is being killed";
-            return self.refuse(out, launch, TaskState::Dropped, Reason::TaskInvalid, message);
+            return Some(Objection::new(TaskState::Dropped, Reason::TaskInvalid, message));
         }
-        if self.clashes(&executor, &launch.executor) {
-            let message = "Another executor with this id runs on the agent";
-            return self.refuse(out, launch, TaskState::Error, Reason::TaskInvalid, message);
-        }
-        self.admit(out, launch, executor);
+        let clashes = |launch: &RunTask| {
+            let executor = ExecutorKey::new(&launch.key.framework, &launch.executor.id);
+            self.clashes(&executor, &launch.executor)
+        };
+        let message = "Another executor with this id runs on the agent";
+        let clash = Objection::new(TaskState::Error, Reason::TaskInvalid, message);
+        launches.iter().any(clashes).then_some(clash)
     }
 
     /// An earlier life that is not over for its executor.
@@ -101,17 +129,21 @@ impl Agent {
         self.runs.get(executor).is_some_and(|run| run.phase != RunPhase::Ending)
     }
 
-    /// Takes the task into the table and brings it as far as it gets now.
-    fn admit(&mut self, out: &mut Out, launch: RunTask, executor: ExecutorKey) {
-        self.learn_framework(out, &launch);
-        let RunTask { key, info, executor: spec, .. } = launch;
+    /// Takes one task, or the tasks of a group, into the table and brings them as far as they get now.
+    pub(crate) fn admit(&mut self, out: &mut Out, launches: Vec<RunTask>, group: Option<LaunchId>) {
+        let Some(first) = launches.first() else { return };
+        self.learn_framework(out, first);
+        let (key, spec) = (first.key.clone(), first.executor.clone());
+        let executor = ExecutorKey::new(&key.framework, &spec.id);
         let present = self.runs.get(&executor).map(|run| run.container.clone());
         let joins = present.clone().filter(|_| !spec.command && self.usable(&executor));
         let starts = present.is_none();
         let container = if starts { Some(crate::derive::container(&executor, key.launch)) } else { joins };
         let stage = if container.is_some() { Stage::Queued } else { Stage::Waiting };
-        self.put_task(out, &key, info, spec.clone(), container.clone());
-        self.deliveries.insert(key.clone(), Delivery { stage, kill: None, repeat: None });
+        for launch in launches {
+            self.deliveries.insert(launch.key.clone(), Delivery { stage, kill: None, repeat: None });
+            self.put_task(out, &launch.key, launch.info, launch.executor, (container.clone(), group));
+        }
         match container {
             Some(container) if starts => self.start_run(out, executor.run(&container), spec),
             Some(container) => self.deliver_if_subscribed(out, &executor.run(&container), &key),
@@ -132,7 +164,7 @@ impl Agent {
         key: &TaskKey,
         info: Bytes,
         executor: ExecutorSpec,
-        container: Option<mesarch_types::ContainerId>,
+        (container, group): (Option<ContainerId>, Option<LaunchId>),
     ) {
         let record = TaskRecord {
             key: key.clone(),
@@ -142,20 +174,21 @@ impl Agent {
             state: TaskState::Staging,
             acknowledged: None,
             recent: Vec::new(),
+            group,
         };
         self.commit(out, Record::Task(record));
     }
 
     /// Takes the launch only to report that it will never run, nor its executor if nothing else keeps that.
-    fn refuse(&mut self, out: &mut Out, launch: RunTask, state: TaskState, reason: Reason, message: &str) {
+    pub(crate) fn object(&mut self, out: &mut Out, launch: RunTask, objection: &Objection) {
         self.learn_framework(out, &launch);
-        let state = self.told(&launch.key.framework, state);
+        let state = self.told(&launch.key.framework, objection.state);
         let executor = ExecutorKey::new(&launch.key.framework, &launch.executor.id);
         let command = launch.executor.command;
-        self.put_task(out, &launch.key, launch.info, launch.executor, None);
+        self.put_task(out, &launch.key, launch.info, launch.executor, (None, None));
         self.deliveries
             .insert(launch.key.clone(), Delivery { stage: Stage::Waiting, kill: None, repeat: None });
-        self.report(out, &launch.key, state, Some(reason), message);
+        self.report(out, &launch.key, state, Some(objection.reason), &objection.message);
         if !command {
             self.tell_exit_unless_run(out, executor, UNKNOWN_STATUS);
         }
@@ -172,10 +205,20 @@ impl Agent {
         let Some(task) = self.durable.tasks.get(key) else {
             return;
         };
-        out.executor(run, ExecutorEvent::Launch(task.info.clone()));
-        if let Some(delivery) = self.deliveries.get_mut(key) {
-            delivery.stage = Stage::Sent;
+        let (first, grouped, keys) = (task.info.clone(), task.group.is_some(), self.durable.together(key));
+        for key in &keys {
+            if let Some(delivery) = self.deliveries.get_mut(key) {
+                delivery.stage = Stage::Sent;
+            }
         }
+        let infos = keys.iter().filter_map(|key| Some(self.durable.tasks.get(key)?.info.clone()));
+        out.executor(
+            run,
+            match grouped {
+                true => ExecutorEvent::LaunchGroup(infos.collect()),
+                false => ExecutorEvent::Launch(first),
+            },
+        );
     }
 
     pub(crate) fn kill_task(&mut self, out: &mut Out, key: &TaskKey, policy: Bytes) {
@@ -193,8 +236,13 @@ impl Agent {
             return;
         };
         if delivery.stage != Stage::Sent {
+            // What was to run together does not run at all.
             let reason = Some(Reason::TaskKilledDuringLaunch);
-            self.report(out, key, TaskState::Killed, reason, "Killed before delivery to the executor");
+            let mut together = self.durable.together(key);
+            together.retain(|key| self.durable.tasks.get(key).is_some_and(|task| !task.state.is_terminal()));
+            for key in together {
+                self.report(out, &key, TaskState::Killed, reason, "Killed before delivery to the executor");
+            }
             self.end_if_unused(out, run);
             return;
         }
@@ -218,7 +266,7 @@ impl Agent {
             Standing::Finished(uuid) => return self.forgot(out, key, uuid),
             Standing::Known | Standing::Outlived => return,
         }
-        self.put_task(out, key, Bytes::new(), ExecutorSpec::none(&key.task), None);
+        self.put_task(out, key, Bytes::new(), ExecutorSpec::none(&key.task), (None, None));
         self.deliveries.insert(key.clone(), Delivery { stage: Stage::Waiting, kill: None, repeat: None });
         let reason = Some(Reason::TaskKilledDuringLaunch);
         self.report(out, key, TaskState::Killed, reason, "Killed before it reached the agent");

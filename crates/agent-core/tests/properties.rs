@@ -16,6 +16,7 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Step {
     Run { launch: u64, custom: bool },
+    RunGroup { launch: u64, size: u8 },
     Kill { launch: u64 },
     Acknowledge { task: u8 },
     Subscribe { executor: u8 },
@@ -31,6 +32,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (1..40u64, any::<bool>()).prop_map(|(launch, custom)| Step::Run { launch, custom }),
+        3 => (1..40u64, any::<u8>()).prop_map(|(launch, size)| Step::RunGroup { launch, size }),
         2 => (1..40u64).prop_map(|launch| Step::Kill { launch }),
         5 => (0..5u8).prop_map(|task| Step::Acknowledge { task }),
         4 => (0..6u8).prop_map(|executor| Step::Subscribe { executor }),
@@ -103,6 +105,9 @@ impl World {
             match output {
                 Output::StartExecutor(start) => self.start(&start),
                 Output::ToExecutor(run, ExecutorEvent::Launch(info)) => self.launch(&run, &info),
+                Output::ToExecutor(run, ExecutorEvent::LaunchGroup(infos)) => {
+                    self.launch_group(&run, &infos);
+                }
                 Output::ToMaster(ToMaster::Update { key, update, .. }) => self.hear(key, &update),
                 Output::ToMaster(ToMaster::Forgot { key, uuid }) => self.check_forgot(&key, uuid),
                 _ => {}
@@ -125,6 +130,13 @@ impl World {
         *count += 1;
         assert_eq!(*count, 1, "{:?} is launched twice", key(launch));
         assert!(self.durable().tasks_of(run).any(|(stored, _)| *stored == key(launch)));
+    }
+
+    /// All of a group that is on disk at once, none of it alone.
+    fn launch_group(&mut self, run: &Run, infos: &[Bytes]) {
+        infos.iter().for_each(|info| self.launch(run, info));
+        let launch = String::from_utf8(infos[0].to_vec()).unwrap().parse().unwrap();
+        assert_eq!(self.durable().together(&key(launch)).len(), infos.len(), "a part of a group");
     }
 
     /// Updates of a life are heard in order, from the disk, and not after they were acknowledged.
@@ -179,6 +191,7 @@ impl World {
             Step::Run { launch, custom } => {
                 self.master(MasterMessage::RunTask(Box::new(run_task(launch, custom))))
             }
+            Step::RunGroup { launch, size } => self.master(run_group(launch, size)),
             Step::Kill { launch } => {
                 self.master(MasterMessage::KillTask { key: key(launch), policy: Bytes::new() });
             }
@@ -278,6 +291,13 @@ impl World {
             }
         }
     }
+}
+
+/// Tasks of one group; sometimes the masters do not know all of it any more.
+fn run_group(launch: u64, size: u8) -> MasterMessage {
+    let (size, left) = (usize::from(size % 4) + 1, usize::from(size / 64));
+    let tasks = (launch..).take(size).skip(left).map(|launch| run_task(launch, true)).collect();
+    MasterMessage::RunTaskGroup(RunTaskGroup { tasks, size })
 }
 
 fn run_task(launch: u64, custom: bool) -> RunTask {

@@ -35,6 +35,7 @@ fn task(number: u64, info: &'static [u8]) -> Record {
         state: TaskState::Staging,
         acknowledged: None,
         recent: Vec::new(),
+        group: None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mesarch_agent_core::{ExecutorSpec, FrameworkSpec, RunTask};
+use mesarch_agent_core::{ExecutorSpec, FrameworkSpec, RunTask, RunTaskGroup};
 use mesarch_mesos_v1::convert::resources_from_v1;
 use mesarch_proto::{
     link,
@@ -60,6 +60,13 @@ impl Rules {
             info: launch.info,
             executor,
         })
+    }
+
+    /// Each task of a group is judged as if it were alone.
+    pub(crate) fn prepare_group(&self, group: link::RunTaskGroup) -> Result<RunTaskGroup, WireError> {
+        let tasks = group.tasks.into_iter().map(|launch| self.prepare(launch));
+        let size = usize::try_from(group.size).map_err(|_| WireError("size"))?;
+        Ok(RunTaskGroup { tasks: tasks.collect::<Result<_, _>>()?, size })
     }
 
     fn own(&self, info: &ExecutorInfo) -> ExecutorSpec {
@@ -161,10 +168,12 @@ fn refusal(task: &TaskInfo) -> Option<String> {
     if executor.is_none() && (task.health_check.is_some() || task.check.is_some()) {
         return Some("not implemented: health checks and checks by the command executor".to_owned());
     }
-    if executor.is_some_and(|executor| executor.r#type() == executor_info::Type::Default) {
-        return Some("not implemented: the default executor".to_owned());
+    let default = executor.is_some_and(|executor| executor.r#type() == executor_info::Type::Default);
+    if default && (task.health_check.is_some() || task.check.is_some()) {
+        return Some("not implemented: health checks and checks by the default executor".to_owned());
     }
-    let command = executor.map_or(task.command.as_ref(), |executor| executor.command.as_ref());
+    let command =
+        executor.filter(|_| !default).map_or(task.command.as_ref(), |executor| executor.command.as_ref());
     let Some(command) = command else {
         return Some("neither the task nor its executor has a command".to_owned());
     };

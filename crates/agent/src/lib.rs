@@ -11,7 +11,7 @@
 //! - The API has no authentication. It listens on loopback unless [`Options::allow_remote`] says otherwise.
 //!
 //! **Not here (refused plainly, never ignored):** containers with images, volumes, networks, capabilities, seccomp, limits
-//! or terminals of their own, variables of type SECRET, health checks and checks, task groups, fetching from a network,
+//! or terminals of their own, variables of type SECRET, health checks and checks, fetching from a network,
 //! extraction of archives. Tasks run as the agent's own user (`user` of a framework or command is not
 //! switched to), and their resources are not enforced by the kernel.
 //!
@@ -19,7 +19,8 @@
 //!
 //! Every task that is spawned is in [`tasks`], has a name, and ends with the agent.
 //!
-//! Start with `runner.rs`, then `link.rs`, `http/executor.rs`, `containerizer/posix.rs` and `command_executor/`.
+//! Start with `runner.rs`, then `link.rs`, `http/executor.rs`, `containerizer/posix.rs`, `command_executor/` and
+//! `default_executor/`.
 
 mod agent;
 mod checkpoint;
@@ -42,6 +43,7 @@ mod volumes;
 mod wire;
 
 pub mod command_executor;
+pub mod default_executor;
 pub mod launcher;
 pub mod metrics;
 pub mod options;

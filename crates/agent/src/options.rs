@@ -37,7 +37,7 @@ pub struct Options {
     pub default_role: String,
     /// Where this machine stands, `region/zone`; without, it counts as being where the leader is.
     pub domain: Option<String>,
-    /// The program that has the subcommands `command-executor` and `executor-launcher`; this program if unset.
+    /// The program that has the subcommands `command-executor`, `default-executor` and `executor-launcher`; this program if unset.
     pub executor_program: Option<PathBuf>,
     /// From the start of an executor to its SUBSCRIBE, or it is killed.
     pub executor_registration_timeout_ms: u64,

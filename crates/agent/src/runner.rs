@@ -17,8 +17,10 @@ use mesarch_mesos_v1::ContentType;
 use mesarch_proto::{
     link::{FromAgent, from_agent},
     mesos::v1::{
-        AgentId, ContainerId, ExecutorInfo, FrameworkId, FrameworkInfo, KillPolicy, TaskId, TaskInfo,
+        AgentId, ContainerId, ExecutorInfo, FrameworkId, FrameworkInfo, KillPolicy, TaskGroupInfo, TaskId,
+        TaskInfo,
         executor::{Call, Event, call, event},
+        executor_info,
     },
 };
 use mesarch_types::{Millis, ResourceVersion, Resources, WallMillis};
@@ -29,6 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     containerizer::posix::Posix,
+    default_executor,
     history::History,
     http::state::Look,
     metrics,
@@ -377,7 +380,10 @@ impl Runner {
     /// A task must not start without its volumes: an executor that cannot be given them is ended.
     fn link_volumes(&self, run: &Run, task: &TaskInfo) -> bool {
         let Some(agent) = self.core.id() else { return false };
-        let sandbox = Places::new(&self.facts.work_dir, agent, run).sandbox;
+        let mut sandbox = Places::new(&self.facts.work_dir, agent, run).sandbox;
+        if task.executor.as_ref().is_some_and(|own| own.r#type() == executor_info::Type::Default) {
+            sandbox = default_executor::folder(&sandbox, &task.task_id.value);
+        }
         match volumes::link(&self.facts.work_dir, &sandbox, &task.resources) {
             Ok(()) => true,
             Err(error) => {
@@ -413,8 +419,10 @@ impl Runner {
     fn tell_executor(&mut self, run: &Run, event: ExecutorEvent) {
         match self.event(run, event) {
             Ok(event) => {
-                let task = event.launch.as_ref().map(|launch| &launch.task);
-                match task.is_none_or(|task| self.link_volumes(run, task)) {
+                let group = event.launch_group.as_ref().map(|launch| launch.task_group.tasks.as_slice());
+                let alone = event.launch.as_ref().map(|launch| std::slice::from_ref(&launch.task));
+                let mut tasks = alone.or(group).unwrap_or_default().iter();
+                match tasks.all(|task| self.link_volumes(run, task)) {
                     true => self.streams.send(run, &event),
                     false => self.posix.kill(run),
                 }
@@ -437,6 +445,11 @@ impl Runner {
             ExecutorEvent::Launch(info) => {
                 let launch = Some(event::Launch { task: TaskInfo::decode(info)? });
                 Event { launch, ..of(event::Type::Launch) }
+            }
+            ExecutorEvent::LaunchGroup(infos) => {
+                let tasks = infos.into_iter().map(TaskInfo::decode).collect::<Result<_, _>>()?;
+                let launch_group = Some(event::LaunchGroup { task_group: TaskGroupInfo { tasks } });
+                Event { launch_group, ..of(event::Type::LaunchGroup) }
             }
             ExecutorEvent::Kill(task, policy) => {
                 let policy = if policy.is_empty() { None } else { Some(KillPolicy::decode(policy)?) };

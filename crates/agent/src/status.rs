@@ -65,7 +65,11 @@ impl Renderer {
         if known.network_infos.is_empty() {
             known.network_infos = container.network_infos;
         }
-        known.executor_pid = pid.and_then(|pid| u32::try_from(pid).ok()).or(known.executor_pid);
+        // Of a container within the executor's it says itself which process it is.
+        let nested = known.container_id.as_ref().is_some_and(|id| id.parent.is_some());
+        if !nested {
+            known.executor_pid = pid.and_then(|pid| u32::try_from(pid).ok()).or(known.executor_pid);
+        }
         let task = mesarch_types::TaskId::from(status.task_id.value.as_str());
         Ok(ExecutorUpdate { task, uuid, state, status: status.encode_to_vec().into() })
     }

@@ -116,6 +116,7 @@ pub(crate) fn master_message(
             status: uuid_from(&it.status)?,
         },
         Kind::RunTask(it) => MasterMessage::RunTask(Box::new(launching.prepare(it)?)),
+        Kind::RunTaskGroup(it) => MasterMessage::RunTaskGroup(launching.prepare_group(it)?),
         Kind::KillTask(it) => MasterMessage::KillTask { key: key_from(it.key)?, policy: it.policy },
         Kind::Acknowledged(it) => {
             MasterMessage::Acknowledged { key: key_from(it.key)?, uuid: uuid_from(&it.uuid)? }
@@ -247,13 +248,14 @@ pub(crate) fn merge(last: &mut from_agent::Kind, next: from_agent::Kind) -> Opti
 }
 
 /// What this agent can do, beyond running tasks.
-const CAPABILITIES: [AgentCapability; 6] = [
+const CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
     AgentCapability::ResizeVolume,
     AgentCapability::AgentOperationFeedback,
     AgentCapability::AgentDraining,
+    AgentCapability::TaskResourceLimits,
 ];
 
 /// Their names in the API.

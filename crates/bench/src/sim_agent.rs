@@ -112,6 +112,11 @@ impl Tasks {
                 TaskInfo::decode(run.info).context("RunTask with an undecodable TaskInfo")?;
                 vec![self.update(key, TaskState::TaskRunning)]
             }
+            Hear::RunTaskGroup(group) => {
+                let said: anyhow::Result<Vec<Vec<Say>>> =
+                    group.tasks.into_iter().map(|run| self.hear(Hear::RunTask(run))).collect();
+                said?.concat()
+            }
             Hear::Acknowledged(ack) => {
                 self.acknowledged(ack.key.context("Acknowledged without a key")?, ack.uuid)
             }

@@ -329,6 +329,9 @@ impl Parts {
             Effect::RunTask { agent, framework, task, launch } => {
                 self.send(turn, &agent, ToAgent::RunTask { framework, task, launch });
             }
+            Effect::RunTaskGroup { agent, launch } => {
+                self.send(turn, &agent, ToAgent::RunTaskGroup { launch });
+            }
             Effect::KillTask { agent, framework, task, launch } => {
                 self.send(turn, &agent, ToAgent::KillTask { framework, task, launch });
             }
@@ -371,7 +374,7 @@ impl Parts {
 /// grow. Everything else stays where it is, for what follows a SHUTDOWN is not meant by it.
 fn launches_in_order(mut effects: Vec<Effect>) -> Vec<Effect> {
     let launch = |effect: &Effect| match effect {
-        Effect::RunTask { launch, .. } => Some(*launch),
+        Effect::RunTask { launch, .. } | Effect::RunTaskGroup { launch, .. } => Some(*launch),
         _ => None,
     };
     if effects.iter().filter_map(launch).is_sorted() {

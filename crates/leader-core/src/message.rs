@@ -272,6 +272,11 @@ pub enum ToAgent {
         /// Which life.
         launch: LaunchId,
     },
+    /// Start the tasks of a group together; idempotent on their launch ids.
+    RunTaskGroup {
+        /// Which: the launch of its first task.
+        launch: LaunchId,
+    },
     /// End a task.
     KillTask {
         /// Owner.

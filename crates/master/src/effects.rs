@@ -114,6 +114,7 @@ impl Performer {
                 | Effect::ApplyOperation { .. }
                 | Effect::AcknowledgeOperation { .. }
                 | Effect::RunTask { .. }
+                | Effect::RunTaskGroup { .. }
                 | Effect::KillTask { .. }
                 | Effect::SendAcknowledgement { .. }
                 | Effect::ShutdownExecutor(_)

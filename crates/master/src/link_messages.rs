@@ -77,6 +77,7 @@ pub(crate) fn to_agent(
         ToAgent::RunTask { framework, task, launch } => {
             Kind::RunTask(run_task(state, this_life(state, framework, task, *launch)?)?)
         }
+        ToAgent::RunTaskGroup { launch } => Kind::RunTaskGroup(run_task_group(state, *launch)?),
         ToAgent::KillTask { framework, task, launch } => Kind::KillTask(link::KillTask {
             key: Some(key(framework, task, *launch)),
             policy: kill_policy(state, framework, task, *launch),
@@ -174,6 +175,14 @@ fn run_task(state: &State, task: &Task) -> Option<link::RunTask> {
         info: task.spec.info.clone(),
         framework_info: specs::framework_info_with_id(&framework.spec.info, &framework.id),
     })
+}
+
+/// None once the agent has spoken of all of it.
+fn run_task_group(state: &State, launch: LaunchId) -> Option<link::RunTaskGroup> {
+    let group = state.group(launch)?;
+    let tasks = state.tasks_of_group(group).map(|task| run_task(state, task));
+    let size = u32::try_from(group.tasks.len()).ok()?;
+    Some(link::RunTaskGroup { tasks: tasks.collect::<Option<_>>()?, size })
 }
 
 /// A kill of a life that is no longer in the table carries no policy.

@@ -169,6 +169,15 @@ pub(crate) fn message(state: &State, message: ToAgent) -> Option<MasterMessage> 
         ToAgent::RunTask { framework, task, launch } => {
             MasterMessage::RunTask(Box::new(run_task(state, framework, task, launch)?))
         }
+        ToAgent::RunTaskGroup { launch } => {
+            let group = state.group(launch)?;
+            let tasks = state.tasks_of_group(group);
+            let run = |task: &mesarch_state::model::Task| {
+                run_task(state, task.framework.clone(), task.spec.id.clone(), task.launch)
+            };
+            let tasks = tasks.map(run).collect::<Option<_>>()?;
+            MasterMessage::RunTaskGroup(agent::RunTaskGroup { tasks, size: group.tasks.len() })
+        }
         ToAgent::KillTask { framework, task, launch } => {
             MasterMessage::KillTask { key: agent::TaskKey { framework, task, launch }, policy: Bytes::new() }
         }

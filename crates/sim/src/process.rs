@@ -95,6 +95,9 @@ impl World {
         let Some(process) = process else { return };
         match event {
             ExecutorEvent::Launch(info) => self.launched(agent, run, &info),
+            ExecutorEvent::LaunchGroup(infos) => {
+                infos.iter().for_each(|info| self.launched(agent, run, info));
+            }
             ExecutorEvent::Kill(task, _) => {
                 self.act(agent, run, 1, 100, Act::Advance(task, TaskState::Killed))
             }

@@ -212,7 +212,10 @@ impl World {
         if self.schedulers[number].wants == 0 || self.rng.chance(20) {
             return self.call(number, Command::DeclineOffers(DeclineOffers { framework, offers, refuse }));
         }
-        let launches = (0..self.rng.between(1, 3)).map(|_| self.new_task(number)).collect();
+        let mut launches: Vec<Launch> = (0..self.rng.between(1, 3)).map(|_| self.new_task(number)).collect();
+        if self.rng.chance(30) {
+            self.group(number, &mut launches);
+        }
         let operations = self.new_operations(number, &offers[0]);
         let command = Command::AcceptOffers(AcceptOffers { framework, offers, launches, operations, refuse });
         let call = Call::Insist(command);
@@ -284,7 +287,18 @@ impl World {
         };
         let executor = own.then(|| convert::executor_spec(&format!("executor-{number}"), "cpus:0.1;mem:32"));
         let task = Judged::Valid(convert::task_spec(&id, "cpus:0.5;mem:128", executor, life));
-        Launch { agent: None, task }
+        Launch { agent: None, group: None, task }
+    }
+
+    /// Makes one group of the launches.
+    fn group(&self, number: usize, launches: &mut [Launch]) {
+        for launch in launches {
+            launch.group = Some(0);
+            if let Judged::Valid(spec) = &mut launch.task {
+                let executor = || convert::executor_spec(&format!("executor-{number}"), "cpus:0.1;mem:32");
+                spec.executor.get_or_insert_with(executor);
+            }
+        }
     }
 }
 

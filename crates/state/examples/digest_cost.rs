@@ -106,7 +106,7 @@ impl Builder {
                 resources: resources("cpus:1;mem:64").allocated_to(&Role::from("eng")),
                 executor: None,
             };
-            Launch { agent: None, task: Judged::Valid(spec) }
+            Launch { agent: None, group: None, task: Judged::Valid(spec) }
         });
         let accept = AcceptOffers {
             framework: framework.clone(),

@@ -7,6 +7,7 @@ mod agent;
 mod attach;
 mod convert;
 mod framework;
+mod group;
 mod inventory;
 mod inverse;
 mod lifecycle;
@@ -34,6 +35,8 @@ mod attach_test;
 mod convert_test;
 #[cfg(test)]
 mod framework_test;
+#[cfg(test)]
+mod group_test;
 #[cfg(test)]
 mod maintenance_test;
 #[cfg(test)]

@@ -403,6 +403,9 @@ pub struct Launch {
     /// Where the framework says that it is to run (`TaskInfo.agent_id`): updates that refuse it name this agent. None in
     /// entries that are older than the field.
     pub agent: Option<AgentId>,
+    /// Of a task of a group: the place of the group's first task in the ACCEPT. The launches of a group follow one another.
+    /// Not below level 4.
+    pub group: Option<u32>,
     /// The task.
     pub task: Judged,
 }

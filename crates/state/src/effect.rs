@@ -103,6 +103,13 @@ pub enum Effect {
         /// Which life.
         launch: LaunchId,
     },
+    /// Send the tasks of a group to their agent, as one.
+    RunTaskGroup {
+        /// Where.
+        agent: AgentId,
+        /// Which group: the launch of its first task.
+        launch: LaunchId,
+    },
     /// Ask the agent to end a task. May be lost only for a life of the task that is not in the table: the agent names
     /// it again in its next update or inventory.
     KillTask {
@@ -148,6 +155,7 @@ impl Effect {
             | Self::ApplyOperation { agent, .. }
             | Self::AcknowledgeOperation { agent, .. }
             | Self::RunTask { agent, .. }
+            | Self::RunTaskGroup { agent, .. }
             | Self::KillTask { agent, .. }
             | Self::SendAcknowledgement { agent, .. }
             | Self::ShutdownFramework { agent, .. } => Some(agent),

@@ -11,7 +11,7 @@ use crate::{
     apply::forgetting_hash,
     command::ExecutorKey,
     machine::State,
-    model::{Agent, Framework, Task},
+    model::{Agent, Framework, Task, TaskGroup},
 };
 
 impl State {
@@ -22,6 +22,7 @@ impl State {
         self.index_offers();
         self.index_executors();
         self.index_tasks();
+        self.index_groups();
         self.index_operations();
         self.index_filters();
         for id in self.agents.keys().cloned().collect::<Vec<AgentId>>() {
@@ -100,6 +101,19 @@ impl State {
             }
             if let Some(executor) = task.executor_key().and_then(|key| self.executors.get_mut(&key)) {
                 Arc::make_mut(executor).tasks.insert(key.1.clone());
+            }
+        }
+    }
+
+    fn index_groups(&mut self) {
+        let unreported = |group: &TaskGroup| {
+            let tasks = self.tasks_of_group(group).filter(|task| !task.reported);
+            (group.launch, u32::try_from(tasks.count()).unwrap_or(u32::MAX))
+        };
+        let counts: Vec<_> = self.groups.values().map(|group| unreported(group)).collect();
+        for (launch, unreported) in counts {
+            if let Some(group) = self.groups.get_mut(&launch) {
+                Arc::make_mut(group).unreported = unreported;
             }
         }
     }

@@ -8,7 +8,9 @@ use mesarch_types::resource::Resources;
 use crate::{
     apply::GONE_AGENTS_MAX,
     machine::State,
-    model::{Agent, COMPLETED_TASKS_MAX, Framework, OUTBOX_MAX, PROVIDERS_MAX, STATUSES_PER_TASK_MAX, Task},
+    model::{
+        Agent, COMPLETED_TASKS_MAX, Framework, OUTBOX_MAX, PROVIDERS_MAX, STATUSES_PER_TASK_MAX, Task, TaskGroup,
+    },
 };
 
 /// Something that must never be is.
@@ -31,6 +33,7 @@ pub fn check(state: &State) -> Result<(), Violation> {
     check_sharing(state)?;
     check_administration(state)?;
     check_operations(state)?;
+    state.groups.values().try_for_each(|group| check_group(state, group))?;
     state.unreachable_agents().try_for_each(|away| {
         let id = &away.agent.id;
         let apart = state.agent(id).is_none() && away.tasks.keys().all(|key| !state.tasks.contains_key(key));
@@ -49,6 +52,7 @@ fn check_indexes(state: &State) -> Result<(), Violation> {
     same(&state.frameworks, &made.frameworks, "a framework's lists follow from the tables")?;
     same(&state.sharing.consumed, &made.sharing.consumed, "consumption follows from agents and books")?;
     same(&state.executors, &made.executors, "an executor's tasks follow from the table")?;
+    same(&state.groups, &made.groups, "what is unreported of a group follows from the table")?;
     same(&state.nonces, &made.nonces, "nonces follow from the agents")?;
     let orders = state.unreachable_by_age == made.unreachable_by_age
         && state.removed_by_age == made.removed_by_age
@@ -101,6 +105,15 @@ fn check_task(state: &State, task: &Task) -> Result<(), Violation> {
     require(!task.ack_owed || task.acknowledged.is_some(), "an owed acknowledgement exists", id)?;
     require(task.reported || task.statuses.is_empty(), "statuses come from the agent", id)?;
     require(task.kill.is_none() || !task.state.is_terminal(), "an ended task is not killed", id)
+}
+
+fn check_group(state: &State, group: &TaskGroup) -> Result<(), Violation> {
+    let id = &group.tasks;
+    require(group.unreported > 0, "a group is remembered until its agent has spoken of all of it", id)?;
+    let agents: BTreeSet<_> = state.tasks_of_group(group).map(|task| &task.agent).collect();
+    require(agents.len() == 1, "a group is on one agent", id)?;
+    let own = state.tasks_of_group(group).all(|task| state.group_of(task) == Some(group));
+    require(own, "a task is found in the group that it was launched with", id)
 }
 
 fn check_offers(state: &State) -> Result<(), Violation> {

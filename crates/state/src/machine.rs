@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use mesarch_types::{AgentId, At, ClusterId, Epoch, FrameworkId, Millis, OfferId, WallMillis};
+use mesarch_types::{AgentId, At, ClusterId, Epoch, FrameworkId, LaunchId, Millis, OfferId, WallMillis};
 
 use crate::{
     change::Change,
@@ -12,7 +12,7 @@ use crate::{
     filters::Filters,
     model::{
         Agent, Executor, Framework, GoneAgent, Maintenance, Offer, Operation, OperationKey, RemovedFramework,
-        Task, TaskKey, UnreachableAgent,
+        Task, TaskGroup, TaskKey, UnreachableAgent,
     },
     outcome::{Outcome, Refusal},
     sharing::Sharing,
@@ -44,6 +44,10 @@ pub const LEVEL_ADMIN: u32 = 3;
 /// operations on resources beside launches. Agents are told what became of their resources, and store it.
 pub const LEVEL_OPERATIONS: u32 = 3;
 
+/// From this level on an ACCEPT may launch groups of tasks, which reach their agent as one. Below it every task of an
+/// ACCEPT is on its own.
+pub const LEVEL_GROUPS: u32 = 4;
+
 /// From this level on agents may have resource providers, and ACCEPT may hold operations on what these bring. Nothing of
 /// it is in the states of lower levels.
 pub const LEVEL_PROVIDERS: u32 = 4;
@@ -69,6 +73,8 @@ pub struct State {
     /// The removed frameworks by age.
     pub(crate) removed_by_age: OrdSet<(Epoch, FrameworkId)>,
     pub(crate) tasks: OrdMap<TaskKey, Arc<Task>>,
+    /// Groups with tasks of which their agent has not spoken, by the launch of their first task.
+    pub(crate) groups: OrdMap<LaunchId, Arc<TaskGroup>>,
     pub(crate) executors: OrdMap<ExecutorKey, Arc<Executor>>,
     pub(crate) offers: OrdMap<OfferId, Arc<Offer>>,
     /// Operations that their frameworks want to hear of, until these acknowledge how they ended.

@@ -25,7 +25,7 @@ pub use maintenance::{InverseAnswer, InverseOffer, Machine, MachineId, MachineMo
 pub(crate) use operation::unnamed;
 pub use operation::{OPERATIONS_MAX, Operation};
 pub use provider::{Heard, OnProvider, PROVIDERS_MAX, Provider};
-pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task};
+pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task, TaskGroup};
 
 /// A framework's task: what tasks are stored under.
 pub type TaskKey = (mesarch_types::FrameworkId, mesarch_types::TaskId);

@@ -3,12 +3,14 @@
 //! A new leader does not replay what former leaders did: it lists what is still to be done, and does it, perhaps for
 //! the second time. Nothing is owed to those without a link or stream; it is listed when they come back.
 
+use std::collections::BTreeSet;
+
 use mesarch_types::{AgentId, FrameworkId};
 
 use crate::{
     effect::Effect,
     machine::State,
-    model::{Agent, Framework, Operation, Task},
+    model::{Agent, Framework, Operation, Task, TaskGroup},
 };
 
 /// All effects that are owed now.
@@ -68,7 +70,7 @@ pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
             framework: operation.framework.clone(),
             operation: operation.id.clone(),
         });
-    let launches = tasks(state, agent).filter(|task| !task.reported && !task.state.is_terminal()).map(run);
+    let launches = launches(state, agent);
     let kills = tasks(state, agent).filter(|task| task.kill.is_some()).map(kill);
     let acknowledgements = tasks(state, agent).filter(|task| task.ack_owed).filter_map(acknowledge);
     let forgetting =
@@ -97,6 +99,22 @@ fn operations_on_providers<'a>(state: &'a State, agent: &Agent) -> Vec<&'a Opera
 
 fn tasks<'a>(state: &'a State, agent: &'a Agent) -> impl Iterator<Item = &'a Task> {
     agent.tasks.iter().filter_map(|(framework, task)| state.task(framework, task))
+}
+
+/// Tasks of which the agent has not spoken; those of a group as one, and not without the rest of it that is known.
+fn launches(state: &State, agent: &Agent) -> Vec<Effect> {
+    let mut groups = BTreeSet::new();
+    let unreported = tasks(state, agent).filter(|task| !task.reported && !task.state.is_terminal());
+    let effect = |task: &Task| match state.group_of(task) {
+        None => Some(run(task)),
+        Some(group) => groups.insert(group.launch).then(|| run_group(&task.agent, group)),
+    };
+    unreported.filter_map(effect).collect()
+}
+
+/// The delivery of a group.
+pub(crate) fn run_group(agent: &AgentId, group: &TaskGroup) -> Effect {
+    Effect::RunTaskGroup { agent: agent.clone(), launch: group.launch }
 }
 
 fn run(task: &Task) -> Effect {

@@ -87,6 +87,8 @@ pub enum LaunchResult {
 pub enum LaunchRefusal {
     #[error("the task's description is invalid")]
     Invalid,
+    #[error("something is wrong with the group of the task")]
+    InvalidGroup,
     #[error("an offer is not outstanding, or the offers are not of one agent and one role")]
     InvalidOffers,
     #[error("the task and its executor use more than what is left of the offers")]

@@ -20,7 +20,7 @@ use mesarch_types::{AgentId, FrameworkId, Role, Weight, filter::RefuseFilter};
 use crate::{
     filters::FilterKey,
     machine::{FEATURE_LEVEL_MAX, Meta, State},
-    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, UnreachableAgent},
+    model::{Agent, Executor, Framework, Offer, RemovedFramework, Task, TaskGroup, UnreachableAgent},
 };
 use values::{Input, Malformed, Stored};
 
@@ -88,6 +88,8 @@ mod kind {
     /// What an agent's resources are at, and what it has stored; of agents of which something was made since level 3.
     pub(super) const RESOURCES: u8 = 80;
     pub(super) const OPERATION: u8 = 81;
+    /// Groups that are on their way; clusters below level 4 have none, and keep their bytes.
+    pub(super) const GROUP: u8 = 100;
     /// Of agents that have told of resource providers, and so from level 4 on only.
     pub(super) const HEARD: u8 = 120;
     pub(super) const PROVIDER: u8 = 121;
@@ -124,6 +126,7 @@ pub fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
     records.put_sharing(state)?;
     records.put_administration(state)?;
     records.put_operations(state)?;
+    records.put_all(kind::GROUP, state.groups.values())?;
     let count = records.count;
     records.put(kind::END, &count)
 }
@@ -241,6 +244,10 @@ impl State {
             }
             kind::RESOURCES | kind::OPERATION | kind::HEARD | kind::PROVIDER | kind::ON_PROVIDER => {
                 self.restore_operations(*kind, &mut input)?
+            }
+            kind::GROUP => {
+                let group = Arc::<TaskGroup>::take(&mut input)?;
+                self.groups.insert(group.launch, group);
             }
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}

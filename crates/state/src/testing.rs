@@ -91,7 +91,7 @@ pub(crate) fn task(id: &str, cpus_mem: &str) -> TaskSpec {
 
 /// A task whose framework does not say where it is to run, as in entries of older versions.
 pub(crate) fn launch_on_nothing(spec: TaskSpec) -> Launch {
-    Launch { agent: None, task: Judged::Valid(spec) }
+    Launch { agent: None, group: None, task: Judged::Valid(spec) }
 }
 
 pub(crate) fn task_with_executor(id: &str, executor: &str) -> TaskSpec {

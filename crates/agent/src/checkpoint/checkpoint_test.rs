@@ -38,6 +38,7 @@ fn all() -> Vec<Record> {
         state: TaskState::Running,
         acknowledged: Some(UpdateUuid([4; 16])),
         recent: vec![UpdateUuid([3; 16]), UpdateUuid([4; 16])],
+        group: Some(LaunchId { index: 6, position: 1 }),
     };
     vec![
         Record::Identity("S1".into()),

@@ -170,6 +170,7 @@ fn task_to(task: &TaskRecord) -> proto::Task {
         state: task.state as i32,
         acknowledged: task.acknowledged.map(uuid_to).unwrap_or_default(),
         recent: task.recent.iter().copied().map(uuid_to).collect(),
+        group: task.group.map(launch_to),
     }
 }
 
@@ -183,6 +184,7 @@ fn task_from(task: proto::Task) -> Result<TaskRecord, WireError> {
         state: state_from(task.state)?,
         acknowledged: acknowledged.map(|uuid| uuid_from(uuid)).transpose()?,
         recent: task.recent.iter().map(|uuid| uuid_from(uuid)).collect::<Result<_, _>>()?,
+        group: task.group.map(launch_from),
     })
 }
 

@@ -22,7 +22,7 @@ use super::task;
 use crate::launch::{KILL_GRACE_MS, has, kill_grace, millis};
 
 /// What the executor hears of the agent: an event, or why there will be none any more.
-pub(super) type Heard = Result<Event, Ended>;
+pub(crate) type Heard = Result<Event, Ended>;
 
 /// The executor and its task.
 pub(super) struct Executor {

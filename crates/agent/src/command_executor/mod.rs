@@ -6,7 +6,7 @@
 
 mod ending;
 mod executor;
-mod task;
+pub(crate) mod task;
 
 #[cfg(test)]
 mod executor_test;
@@ -21,11 +21,12 @@ use mesarch_client::{
 use tokio::sync::mpsc;
 
 pub use self::ending::{Ending, NotAnEnding};
-use self::executor::{Executor, Heard};
+use self::executor::Executor;
+pub(crate) use self::executor::Heard;
 use crate::{launcher, tasks::Tasks};
 
 /// Most events that wait between the subscription and the executor.
-const EVENTS_MAX: usize = 64;
+pub(crate) const EVENTS_MAX: usize = 64;
 /// Most updates that wait between the two; a task has four at most.
 const UPDATES_MAX: usize = 8;
 /// Longest pause between two tries to subscribe: an agent that restarts waits for little more than this by default.
@@ -52,7 +53,8 @@ pub async fn run() -> ExitCode {
     status
 }
 
-fn prepare() -> Result<Environment, Box<dyn std::error::Error>> {
+/// What the agent says, and a session of its own.
+pub(crate) fn prepare() -> Result<Environment, Box<dyn std::error::Error>> {
     let mut environment = Environment::from_process()?;
     if environment.sandbox.is_none() {
         return Err("the variable MESOS_SANDBOX is not set; this subcommand is started by an agent".into());
@@ -63,7 +65,7 @@ fn prepare() -> Result<Environment, Box<dyn std::error::Error>> {
 }
 
 /// Carries events and updates between the agent and the executor, until the agent is gone for good.
-async fn exchange(
+pub(crate) async fn exchange(
     environment: Environment,
     heard: mpsc::Sender<Heard>,
     mut told: mpsc::Receiver<TaskStatus>,

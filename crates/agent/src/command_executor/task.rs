@@ -8,15 +8,20 @@ use tokio::process::{Child, Command};
 
 use super::ending::Ending;
 use crate::{
-    containerizer::process::signal_tree,
+    containerizer::process::{Scope, signal_tree},
     environment::{PATH, value},
 };
 
 /// Variables of the executor that its task may see; everything else of `MESOS_` and `LIBPROCESS_` is the executor's.
 const SHARED: [&str; 3] = ["MESOS_SANDBOX", "MESOS_ALLOCATION_ROLE", "MESOS_CONTAINER_IP"];
 
-/// Starts the command in a process group of its own; its output goes where the executor's goes.
-pub(super) fn start(command: &CommandInfo, sandbox: &Path) -> io::Result<Child> {
+/// Starts the command; its output goes where the executor's goes.
+pub(super) fn start(own: &CommandInfo, sandbox: &Path) -> io::Result<Child> {
+    command(own, sandbox).spawn()
+}
+
+/// A command that will run in its sandbox, in a process group of its own.
+pub(crate) fn command(command: &CommandInfo, sandbox: &Path) -> Command {
     let text = command.value.clone().unwrap_or_default();
     let mut process = if command.shell() {
         let mut process = Command::new("/bin/sh");
@@ -27,8 +32,12 @@ pub(super) fn start(command: &CommandInfo, sandbox: &Path) -> io::Result<Child> 
         process.arg0(command.arguments.first().unwrap_or(&text)).args(command.arguments.iter().skip(1));
         process
     };
-    process.env_clear().envs(variables(command, |name| std::env::var_os(name)));
-    process.current_dir(sandbox).process_group(0).spawn()
+    let own = |name: &str| match name {
+        "MESOS_SANDBOX" => Some(sandbox.into()),
+        _ => std::env::var_os(name),
+    };
+    process.env_clear().envs(variables(command, own)).current_dir(sandbox).process_group(0);
+    process
 }
 
 fn variables(command: &CommandInfo, own: impl Fn(&str) -> Option<OsString>) -> BTreeMap<String, OsString> {
@@ -45,11 +54,11 @@ pub(super) fn signal(task: i32, signal: Signal) {
     // Outside of a session of its own (in a test) the executor must not take its neighbours for the task's.
     let session = rustix::process::getsid(None).map_or(task, |session| session.as_raw_nonzero().get());
     let session = if session == own { session } else { task };
-    signal_tree(task, session, own, signal);
+    signal_tree(task, Scope::Session(session), own, signal);
 }
 
 /// How the command ended, as schedulers know the words.
-pub(super) fn describe(status: ExitStatus) -> String {
+pub(crate) fn describe(status: ExitStatus) -> String {
     Ending::of(status)
         .map_or_else(|| "Command ended in an unknown way".to_owned(), |ending| ending.to_string())
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use mesarch_agent_core::{Input, Run, StartExecutor};
-use mesarch_proto::mesos::v1::{CommandInfo, ExecutorInfo};
+use mesarch_proto::mesos::v1::{ExecutorInfo, executor_info};
 use mesarch_types::{AgentId, ContainerId};
 use prost::Message;
 use tokio::{
@@ -45,7 +45,7 @@ pub(crate) struct Posix(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     work_dir: PathBuf,
-    /// Has the subcommands `command-executor` and `executor-launcher`.
+    /// Has the subcommands `command-executor`, `default-executor` and `executor-launcher`.
     program: PathBuf,
     common: Common,
     requests: mpsc::Sender<Request>,
@@ -185,13 +185,13 @@ impl Inner {
         let places = Places::new(&self.work_dir, agent, &start.run);
         places.create().map_err(StartError::Sandbox)?;
         volumes::link(&self.work_dir, &places.sandbox, &info.resources).map_err(StartError::Volumes)?;
-        let own = info.command.clone().unwrap_or_default();
-        fetcher::fetch(&own.uris, &places.sandbox)?;
+        let uris = info.command.as_ref().map(|own| own.uris.as_slice()).unwrap_or_default();
+        fetcher::fetch(uris, &places.sandbox)?;
         let mut variables = environment::variables(&self.common, agent, start, &info, &places.sandbox);
         variables.insert(RUN_FILE.to_owned(), places.run_file.clone().into());
         let (stdout, stderr) = places.outputs().map_err(StartError::Sandbox)?;
         let mut command = Command::new(&self.program);
-        command.args(arguments(start.executor.command, &own)).env_clear().envs(variables);
+        command.args(arguments(start.executor.command, &info)).env_clear().envs(variables);
         command.current_dir(&places.sandbox).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         Ok(Prepared(command))
     }
@@ -241,11 +241,15 @@ impl Prepared {
     }
 }
 
-/// What follows our program's name: the built-in executor, or the launcher and the framework's own command.
-fn arguments(command: bool, own: &CommandInfo) -> Vec<OsString> {
+/// What follows our program's name: a built-in executor, or the launcher and the framework's own command.
+fn arguments(command: bool, info: &ExecutorInfo) -> Vec<OsString> {
     if command {
         return vec!["command-executor".into()];
     }
+    if info.r#type() == executor_info::Type::Default {
+        return vec!["default-executor".into()];
+    }
+    let own = info.command.clone().unwrap_or_default();
     let value = own.value.clone().unwrap_or_default();
     let mut arguments = vec!["executor-launcher".into()];
     if own.shell() {
@@ -287,16 +291,21 @@ async fn watch_child(mut child: Child, killed: &mut watch::Receiver<bool>) -> i3
 
 #[cfg(test)]
 mod tests {
+    use mesarch_proto::mesos::v1::CommandInfo;
+
     use super::*;
 
     #[test]
     fn commands_become_arguments() {
         let check = |command, own: CommandInfo, expect: &[&str]| {
-            assert_eq!(arguments(command, &own), expect.iter().map(OsString::from).collect::<Vec<_>>());
+            let info = ExecutorInfo { command: Some(own), ..Default::default() };
+            assert_eq!(arguments(command, &info), expect.iter().map(OsString::from).collect::<Vec<_>>());
         };
         let line = CommandInfo { value: Some("a | b".into()), ..Default::default() };
         check(true, line.clone(), &["command-executor"]);
         check(false, line, &["executor-launcher", "sh", "/bin/sh", "-c", "a | b"]);
+        let default = ExecutorInfo { r#type: Some(1), ..Default::default() };
+        assert_eq!(arguments(false, &default), ["default-executor"]);
         let arguments = ["name", "-x"].map(str::to_owned).to_vec();
         let argv =
             CommandInfo { shell: Some(false), value: Some("/bin/p".into()), arguments, ..Default::default() };

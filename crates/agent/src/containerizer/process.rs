@@ -141,6 +141,7 @@ impl FromStr for ProcessId {
 pub(super) struct Stat {
     state: char,
     pub(super) parent: i32,
+    group: i32,
     pub(super) session: i32,
     start: u64,
     /// Clock ticks, its own and those of children that it has waited for.
@@ -156,7 +157,17 @@ impl Stat {
     /// One that runs, with two threads, three pages and some ticks.
     #[cfg(test)]
     pub(super) fn made_up(parent: i32, session: i32) -> Self {
-        Self { state: 'S', parent, session, start: 1, user_ticks: 5, system_ticks: 2, threads: 2, pages: 3 }
+        Self {
+            state: 'S',
+            parent,
+            group: session,
+            session,
+            start: 1,
+            user_ticks: 5,
+            system_ticks: 2,
+            threads: 2,
+            pages: 3,
+        }
     }
 
     /// One that has ended and was not yet reaped is not alive.
@@ -176,6 +187,7 @@ impl Stat {
         Ok(Self {
             state: field(3).chars().next().unwrap_or('?'),
             parent: number(field(4))?,
+            group: number(field(5))?,
             session: number(field(6))?,
             start: field(22).parse().map_err(|_| io::Error::other("not a process status"))?,
             user_ticks: amount(14).saturating_add(amount(16)),
@@ -221,8 +233,17 @@ fn kill_session(session: i32) -> io::Result<Vec<i32>> {
     members(session)
 }
 
-/// Sends a signal to a process, its descendants, and whatever else is in `session` except `spared`. Blocking.
-pub(crate) fn signal_tree(root: i32, session: i32, spared: i32, signal: Signal) {
+/// What belongs to a task beside the descendants of its first process: some have lost their parents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scope {
+    /// Everything in this session.
+    Session(i32),
+    /// Everything in this process group.
+    Group(i32),
+}
+
+/// Sends a signal to a process, its descendants, and whatever else is in `scope` except `spared`. Blocking.
+pub(crate) fn signal_tree(root: i32, scope: Scope, spared: i32, signal: Signal) {
     let all = processes().unwrap_or_else(|error| {
         tracing::error!(%error, "the processes cannot be listed; only one is signalled");
         Vec::new()
@@ -233,7 +254,11 @@ pub(crate) fn signal_tree(root: i32, session: i32, spared: i32, signal: Signal) 
         tree.extend(all.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid));
         next += 1;
     }
-    let strays = all.iter().filter(|(_, stat)| stat.session == session).map(|(pid, _)| *pid);
+    let is_inside = |stat: &Stat| match scope {
+        Scope::Session(session) => stat.session == session,
+        Scope::Group(group) => stat.group == group,
+    };
+    let strays = all.iter().filter(|(_, stat)| is_inside(stat)).map(|(pid, _)| *pid);
     tree.extend(strays);
     tree.sort_unstable();
     tree.dedup();

@@ -22,8 +22,8 @@ use crate::error::{CallError, Ended};
 use crate::http::{Connection, read_body, read_reason, request};
 use crate::v1::scheduler::{Call, call};
 use crate::v1::{
-    AgentId, ExecutorId, Filters, KillPolicy, Offer, OfferId, OperationStatus, TaskId, TaskInfo, TaskStatus,
-    offer,
+    AgentId, ExecutorId, ExecutorInfo, Filters, KillPolicy, Offer, OfferId, OperationStatus, TaskGroupInfo,
+    TaskId, TaskInfo, TaskStatus, offer,
 };
 
 /// Acknowledgements that are sent at the same time.
@@ -93,6 +93,23 @@ impl Calls {
         let operation = offer::Operation {
             r#type: Some(offer::operation::Type::Launch as i32),
             launch: Some(launch),
+            ..offer::Operation::default()
+        };
+        self.accept(offers, [operation], None).await
+    }
+
+    /// Launches tasks on offers of one agent that run together in one executor, or not at all. What they do not use is
+    /// declined without a filter of its own. Errors as [`Calls::launch`].
+    pub async fn launch_group(
+        &self,
+        offers: impl IntoIterator<Item = OfferId>,
+        executor: ExecutorInfo,
+        tasks: impl IntoIterator<Item = TaskInfo>,
+    ) -> Result<(), CallError> {
+        let task_group = TaskGroupInfo { tasks: tasks.into_iter().collect() };
+        let operation = offer::Operation {
+            r#type: Some(offer::operation::Type::LaunchGroup as i32),
+            launch_group: Some(offer::operation::LaunchGroup { executor, task_group }),
             ..offer::Operation::default()
         };
         self.accept(offers, [operation], None).await

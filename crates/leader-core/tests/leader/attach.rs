@@ -122,7 +122,7 @@ fn launch(cluster: &mut Cluster, framework: &FrameworkId, task: &TaskId) {
     cluster.command(Command::AcceptOffers(AcceptOffers {
         framework: framework.clone(),
         offers: vec![offer],
-        launches: vec![Launch { agent: None, task: Judged::Valid(spec) }],
+        launches: vec![Launch { agent: None, group: None, task: Judged::Valid(spec) }],
         operations: Vec::new(),
         refuse: Refuse { duration: Millis::from_secs(3600) },
     }));
@@ -222,7 +222,7 @@ fn what_is_owed_comes_with_the_attachment() {
     scene.cluster.command(Command::AcceptOffers(AcceptOffers {
         framework: framework.clone(),
         offers: vec![offer],
-        launches: vec![Launch { agent: None, task: Judged::Valid(more) }],
+        launches: vec![Launch { agent: None, group: None, task: Judged::Valid(more) }],
         operations: Vec::new(),
         refuse: Refuse { duration: Millis(0) },
     }));

@@ -161,6 +161,13 @@ impl Agent {
                 cluster.input(Input::FromAgent { link, message });
             }
             ToAgent::RunTask { framework, task, launch } => self.run(cluster, (framework, task), launch),
+            ToAgent::RunTaskGroup { launch } => {
+                let group = cluster.state.group(launch).cloned();
+                let launches = group.iter().flat_map(|group| {
+                    group.launches().map(|(task, launch)| ((group.framework.clone(), task.clone()), launch))
+                });
+                launches.for_each(|(key, launch)| self.run(cluster, key, launch));
+            }
             ToAgent::KillTask { framework, task, launch } => {
                 let key = (framework, task);
                 if self.tasks.get(&key).is_some_and(|life| life.launch == launch && !life.state.is_terminal())
@@ -360,7 +367,8 @@ impl Framework {
         let id = TaskId::from(format!("{}-{}", self.name, self.named));
         let info = id.as_str().to_owned().into();
         let spec = TaskSpec { id, info, resources: resources("cpus:1;mem:64"), executor: None };
-        let (offers, launches) = (vec![offer], vec![Launch { agent: None, task: Judged::Valid(spec) }]);
+        let (offers, launches) =
+            (vec![offer], vec![Launch { agent: None, group: None, task: Judged::Valid(spec) }]);
         cluster.command(Command::AcceptOffers(AcceptOffers {
             framework,
             offers,

@@ -5,10 +5,10 @@ use mesarch_proto::mesos::v1::{
     scheduler::call,
 };
 use mesarch_state::{
-    Command, LEVEL_OPERATIONS,
-    command::{AcceptOffers, Launch, Operation},
+    Command, LEVEL_GROUPS, LEVEL_OPERATIONS,
+    command::{AcceptOffers, ExecutorKey, Launch, Operation},
 };
-use mesarch_types::{OfferId, Role, time::LAUNCHES_PER_COMMAND_MAX};
+use mesarch_types::{ExecutorId, OfferId, Role, time::LAUNCHES_PER_COMMAND_MAX};
 use prost::Message;
 
 use super::{CallError, Caller, check_level, offer_ids, refuse};
@@ -16,7 +16,7 @@ use crate::{
     large::LARGE_BYTES,
     leader::Encoded,
     operation_validation::{self, Claims},
-    task_validation::{Context, can_limit, invalid, judge},
+    task_validation::{Context, can_limit, group, invalid, judge},
 };
 
 /// Most tasks that one ACCEPT may launch.
@@ -30,8 +30,11 @@ impl Caller<'_> {
         if accept.operations.iter().any(|operation| kind(operation) != Type::Launch) {
             check_level(self.app, LEVEL_OPERATIONS, "operations of ACCEPT other than LAUNCH")?;
         }
+        if accept.operations.iter().any(|operation| kind(operation) == Type::LaunchGroup) {
+            check_level(self.app, LEVEL_GROUPS, "LAUNCH_GROUP in ACCEPT")?;
+        }
         let offers = offer_ids(accept.offer_ids);
-        let context = self.context(&offers);
+        let context = self.context(&offers, &accept.operations);
         let claims = self.claims(&context.role);
         let is_large = accept.operations.iter().map(Message::encoded_len).sum::<usize>() > LARGE_BYTES;
         let (framework, list, refuse) =
@@ -46,7 +49,7 @@ impl Caller<'_> {
     }
 
     /// What the tasks are judged against: an outstanding offer's agent and role do not change.
-    fn context(&self, offers: &[OfferId]) -> Context {
+    fn context(&self, offers: &[OfferId], operations: &[offer::Operation]) -> Context {
         let published = self.app.newest();
         let state = &published.state;
         let framework = self.framework();
@@ -55,7 +58,16 @@ impl Caller<'_> {
             || state.framework(&framework).and_then(|framework| framework.spec.roles.first().cloned());
         let role = offer.map(|offer| offer.role.clone()).or_else(own_role).unwrap_or_else(Role::any);
         let agent = offer.and_then(|offer| state.agent(&offer.agent));
-        Context { framework, role, agent: agent.map(|agent| (agent.id.clone(), can_limit(agent))) }
+        let groups = operations.iter().filter_map(|operation| operation.launch_group.as_ref());
+        let executors = groups.map(|group| ExecutorId::from(group.executor.executor_id.value.as_str()));
+        let shares = |executor: ExecutorId| {
+            let key = ExecutorKey { framework: framework.clone(), agent: agent?.id.clone(), executor };
+            let shares = group::shares_of_executor(state, &key)?;
+            Some((key.executor, shares))
+        };
+        let shares_cgroups = executors.filter_map(shares).collect();
+        let agent = agent.map(|agent| (agent.id.clone(), can_limit(agent)));
+        Context { framework: self.framework(), role, agent, shares_cgroups }
     }
 
     /// What other operations are judged against.
@@ -77,8 +89,9 @@ fn kind(operation: &offer::Operation) -> Type {
 /// With anything in it that is not there yet, the whole call is refused.
 fn check_operations(operations: &[offer::Operation]) -> Result<(), CallError> {
     let missing = |kind: &Type| match kind {
-        Type::Unknown | Type::LaunchGroup | Type::CreateDisk | Type::DestroyDisk => true,
+        Type::Unknown | Type::CreateDisk | Type::DestroyDisk => true,
         Type::Launch
+        | Type::LaunchGroup
         | Type::Reserve
         | Type::Unreserve
         | Type::Create
@@ -94,8 +107,10 @@ fn check_operations(operations: &[offer::Operation]) -> Result<(), CallError> {
     if operations.len() > OPERATIONS_MAX {
         return Err(CallError::TooManyOperations { operations: operations.len(), max: OPERATIONS_MAX });
     }
-    let tasks = operations.iter().filter_map(|operation| operation.launch.as_ref());
-    let tasks = tasks.map(|launch| launch.task_infos.len()).sum();
+    let alone = operations.iter().filter_map(|operation| operation.launch.as_ref());
+    let grouped = operations.iter().filter_map(|operation| operation.launch_group.as_ref());
+    let alone: usize = alone.map(|launch| launch.task_infos.len()).sum();
+    let tasks = alone + grouped.map(|launch| launch.task_group.tasks.len()).sum::<usize>();
     match tasks > TASKS_MAX {
         true => Err(CallError::TooManyTasks { tasks, max: TASKS_MAX }),
         false => Ok(()),
@@ -112,6 +127,7 @@ fn judge_all(
     for operation in list {
         match kind(&operation) {
             Type::Launch => all.extend(launches(operation, context)),
+            Type::LaunchGroup => all.extend(group::judge(operation, all.len(), context)),
             _ => operations.push(operation_validation::judge(&operation, all.len(), claims)),
         }
     }
@@ -148,9 +164,9 @@ mod tests {
         let too_many = [operation(Type::Launch, 600), operation(Type::Launch, 401)];
         assert_eq!(check_operations(&too_many), Err(CallError::TooManyTasks { tasks: 1001, max: 1000 }));
         let mixed =
-            [operation(Type::Launch, 1), operation(Type::CreateDisk, 0), operation(Type::LaunchGroup, 0)];
+            [operation(Type::Launch, 1), operation(Type::CreateDisk, 0), operation(Type::DestroyDisk, 0)];
         let error = check_operations(&mixed).expect_err("not there").to_string();
-        assert_eq!(error, "not implemented: operations of ACCEPT: CREATE_DISK, LAUNCH_GROUP");
+        assert_eq!(error, "not implemented: operations of ACCEPT: CREATE_DISK, DESTROY_DISK");
         assert_eq!(check_operations(&[operation(Type::Reserve, 0), operation(Type::Launch, 1)]), Ok(()));
     }
 
@@ -163,7 +179,7 @@ mod tests {
             operation(Type::Launch, 1),
             operation(Type::Destroy, 0),
         ];
-        let context = Context { framework: "f".into(), role: Role::any(), agent: None };
+        let context = Context::of("f", "*");
         let claims = Claims { role: Role::any(), principal: None, capabilities: Default::default() };
         let (launches, operations) = judge_all(list, &context, &claims);
         let places: Vec<u32> = operations.iter().map(|operation| operation.before).collect();
@@ -173,7 +189,7 @@ mod tests {
     #[test]
     fn feedback_is_not_for_launches() {
         let id = Some(mesarch_proto::mesos::v1::OperationId { value: "x".into() });
-        let context = Context { framework: "f".into(), role: Role::any(), agent: None };
+        let context = Context::of("f", "*");
         let launches = launches(offer::Operation { id, ..operation(Type::Launch, 2) }, &context);
         assert_eq!(launches.len(), 2);
         assert!(launches.iter().all(|launch| matches!(launch.task, Judged::Invalid { .. })));

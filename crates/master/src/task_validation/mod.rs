@@ -5,16 +5,19 @@
 
 mod check;
 mod container;
+pub(crate) mod group;
 mod resources;
 
 #[cfg(test)]
+mod group_test;
+#[cfg(test)]
 mod table_test;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mesarch_proto::mesos::v1::{self, executor_info};
 use mesarch_state::command::{Judged, Launch};
-use mesarch_types::{AgentCapability, AgentId, FrameworkId, Role, TaskId, valid_text_id};
+use mesarch_types::{AgentCapability, AgentId, ExecutorId, FrameworkId, Role, TaskId, valid_text_id};
 use prost::Message;
 
 use crate::specs;
@@ -32,6 +35,18 @@ pub(crate) struct Context {
     /// The offers' agent, and whether it can limit tasks; none if the offers are not outstanding, and then `apply`
     /// refuses them.
     pub(crate) agent: Option<(AgentId, bool)>,
+    /// Of the executors for which groups are launched and that have tasks there: whether these share its cgroups.
+    pub(crate) shares_cgroups: BTreeMap<ExecutorId, bool>,
+}
+
+const EXECUTOR_SHARES: &str = "The 'share_cgroups' of an executor's container must not be true";
+
+#[cfg(test)]
+impl Context {
+    /// Of a framework whose offers nobody knows.
+    pub(crate) fn of(framework: &str, role: &str) -> Self {
+        Self { framework: framework.into(), role: role.into(), agent: None, shares_cgroups: BTreeMap::new() }
+    }
 }
 
 /// The broken rule, for the framework.
@@ -42,18 +57,27 @@ pub(crate) fn judge(info: v1::TaskInfo, context: &Context) -> Launch {
     if let Err(message) = validate(&info, context) {
         return invalid(&info, message);
     }
+    described(info, context)
+}
+
+/// A task that is in order, in the form in which it is stored.
+fn described(info: v1::TaskInfo, context: &Context) -> Launch {
     let (agent, id) = (named_agent(&info), TaskId::from(info.task_id.value.as_str()));
     let task = match specs::task_spec(info, &context.framework, &context.role) {
         Ok(spec) => Judged::Valid(spec),
         Err(error) => Judged::Invalid { task: id, message: Arc::from(error.to_string()) },
     };
-    Launch { agent, task }
+    Launch { agent, group: None, task }
 }
 
 /// A task that must not be launched, and why.
 pub(crate) fn invalid(info: &v1::TaskInfo, message: String) -> Launch {
     let task = TaskId::from(info.task_id.value.as_str());
-    Launch { agent: named_agent(info), task: Judged::Invalid { task, message: Arc::from(message) } }
+    Launch {
+        agent: named_agent(info),
+        group: None,
+        task: Judged::Invalid { task, message: Arc::from(message) },
+    }
 }
 
 /// Where the framework wants the task to run; every update that refuses it names that agent.
@@ -67,7 +91,8 @@ pub(crate) fn can_limit(agent: &mesarch_state::model::Agent) -> bool {
     agent.spec.capabilities.has(AgentCapability::TaskResourceLimits)
 }
 
-fn validate(info: &v1::TaskInfo, context: &Context) -> Rule {
+/// The rules of any task, launched alone or in a group.
+fn validate_description(info: &v1::TaskInfo, context: &Context) -> Rule {
     validate_id("Task", &info.task_id.value)?;
     if info.encoded_len() > TASK_BYTES_MAX {
         return Err(format!("Task is larger than {TASK_BYTES_MAX} bytes"));
@@ -82,7 +107,11 @@ fn validate(info: &v1::TaskInfo, context: &Context) -> Rule {
     resources::validate_task(info, &context.role)?;
     container::validate_command(info.command.as_ref())?;
     container::validate_container(info.container.as_ref())?;
-    resources::validate_limits(info, context.agent.as_ref().is_none_or(|(_, can_limit)| *can_limit))?;
+    resources::validate_limits(info, context.agent.as_ref().is_none_or(|(_, can_limit)| *can_limit))
+}
+
+fn validate(info: &v1::TaskInfo, context: &Context) -> Rule {
+    validate_description(info, context)?;
     if info.command.is_some() == info.executor.is_some() {
         return Err(
             "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present".to_owned()
@@ -90,7 +119,7 @@ fn validate(info: &v1::TaskInfo, context: &Context) -> Rule {
     }
     if let Some(executor) = &info.executor {
         validate_executor(executor, context)?;
-        resources::validate_together(info, executor)?;
+        resources::validate_together("Task and its executor", &[&info.resources, &executor.resources])?;
     }
     match shares_cgroups(info.container.as_ref()) {
         Some(false) => Err("Only tasks of a task group may set 'share_cgroups' to false".to_owned()),
@@ -134,8 +163,20 @@ fn validate_executor(executor: &v1::ExecutorInfo, context: &Context) -> Rule {
         Some(Ok(Type::Default)) => return Err("'ExecutorInfo.type' must be CUSTOM for a LAUNCH".to_owned()),
         Some(Ok(Type::Unknown) | Err(_)) => return Err("Unknown executor type".to_owned()),
     }
-    if executor.command.is_none() {
-        return Err("'ExecutorInfo.command' must be set for CUSTOM executor".to_owned());
+    validate_executor_description(executor, context)?;
+    match shares_cgroups(executor.container.as_ref()) {
+        Some(true) => Err(EXECUTOR_SHARES.to_owned()),
+        Some(false) | None => Ok(()),
+    }
+}
+
+/// The rules of any executor; its type is known.
+fn validate_executor_description(executor: &v1::ExecutorInfo, context: &Context) -> Rule {
+    let default = executor.r#type() == executor_info::Type::Default;
+    match (default, executor.command.is_some()) {
+        (true, true) => return Err("'ExecutorInfo.command' must not be set for DEFAULT executor".to_owned()),
+        (false, false) => return Err("'ExecutorInfo.command' must be set for CUSTOM executor".to_owned()),
+        _ => {}
     }
     validate_id("Executor", &executor.executor_id.value)?;
     if executor.shutdown_grace_period.is_some_and(|grace| grace.nanoseconds < 0) {
@@ -143,9 +184,6 @@ fn validate_executor(executor: &v1::ExecutorInfo, context: &Context) -> Rule {
     }
     container::validate_command(executor.command.as_ref())?;
     container::validate_container(executor.container.as_ref())?;
-    if shares_cgroups(executor.container.as_ref()) == Some(true) {
-        return Err("The 'share_cgroups' of an executor's container must not be true".to_owned());
-    }
     match &executor.framework_id {
         Some(id) if id.value != context.framework.as_str() => Err(format!(
             "ExecutorInfo has an invalid FrameworkID (Actual: {} vs Expected: {})",

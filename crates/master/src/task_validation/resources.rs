@@ -13,6 +13,8 @@ use super::Rule;
 
 /// The kinds that a task may be limited in.
 const LIMITED: [&str; 2] = ["cpus", "mem"];
+/// What an executor of groups must have; any disk will do.
+const LEAST: [(&str, Scalar); 3] = [("cpus", Scalar(10)), ("mem", Scalar(32_000)), ("disk", Scalar(1))];
 
 pub(super) fn validate_task(info: &v1::TaskInfo, role: &Role) -> Rule {
     if info.resources.is_empty() {
@@ -128,20 +130,32 @@ pub(super) fn validate_limits(info: &v1::TaskInfo, can_limit: bool) -> Rule {
     Ok(())
 }
 
-/// A task and its executor together: numbers and names belong to one of them only.
-pub(super) fn validate_together(info: &v1::TaskInfo, executor: &v1::ExecutorInfo) -> Rule {
-    let convert = |list: &[v1::Resource]| resources_from_v1(list).map_err(|error| error.to_string());
-    let (task, executor) = (convert(&info.resources)?, convert(&executor.resources)?);
-    for (mine, theirs) in task.iter().flat_map(|mine| executor.iter().map(move |theirs| (mine, theirs))) {
-        if mine.name == theirs.name && overlap(&mine.value, &theirs.value) {
-            return Err(format!("Task and its executor use overlapping '{}'", mine.name.escape_default()));
+/// What belongs together: numbers and names are of one part only.
+pub(super) fn validate_together(what: &str, parts: &[&[v1::Resource]]) -> Rule {
+    let mut sum = Resources::default();
+    for part in parts {
+        let part = resources_from_v1(part).map_err(|error| error.to_string())?;
+        for (mine, theirs) in part.iter().flat_map(|mine| sum.iter().map(move |theirs| (mine, theirs))) {
+            if mine.name == theirs.name && overlap(&mine.value, &theirs.value) {
+                return Err(format!("{what} use overlapping '{}'", mine.name.escape_default()));
+            }
+        }
+        sum = sum.checked_add(&part).ok_or_else(|| format!("{what} use resources that do not add up"))?;
+    }
+    unique_persistence(what, &sum)?;
+    one_kind_of_revocability(what, &sum)
+}
+
+/// What an executor of task groups needs at least.
+pub(super) fn validate_least(executor: &v1::ExecutorInfo) -> Rule {
+    let resources = resources_from_v1(&executor.resources).map_err(|error| error.to_string())?.quantities();
+    for (name, least) in LEAST {
+        let enough = resources.get_exact(name).is_some_and(|has| has >= least);
+        if !enough {
+            return Err(format!("Executor of a task group must have at least {least} of '{name}'"));
         }
     }
-    let Some(both) = task.checked_add(&executor) else {
-        return Err("Task and its executor use resources that do not add up".to_owned());
-    };
-    unique_persistence("Task and its executor", &both)?;
-    one_kind_of_revocability("Task and its executor", &both)
+    Ok(())
 }
 
 fn overlap(one: &Value, other: &Value) -> bool {

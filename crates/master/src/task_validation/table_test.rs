@@ -30,7 +30,7 @@ fn task() -> v1::TaskInfo {
 }
 
 fn context() -> Context {
-    Context { framework: "f1".into(), role: "eng".into(), agent: Some(("a1".into(), true)) }
+    Context { agent: Some(("a1".into(), true)), ..Context::of("f1", "eng") }
 }
 
 fn check(change: impl FnOnce(&mut v1::TaskInfo), expect: Result<(), &str>) {

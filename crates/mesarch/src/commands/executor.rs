@@ -17,8 +17,14 @@ pub(crate) fn if_asked(arguments: impl IntoIterator<Item = OsString>) -> Option<
             Some(super::demo::run_executor().unwrap_or_else(|error| failure::report(&error, false)))
         }
         "command-executor" => Some(command_executor().unwrap_or_else(|error| failure::report(&error, false))),
+        "default-executor" => Some(default_executor().unwrap_or_else(|error| failure::report(&error, false))),
         _ => None,
     }
+}
+
+fn default_executor() -> anyhow::Result<ExitCode> {
+    super::service_logs(None)?;
+    Ok(command_runtime()?.block_on(mesarch_agent::default_executor::run()))
 }
 
 fn command_executor() -> anyhow::Result<ExitCode> {

@@ -1,4 +1,5 @@
-//! ACCEPT: the offers are used up, task by task. Operations between them are in `operation.rs`.
+//! ACCEPT: the offers are used up, task by task. Groups of tasks are in `group.rs`, operations between them in
+//! `operation.rs`.
 //!
 //! An ACCEPT never declares terminal a task that the framework has live: it may be the second try of one that was
 //! committed, so the framework is told the state that is known, whatever else is wrong with the second try. Mesos does
@@ -17,8 +18,8 @@ use super::lifecycle::Conclusion;
 use crate::{
     command::{AcceptOffers, ExecutorKey, ExecutorSpec, Judged, Launch, Operation, TaskSpec},
     effect::Effect,
-    machine::{LEVEL_OPERATIONS, LEVEL_TRUE_LIVES},
-    model::{Executor, Holder, Task, TaskKey, ledger::Side},
+    machine::{LEVEL_GROUPS, LEVEL_OPERATIONS, LEVEL_TRUE_LIVES},
+    model::{Executor, Holder, Task, ledger::Side},
     outcome::{LaunchRefusal, LaunchResult, Outcome, Refusal},
     step::{Rescind, Step},
 };
@@ -33,13 +34,13 @@ pub(super) struct Basket {
 }
 
 /// Why a task is not launched, for the outcome and for the framework.
-struct Rejection {
-    refusal: LaunchRefusal,
-    message: String,
+pub(super) struct Rejection {
+    pub(super) refusal: LaunchRefusal,
+    pub(super) message: String,
 }
 
 /// The executor that a task runs in, as the books see it.
-enum Runner {
+pub(super) enum Runner {
     /// The agent's built-in one, outside the books.
     BuiltIn,
     /// One that is charged already.
@@ -49,7 +50,7 @@ enum Runner {
 }
 
 impl Rejection {
-    fn new(refusal: LaunchRefusal, message: impl Into<String>) -> Self {
+    pub(super) fn new(refusal: LaunchRefusal, message: impl Into<String>) -> Self {
         Self { refusal, message: message.into() }
     }
 }
@@ -85,11 +86,22 @@ impl Step<'_> {
     ) -> Vec<LaunchResult> {
         let mut operations = operations.into_iter().peekable();
         let mut results = Vec::with_capacity(launches.len());
-        for (position, launch) in launches.into_iter().enumerate() {
+        let mut launches = launches.into_iter().enumerate().peekable();
+        while let Some((position, launch)) = launches.next() {
             while let Some(due) = operations.next_if(|operation| operation.before as usize <= position) {
                 self.operate(basket, due);
             }
-            results.push(self.launch(basket, position, launch));
+            // Older versions do not see groups.
+            let group = launch.group.filter(|_| self.state.meta.level >= LEVEL_GROUPS);
+            if group.is_none() {
+                results.push(self.launch(basket, position, launch));
+                continue;
+            }
+            let mut members = vec![launch];
+            while let Some((_, next)) = launches.next_if(|(_, next)| next.group == group) {
+                members.push(next);
+            }
+            results.extend(self.launch_group(basket, position, members));
         }
         operations.for_each(|operation| self.operate(basket, operation));
         results
@@ -143,7 +155,7 @@ impl Step<'_> {
     }
 
     /// Tells a framework what is known of its task, as a reconciliation would; `false` if it has no such task live.
-    fn tell_known_state(&mut self, framework: &FrameworkId, task: &TaskId) -> bool {
+    pub(super) fn tell_known_state(&mut self, framework: &FrameworkId, task: &TaskId) -> bool {
         let Some((state, agent, unreachable)) = self.state.known_state(framework, task) else {
             return false;
         };
@@ -162,7 +174,7 @@ impl Step<'_> {
     }
 
     /// The agent that the framework named for the task.
-    fn named_agent(&self, launch: &Launch) -> Option<AgentId> {
+    pub(super) fn named_agent(&self, launch: &Launch) -> Option<AgentId> {
         launch.agent.clone().filter(|_| self.is_true_accept())
     }
 
@@ -229,19 +241,33 @@ impl Step<'_> {
             ));
         }
         let runner = self.runner(basket, spec.executor.as_ref())?;
-        basket.left = rest(basket, &spec, &runner)?;
+        basket.left = rest(basket, [&spec], &runner)?;
         let launch = self.at.launch(position);
         let holder = (basket.framework.clone(), basket.role.clone());
-        match runner {
-            Runner::BuiltIn => {}
-            Runner::Known(key) => self.count_on(&key, launch),
-            Runner::New(executor) => self.start_executor(&basket.agent, &holder, executor, launch),
-        }
+        self.engage(&basket.agent, &holder, runner, launch);
+        let task = spec.id.clone();
         self.start_task(&basket.agent, &holder, spec, launch);
+        if self.is_attached(&basket.agent) {
+            let (agent, framework) = (basket.agent.clone(), basket.framework.clone());
+            self.effect(Effect::RunTask { agent, framework, task, launch });
+        }
         Ok(launch)
     }
 
-    fn runner(&self, basket: &Basket, executor: Option<&ExecutorSpec>) -> Result<Runner, Rejection> {
+    /// The executor is counted on, from this launch on, or charged.
+    pub(super) fn engage(&mut self, agent: &AgentId, holder: &Holder, runner: Runner, launch: LaunchId) {
+        match runner {
+            Runner::BuiltIn => {}
+            Runner::Known(key) => self.count_on(&key, launch),
+            Runner::New(executor) => self.start_executor(agent, holder, executor, launch),
+        }
+    }
+
+    pub(super) fn runner(
+        &self,
+        basket: &Basket,
+        executor: Option<&ExecutorSpec>,
+    ) -> Result<Runner, Rejection> {
         let Some(spec) = executor else { return Ok(Runner::BuiltIn) };
         let key = ExecutorKey {
             framework: basket.framework.clone(),
@@ -291,8 +317,7 @@ impl Step<'_> {
         self.enter(Side::Used, agent, holder, &resources);
     }
 
-    fn start_task(&mut self, agent: &AgentId, holder: &Holder, spec: TaskSpec, launch: LaunchId) {
-        let key: TaskKey = (holder.0.clone(), spec.id.clone());
+    pub(super) fn start_task(&mut self, agent: &AgentId, holder: &Holder, spec: TaskSpec, launch: LaunchId) {
         let task = Task {
             framework: holder.0.clone(),
             spec,
@@ -308,22 +333,24 @@ impl Step<'_> {
             kill: None,
         };
         self.add_task(task, false);
-        if self.is_attached(agent) {
-            self.effect(Effect::RunTask { agent: agent.clone(), framework: key.0, task: key.1, launch });
-        }
     }
 }
 
-/// What is left of the offers after the task and the executor that it brings.
-fn rest(basket: &Basket, task: &TaskSpec, runner: &Runner) -> Result<Resources, Rejection> {
-    let task = task.resources.without_allocation();
+/// What is left of the offers after the tasks and the executor that they bring.
+pub(super) fn rest<'a>(
+    basket: &Basket,
+    tasks: impl IntoIterator<Item = &'a TaskSpec>,
+    runner: &Runner,
+) -> Result<Resources, Rejection> {
+    let tasks: Vec<Resources> = tasks.into_iter().map(|task| task.resources.without_allocation()).collect();
     let executor = match runner {
         Runner::New(executor) => executor.resources.without_allocation(),
         Runner::BuiltIn | Runner::Known(_) => Resources::default(),
     };
-    let rest = basket.left.checked_sub(&task).and_then(|left| left.checked_sub(&executor));
+    let mut parts = tasks.iter().chain([&executor]);
+    let rest = parts.try_fold(basket.left.clone(), |left, part| left.checked_sub(part));
     rest.ok_or_else(|| {
-        let wanted = task.saturating_add(&executor);
+        let wanted = tasks.iter().fold(executor.clone(), |sum, task| sum.saturating_add(task));
         Rejection::new(
             LaunchRefusal::Resources,
             format!(

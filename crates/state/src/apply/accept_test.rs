@@ -81,7 +81,7 @@ fn each_task_is_judged_on_its_own() {
     world.launch(&framework, &agent, &task("live", "cpus:1"));
     let offer = world.offer(&framework, &agent, "cpus:2;mem:512");
     let bad = Judged::Invalid { task: TaskId::from("bad"), message: "no command".into() };
-    let invalid = Launch { agent: None, task: bad };
+    let invalid = Launch { agent: None, group: None, task: bad };
     let launches = ["live", "big", "fits"]
         .map(|id| launch_on_nothing(task(id, if id == "big" { "cpus:3" } else { "cpus:2" })));
     let applied = world.apply(Command::AcceptOffers(AcceptOffers {
@@ -140,7 +140,7 @@ fn no_accept_on_good_offers_declares_a_live_task_ended() {
             let applied = world.apply(Command::AcceptOffers(AcceptOffers {
                 framework: framework.clone(),
                 offers: vec![offer.clone()],
-                launches: vec![Launch { agent: Some(other.clone()), task: judged.clone() }],
+                launches: vec![Launch { agent: Some(other.clone()), group: None, task: judged.clone() }],
                 operations: Vec::new(),
                 refuse: refuse(5),
             }));
@@ -212,8 +212,11 @@ fn an_update_that_refuses_a_task_names_the_agent_that_the_task_names() {
             "none" => vec![],
             _ => vec![world.offer(&framework, &agent, "cpus:1")],
         };
-        let launches =
-            [&bad, &big].map(|task| Launch { agent: named.map(AgentId::from), task: task.clone() });
+        let launches = [&bad, &big].map(|task| Launch {
+            agent: named.map(AgentId::from),
+            group: None,
+            task: task.clone(),
+        });
         let command = AcceptOffers {
             framework: framework.clone(),
             offers,
@@ -236,8 +239,10 @@ fn on_the_first_level_a_live_task_is_answered_as_a_duplicate_and_no_agent_is_nam
     let (agent, framework) = (world.agent(1), world.framework());
     world.launch(&framework, &agent, &task("live", "cpus:1"));
     let offer = world.offer(&framework, &agent, "cpus:2");
-    let live = Launch { agent: Some("elsewhere".into()), task: Judged::Valid(task("live", "cpus:1")) };
-    let new = Launch { agent: Some("elsewhere".into()), task: Judged::Valid(task("new", "cpus:1")) };
+    let live =
+        Launch { agent: Some("elsewhere".into()), group: None, task: Judged::Valid(task("live", "cpus:1")) };
+    let new =
+        Launch { agent: Some("elsewhere".into()), group: None, task: Judged::Valid(task("new", "cpus:1")) };
     for (offers, launch) in [(vec![offer], live), (vec!["gone".into()], new)] {
         let launches = vec![launch];
         let command = AcceptOffers {

@@ -79,6 +79,9 @@ impl Step<'_> {
             let holder: Holder = (task.framework.clone(), task.role.clone());
             self.release(Side::Used, &task.agent, &holder, &resources, Released::Freed);
         }
+        if !task.reported {
+            self.leave_group(&task);
+        }
         self.change(Change::TaskRemoved(key.0.clone(), key.1.clone()));
         Some(task)
     }
@@ -114,6 +117,9 @@ impl Step<'_> {
         let (agent, unsettled) = (task.agent.clone(), task.is_unsettled());
         if let Some(agent) = self.agent_mut(&agent) {
             agent.unsettled += u32::from(unsettled);
+        }
+        if let Some(task) = self.state.tasks.get(key).cloned() {
+            self.leave_group(&task);
         }
     }
 

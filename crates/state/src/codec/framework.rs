@@ -239,7 +239,11 @@ impl Logged for Launch {
                 message: message.to_string(),
             }),
         };
-        log::Launch { kind: Some(kind), agent: self.agent.as_ref().map(AgentId::to_string) }
+        log::Launch {
+            kind: Some(kind),
+            agent: self.agent.as_ref().map(AgentId::to_string),
+            group: self.group,
+        }
     }
 
     fn from_log(message: log::Launch) -> Result<Self, DecodeError> {
@@ -250,7 +254,7 @@ impl Logged for Launch {
                 Judged::Invalid { task: TaskId::from(invalid.task), message: invalid.message.into() }
             }
         };
-        Ok(Self { agent: message.agent.map(AgentId::from), task })
+        Ok(Self { agent: message.agent.map(AgentId::from), group: message.group, task })
     }
 }
 

@@ -9,7 +9,10 @@ use mesarch_types::{
 };
 
 use super::TaskKey;
-use crate::command::{ExecutorKey, ExecutorSpec, TaskSpec};
+use crate::{
+    command::{ExecutorKey, ExecutorSpec, TaskSpec},
+    machine::State,
+};
 
 /// Most statuses kept per task, one per run of equal states; the oldest goes first.
 pub const STATUSES_PER_TASK_MAX: usize = 16;
@@ -41,6 +44,58 @@ pub struct Task {
     pub ack_owed: bool,
     /// The framework wants it to end; the agent is told on every attachment until the task ends.
     pub kill: Option<Kill>,
+}
+
+/// Tasks that were launched together, and are sent to their agent together. Remembered until the agent has spoken of each
+/// of them that is in the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskGroup {
+    /// Owner.
+    pub framework: FrameworkId,
+    /// Of its first task; those of the others follow in place.
+    pub launch: LaunchId,
+    /// All that it was launched with, in order.
+    pub tasks: Vec<TaskId>,
+    /// How many of its tasks are in the table and were not yet spoken of; more than none.
+    pub unreported: u32,
+}
+
+impl TaskGroup {
+    /// Its tasks with their launches, in order.
+    pub fn launches(&self) -> impl Iterator<Item = (&TaskId, LaunchId)> {
+        let first = self.launch;
+        let launch = move |place| LaunchId { position: first.position.saturating_add(place), ..first };
+        (0..).zip(&self.tasks).map(move |(place, task)| (task, launch(place)))
+    }
+
+    /// Whether the task was launched with it.
+    fn has(&self, task: &Task) -> bool {
+        let place = task.launch.position.checked_sub(self.launch.position);
+        let named = place.and_then(|place| self.tasks.get(usize::try_from(place).ok()?));
+        let same_command = task.launch.index == self.launch.index && task.framework == self.framework;
+        same_command && named == Some(&task.spec.id)
+    }
+}
+
+impl State {
+    /// The group whose first task has this launch, as long as its agent has not spoken of all of it.
+    pub fn group(&self, launch: LaunchId) -> Option<&TaskGroup> {
+        self.groups.get(&launch).map(|group| &**group)
+    }
+
+    /// Its tasks that are in the table, in order.
+    pub fn tasks_of_group<'a>(&'a self, group: &'a TaskGroup) -> impl Iterator<Item = &'a Task> {
+        let known = |(task, launch): (&TaskId, LaunchId)| {
+            self.task(&group.framework, task).filter(|known| known.launch == launch)
+        };
+        group.launches().filter_map(known)
+    }
+
+    /// The group that a task was launched with, as long as its agent has not spoken of all of it.
+    pub(crate) fn group_of(&self, task: &Task) -> Option<&TaskGroup> {
+        let (_, group) = self.groups.range(..=task.launch).next_back()?;
+        Some(&**group).filter(|group| group.has(task))
+    }
 }
 
 /// A wish that a task ends.

@@ -22,7 +22,7 @@ use crate::{
     model::{
         Administration, Agent, Attachment, Connection, Executor, Framework, GoneAgent, Heard, InverseAnswer,
         InverseOffer, Kill, Machine, MachineId, MachineMode, Offer, OnProvider, Operation, OperationNews,
-        OutboxItem, Provider, RemovedFramework, Report, Task, TaskNews, UnreachableAgent,
+        OutboxItem, Provider, RemovedFramework, Report, Task, TaskGroup, TaskNews, UnreachableAgent,
     },
 };
 
@@ -155,6 +155,7 @@ stored_struct! {
     Task {
         framework, spec, launch, agent, role, state, statuses, unacknowledged, reported, acknowledged, ack_owed, kill
     }
+    TaskGroup { framework, launch, tasks | unreported }
     Kill { policy }
     Report { state, source, reason, message, uuid, status, at }
     TaskNews { task, agent, state, source, reason, message, unreachable, at }

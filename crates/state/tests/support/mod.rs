@@ -600,10 +600,26 @@ impl Driver {
             launches.push(Judged::Invalid { task: TaskId::from("invalid"), message: "bad".into() });
         }
         let agent = Some(self.agent(b)).filter(|_| !a.is_multiple_of(4));
-        let launches = launches.into_iter().map(|task| Launch { agent: agent.clone(), task }).collect();
+        let group = b.is_multiple_of(3).then_some(0);
+        if group.is_some() {
+            self.share_executor(&mut launches, c, &role);
+        }
+        let launches =
+            launches.into_iter().map(|task| Launch { agent: agent.clone(), group, task }).collect();
         let operations = (0..a % 4).map(|number| self.operation(&offers[0], [b, c, number])).collect();
         let refuse = Refuse { duration: Millis(u64::from(b) * 100) };
         Command::AcceptOffers(AcceptOffers { framework, offers, launches, operations, refuse })
+    }
+
+    /// What tasks of a group have in common; sometimes one of them has not.
+    fn share_executor(&self, launches: &mut [Judged], c: u8, role: &Role) {
+        let with_executor = |choice| self.task(0, choice, role).executor;
+        let executor = (c..=u8::MAX).chain(0..c).find_map(with_executor);
+        for launch in launches.iter_mut().skip(usize::from(c % 16 == 5)) {
+            if let Judged::Valid(spec) = launch {
+                spec.executor.clone_from(&executor);
+            }
+        }
     }
 
     /// Something that may be done with the offer, as far as what it holds allows it.
