@@ -29,9 +29,8 @@ const LABELS: &[(Option<&str>, &str, &str)] = &[
     (Some("FrameworkSpec"), "name", "name"),
     (Some("SetPolicy"), "name", "policy"),
     (None, "hostname", "hosts"),
-    (None, "hosts", "hosts"),
+    (Some("Names"), "names", "hosts"),
     (None, "level", "level"),
-    (Some("InverseOfferItem"), "agent", "agent"),
 ];
 
 /// Messages about places in the log and amounts: nothing in them names anybody.
