@@ -9,19 +9,24 @@ use crate::machine::{Corrupt, Stamp};
 
 /// Which process of which node proposed an entry: a node that restarts has other waiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    pub(crate) node: u64,
-    pub(crate) epoch: [u8; 16],
+pub struct Origin {
+    /// The node.
+    pub node: u64,
+    /// Drawn when its process started.
+    pub epoch: [u8; 16],
 }
 
-/// The decoded entry.
+/// A log entry that carries commands, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Envelope {
-    pub(crate) origin: Origin,
+pub struct Envelope {
+    /// Who proposed it.
+    pub origin: Origin,
     /// Sequence number of the first command; the others follow without gaps.
-    pub(crate) first: u64,
-    pub(crate) stamp: Stamp,
-    pub(crate) commands: Vec<Bytes>,
+    pub first: u64,
+    /// When it was proposed.
+    pub stamp: Stamp,
+    /// At least one, each as the machine encoded it.
+    pub commands: Vec<Bytes>,
 }
 
 impl Envelope {
@@ -37,8 +42,11 @@ impl Envelope {
         Payload(message.encode_to_vec().into())
     }
 
-    /// Decodes what [`encode`](Envelope::encode) made; protobuf alone would accept an empty entry.
-    pub(crate) fn decode(payload: Payload) -> Result<Self, Corrupt> {
+    /// Decodes an entry of the log; protobuf alone would accept an empty one.
+    ///
+    /// # Errors
+    /// The bytes are no entry that a proposer made.
+    pub fn decode(payload: Payload) -> Result<Self, Corrupt> {
         let message = pb::Envelope::decode(payload.0).map_err(|error| Corrupt::new(error.to_string()))?;
         let epoch = <[u8; 16]>::try_from(&message.epoch[..]);
         let epoch = epoch.map_err(|_| Corrupt::new("the epoch of an entry is not 16 bytes long"))?;

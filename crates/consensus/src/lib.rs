@@ -39,6 +39,7 @@ mod stop;
 mod waiters;
 
 pub use control::{MembershipError, ReadError, TransferError};
+pub use envelope::{Envelope, Origin};
 pub use handle::{Handle, Manner, ProposeError, Ticket, Unresolved};
 pub use leadership::Leadership;
 pub use limits::{Full, Resource};

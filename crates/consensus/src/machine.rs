@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
+use mesarch_types::{At, Millis, WallMillis};
 
 /// Cluster time and wall time, chosen by the leader when it proposes; part of the entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,20 @@ pub struct EntryContext {
     pub term: u64,
     /// The times that its proposer chose.
     pub stamp: Stamp,
+}
+
+impl EntryContext {
+    /// Where and when the command at `position` of the entry is applied.
+    pub fn at(&self, position: usize) -> At {
+        At {
+            index: self.index,
+            // An entry is packed from some hundred commands at most.
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            term: self.term,
+            now: Millis(self.stamp.cluster_ms),
+            wall: WallMillis(self.stamp.wall_ms),
+        }
+    }
 }
 
 /// The last entry that a snapshot covers.

@@ -47,6 +47,7 @@ mod subscribers;
 mod task_validation;
 mod view;
 
+pub use http::past;
 pub use mesarch_allocator::{Contender, Policies, Policy, Rank, Ranking, Registry};
 pub use options::{Domain, MasterAddress, Options, OptionsError, SNAPSHOT_ENTRIES, STATE_DIGEST_INTERVAL_MS};
 pub use start::{Deps, Master, Running, StartError, StopError};

@@ -12,7 +12,7 @@ use mesarch_consensus::{Corrupt, EntryContext, LogPosition, Machine};
 use mesarch_state::{
     Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, comparison::is_checkpoint, snapshot,
 };
-use mesarch_types::{At, Millis, WallMillis};
+use mesarch_types::Millis;
 use tokio::sync::{mpsc, watch};
 
 use crate::{metrics, moments::Moments};
@@ -136,7 +136,7 @@ impl Machine for Replica {
             let command = Command::decode(bytes).map_err(|error| {
                 Corrupt::new(format!("command {position} of log entry {index} does not decode: {error}"))
             })?;
-            let applied = self.state.apply(at(&entry, position), command);
+            let applied = self.state.apply(entry.at(position), command);
             if self.state.level() > FEATURE_LEVEL_MAX {
                 let level = self.state.level();
                 return Err(Corrupt::new(format!(
@@ -177,17 +177,6 @@ impl Machine for Replica {
         self.publish(at.index);
         self.moments.replaced();
         Ok(())
-    }
-}
-
-fn at(entry: &EntryContext, position: usize) -> At {
-    At {
-        index: entry.index,
-        // An entry is packed from some hundred commands at most.
-        position: u32::try_from(position).unwrap_or(u32::MAX),
-        term: entry.term,
-        now: Millis(entry.stamp.cluster_ms),
-        wall: WallMillis(entry.stamp.wall_ms),
     }
 }
 

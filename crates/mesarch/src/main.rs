@@ -49,6 +49,8 @@ enum Command {
     /// Takes a reservation back
     Unreserve(commands::reserve::Arguments),
     Allocator(commands::allocator::Arguments),
+    Debug(commands::debug::Arguments),
+    Snapshot(commands::snapshot::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -80,5 +82,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reserve(arguments) => commands::reserve::run(&arguments, Direction::Reserve, log),
         Command::Unreserve(arguments) => commands::reserve::run(&arguments, Direction::Unreserve, log),
         Command::Allocator(arguments) => commands::allocator::run(arguments, log),
+        Command::Debug(arguments) => commands::debug::run(arguments, log),
+        Command::Snapshot(arguments) => commands::snapshot::run(arguments, log),
     }
 }

@@ -302,7 +302,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     }
 }
 
-fn read_identity(path: &Path) -> Result<Option<Identity>, DiskError> {
+pub(crate) fn read_identity(path: &Path) -> Result<Option<Identity>, DiskError> {
     let path = path.join("identity");
     read(&path)?.map(|bytes| Identity::decode(&path, &bytes)).transpose()
 }

@@ -68,6 +68,20 @@ impl DiskError {
         }
     }
 
+    /// The same about the original, if it is about a file of its copy.
+    pub(crate) fn moved(mut self, copy: &Path, original: &Path) -> Self {
+        let (Self::Full { path }
+        | Self::Denied { path }
+        | Self::ReadOnly { path }
+        | Self::Corrupt { path, .. }
+        | Self::Version { path, .. }
+        | Self::Io { path, .. }) = &mut self;
+        if let Ok(below) = path.strip_prefix(copy) {
+            *path = original.join(below);
+        }
+        self
+    }
+
     /// Says that the content of `path` is not valid.
     pub fn corrupt(path: &Path, what: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_path_buf(), what: what.into() }

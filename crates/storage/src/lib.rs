@@ -11,6 +11,8 @@
 //! **Must never do:** interpret a command, talk to a peer, acknowledge before a sync, or repair what looks corrupt
 //! (only the torn tail of an unacknowledged write is cut).
 //!
+//! [`StoppedDir`] reads all of it for people, while no master runs, and changes nothing.
+//!
 //! **Start reading** at [`types`] for the vocabulary, then [`log`] and its thread, then [`backend`].
 
 pub mod backend;
@@ -23,6 +25,7 @@ pub mod metrics;
 pub mod segment_log;
 pub mod sled_log;
 pub mod snapshot;
+pub mod stopped;
 pub mod types;
 
 mod damage;
@@ -39,4 +42,5 @@ pub use log::Log;
 pub use segment_log::SegmentLog;
 pub use sled_log::SledLog;
 pub use snapshot::{SnapshotFile, SnapshotStore};
+pub use stopped::{StoppedDir, StoppedDirError, StoredLog};
 pub use types::{NodeInfo, Payload, Types};

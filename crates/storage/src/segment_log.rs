@@ -28,6 +28,10 @@ const OP_TRUNCATE: u8 = 2;
 const OP_PURGE: u8 = 3;
 const OP_META: u8 = 4;
 
+mod scan;
+
+pub(crate) use scan::Scan;
+
 struct Segment {
     number: u64,
     /// The highest index that it mentions; it can go once this is purged.

@@ -38,6 +38,10 @@ const FRAME_HEAD_BYTES: usize = 4;
 const KIND_FRAMES: u8 = 1;
 const KIND_PART: u8 = 2;
 
+mod scan;
+
+pub(crate) use scan::Scan;
+
 type Key = [u8; 12];
 
 /// The sync that reaches the disk. Tests put one of their own around it.

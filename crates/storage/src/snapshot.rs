@@ -79,6 +79,19 @@ impl SnapshotFile {
         zstd::stream::read::Decoder::new(BufReader::with_capacity(BUFFER_BYTES, body))
     }
 
+    /// Opens a snapshot file where it stands and checks every byte of it. Blocks.
+    ///
+    /// # Errors
+    /// It is no snapshot, of a newer version, or damaged.
+    pub fn read(path: &Path) -> Result<Self, DiskError> {
+        Self::open(path, false)
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// The same file, already checked, under its new name.
     fn moved_to(&self, path: &Path) -> Result<Self, DiskError> {
         let Open { file, bytes, body_from, meta, .. } = &*self.0;

@@ -4,6 +4,7 @@ mod command;
 mod data_dir;
 mod demo;
 mod dev;
+mod review;
 
 use anyhow::{Result, ensure};
 

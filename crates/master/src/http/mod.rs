@@ -11,6 +11,8 @@ mod scheduler;
 mod server;
 mod v0;
 
+pub use v0::past;
+
 use std::sync::Arc;
 
 use axum::body::Body;

@@ -9,6 +9,7 @@ use mesarch_client::masters;
 use mesarch_client::operator::{self, Operator};
 use serde_json::{Value, json};
 
+use crate::commands::operate::Output;
 use crate::commands::{command_logs, command_runtime, print};
 use crate::failure::{WHERE_IS_IT, usage};
 
@@ -34,20 +35,15 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
+/// Whatever there is a table of.
 #[derive(Clone, Copy, ValueEnum)]
-enum What {
+pub(super) enum What {
     Masters,
     Agents,
     Frameworks,
     Tasks,
     Offers,
     Roles,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Output {
-    Table,
-    Json,
 }
 
 /// One column: its title and where its content comes from.
@@ -61,31 +57,41 @@ pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> Result<ExitCode> {
     command_logs(log)?;
     let masters = masters::resolve(arguments.master.as_deref()).map_err(|error| usage(error.to_string()))?;
     let rows = command_runtime()?.block_on(fetch(arguments.what, masters))?;
-    match arguments.output {
-        Output::Json => print(&format!("{}\n", serde_json::to_string_pretty(&rows)?))?,
-        Output::Table => print(&table(columns(arguments.what), &rows))?,
-    }
+    print(&shown(arguments.what, arguments.output, &rows)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The rows as they are printed.
+pub(super) fn shown(what: What, output: Output, rows: &[Value]) -> Result<String> {
+    Ok(match output {
+        Output::Json => format!("{}\n", serde_json::to_string_pretty(rows)?),
+        Output::Table => table(columns(what), rows),
+    })
 }
 
 async fn fetch(what: What, masters: Vec<String>) -> Result<Vec<Value>> {
     let operator = Operator::new(masters.clone());
     match what {
         What::Masters => fetch_masters(&operator, &masters).await,
-        What::Roles => {
-            let mut roles = operator.get_json("/roles").await?;
-            take_array(&mut roles, "roles")
-        }
+        What::Roles => rows_of(what, &mut operator.get_json("/roles").await?),
+        _ => rows_of(what, &mut operator.state().await?),
+    }
+}
+
+/// The rows in a master's answer; of masters there are none in it.
+pub(super) fn rows_of(what: What, state: &mut Value) -> Result<Vec<Value>> {
+    match what {
+        What::Masters => Ok(Vec::new()),
+        What::Roles => take_array(state, "roles"),
         What::Agents => {
-            let mut state = operator.state().await?;
-            let frameworks = take_array(&mut state, "frameworks")?;
-            let mut agents = take_array(&mut state, "slaves")?;
+            let frameworks = take_array(state, "frameworks")?;
+            let mut agents = take_array(state, "slaves")?;
             agents.iter_mut().for_each(|agent| count_tasks(agent, &frameworks));
             Ok(agents)
         }
-        What::Frameworks => take_array(&mut operator.state().await?, "frameworks"),
-        What::Tasks => from_frameworks(&mut operator.state().await?, "tasks"),
-        What::Offers => from_frameworks(&mut operator.state().await?, "offers"),
+        What::Frameworks => take_array(state, "frameworks"),
+        What::Tasks => from_frameworks(state, "tasks"),
+        What::Offers => from_frameworks(state, "offers"),
     }
 }
 

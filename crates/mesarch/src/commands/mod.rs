@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod allocator;
+pub(crate) mod debug;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod executor;
@@ -13,6 +14,7 @@ pub(crate) mod priority;
 pub(crate) mod quota;
 pub(crate) mod reserve;
 pub(crate) mod run;
+pub(crate) mod snapshot;
 pub(crate) mod weights;
 pub(crate) mod whitelist;
 

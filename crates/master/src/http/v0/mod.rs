@@ -57,6 +57,25 @@ fn render(app: &App, session: Option<&Session>, state: &State, read: Read, query
     }
 }
 
+/// What `/frameworks`, `/slaves` and `/roles` tell of `state`, in one object: of a state that no master serves.
+///
+/// # Errors
+/// Something in it has no form in JSON.
+pub fn past(state: &State) -> serde_json::Result<serde_json::Value> {
+    let (frameworks, slaves) = (model::frameworks(state, None), model::slaves(state, None));
+    let mut all = serde_json::Map::new();
+    for part in [
+        serde_json::to_value(frameworks)?,
+        serde_json::to_value(slaves)?,
+        serde_json::to_value(roles::list(state))?,
+    ] {
+        if let serde_json::Value::Object(part) = part {
+            all.extend(part);
+        }
+    }
+    Ok(serde_json::Value::Object(all))
+}
+
 fn answer(value: &impl Serialize, query: &Query) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => json(bytes, query),
