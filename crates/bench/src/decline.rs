@@ -17,7 +17,7 @@ use crate::{
     cluster::Cluster,
     idle::share_of_a_core,
     report::Report,
-    sim_agent::{SimAgent, Spec},
+    sim_agent::{Finish, SimAgent, Spec},
 };
 
 /// What to measure.
@@ -43,7 +43,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Report> {
     let cluster = Cluster::start(3)?;
     let mut agents = Vec::new();
     for number in 0..args.agents {
-        let spec = Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: true };
+        let spec =
+            Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: Finish::All };
         agents.push(SimAgent::start(&cluster.ready.leader, spec).await?);
     }
     let declined = Arc::new(AtomicU64::new(0));
