@@ -20,7 +20,7 @@ use crate::{
     cluster::Cluster,
     idle::share_of_a_core,
     report::Report,
-    sim_agent::{SimAgent, Spec},
+    sim_agent::{Finish, SimAgent, Spec},
 };
 
 /// What to measure.
@@ -82,7 +82,7 @@ impl Crowd {
         let declined = Arc::new(AtomicU64::new(0));
         let (mut hosts, mut clients) = (Vec::new(), JoinSet::new());
         for number in 0..agents {
-            let spec = Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: true };
+            let spec = Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: Finish::All };
             hosts.push(SimAgent::start(&cluster.ready.leader, spec).await?);
         }
         for number in 0..frameworks {

@@ -15,7 +15,7 @@ use mesarch_client::{
 use crate::{
     cluster::{Cluster, cpu_used},
     report::Report,
-    sim_agent::{SimAgent, Spec},
+    sim_agent::{Finish, SimAgent, Spec},
 };
 
 /// What to measure.
@@ -61,7 +61,8 @@ pub(crate) async fn run(bench: &'static str, args: Args) -> anyhow::Result<Repor
     let cluster = Cluster::start(args.masters)?;
     let mut agents = Vec::new();
     for number in 0..args.agents {
-        let spec = Spec { hostname: format!("sim-{number}"), cpus: 64.0, mem_mb: 1_048_576.0, finish: true };
+        let spec =
+            Spec { hostname: format!("sim-{number}"), cpus: 64.0, mem_mb: 1_048_576.0, finish: Finish::All };
         agents.push(SimAgent::start(&cluster.ready.leader, spec).await?);
     }
     let mut report = Report::new(bench);

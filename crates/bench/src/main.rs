@@ -10,12 +10,16 @@
 //! they drive the allocator itself.
 
 mod allocate;
+mod calls;
 mod cluster;
 mod decline;
 mod delay_scheduling;
+mod fill;
+mod http1;
 mod idle;
 mod launch;
 mod metrics;
+mod read;
 mod report;
 mod sim_agent;
 
@@ -51,6 +55,10 @@ enum Bench {
     Idle(idle::Args),
     /// The leader's cost while frameworks decline everything that agents have.
     Decline(decline::Args),
+    /// What reading the state of a full cluster takes, and what readers cost the leader.
+    Read(read::Args),
+    /// Scheduler calls per second, and what one costs the leader.
+    Calls(calls::Args),
     /// A full round of deciding who is offered what, and one single decision, in the allocator alone.
     Allocate(allocate::Args),
     /// How waiting for an agent that holds the input makes tasks local: a simulation on the real allocator.
@@ -65,6 +73,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         Bench::Lifecycle(args) => launch::run("lifecycle", args).await?,
         Bench::Idle(args) => idle::run(args).await?,
         Bench::Decline(args) => decline::run(args).await?,
+        Bench::Read(args) => read::run(args).await?,
+        Bench::Calls(args) => calls::run(args).await?,
         Bench::Allocate(args) if args.is_table() && !cli.json => return allocate::print_table(&args),
         Bench::Allocate(args) => allocate::run(args).await?,
         Bench::DelayScheduling(args) => delay_scheduling::run(args)?,

@@ -15,7 +15,10 @@ use mesarch_proto::{
 use prost::Message;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Endpoint};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 /// What a simulated agent is told to be.
 #[derive(Clone)]
@@ -23,8 +26,25 @@ pub(crate) struct Spec {
     pub(crate) hostname: String,
     pub(crate) cpus: f64,
     pub(crate) mem_mb: f64,
-    /// Whether tasks end by themselves once RUNNING is acknowledged.
-    pub(crate) finish: bool,
+    pub(crate) finish: Finish,
+}
+
+/// Which tasks end by themselves once RUNNING is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// All.
+    All,
+    /// Those whose ids begin so; the others run until they are killed.
+    Named(&'static str),
+}
+
+impl Finish {
+    fn ends(self, task: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(prefix) => task.starts_with(prefix),
+        }
+    }
 }
 
 /// A running simulated agent; aborting the task ends it.
@@ -35,23 +55,24 @@ pub(crate) struct SimAgent {
 /// Messages waiting to be written to the link.
 const OUT_MAX: usize = 1024;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the leader may take to attach an agent; thousands may ask at once.
+const ATTACH_DEADLINE: Duration = Duration::from_secs(30);
 
 impl SimAgent {
     /// Registers at the leading master (`host:port` of its client port) and serves until dropped or the link ends.
     pub(crate) async fn start(leader: &str, spec: Spec) -> anyhow::Result<Self> {
-        let channel = Endpoint::from_shared(format!("http://{leader}"))?
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_DEADLINE)
-            .connect()
-            .await
-            .with_context(|| format!("no connection to the leader at {leader}"))?;
+        Self::start_on(connect(leader).await?, spec).await
+    }
+
+    /// The same on a connection that several agents share.
+    pub(crate) async fn start_on(channel: Channel, spec: Spec) -> anyhow::Result<Self> {
         let (out, messages) = mpsc::channel(OUT_MAX);
         out.send(say(Say::Register(register(&spec)))).await?;
         let inbound =
             AgentLinkClient::new(channel).connect(ReceiverStream::new(messages)).await?.into_inner();
         let (attached, wait) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(serve(inbound, out, spec.finish, Some(attached)));
-        tokio::time::timeout(CONNECT_DEADLINE, wait)
+        tokio::time::timeout(ATTACH_DEADLINE, wait)
             .await
             .context("the leader did not attach the agent")??;
         Ok(Self { task })
@@ -71,10 +92,20 @@ impl Drop for SimAgent {
     }
 }
 
+/// A connection to the leader, for one agent or for many.
+pub(crate) async fn connect(leader: &str) -> anyhow::Result<Channel> {
+    Endpoint::from_shared(format!("http://{leader}"))?
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_DEADLINE)
+        .connect()
+        .await
+        .with_context(|| format!("no connection to the leader at {leader}"))
+}
+
 async fn serve(
     mut inbound: Streaming<ToAgent>,
     out: mpsc::Sender<FromAgent>,
-    finish: bool,
+    finish: Finish,
     mut attached: Option<tokio::sync::oneshot::Sender<()>>,
 ) -> anyhow::Result<()> {
     let mut tasks = Tasks { agent: String::new(), finish, live: HashMap::new() };
@@ -95,7 +126,7 @@ async fn serve(
 
 struct Tasks {
     agent: String,
-    finish: bool,
+    finish: Finish,
     live: HashMap<(String, String), TaskState>,
 }
 
@@ -148,7 +179,7 @@ impl Tasks {
         };
         let mut answers = vec![Say::Forgot(forgot)];
         match self.live.get(&name(&key)) {
-            Some(TaskState::TaskRunning) if self.finish => {
+            Some(TaskState::TaskRunning) if self.finish.ends(&key.task) => {
                 self.live.insert(name(&key), TaskState::TaskFinished);
                 answers.push(self.update(key, TaskState::TaskFinished));
             }

@@ -1,0 +1,245 @@
+//! Fills a cluster through its public API: simulated agents, frameworks, tasks that run and tasks that have finished.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use mesarch_client::{
+    build::{self, TaskBuilder},
+    scheduler::{Calls, Event, Options, Scheduler},
+    v1::{Offer, TaskInfo, TaskState},
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    cluster::Cluster,
+    sim_agent::{Finish, SimAgent, Spec, connect},
+};
+
+/// Tasks that end are called so.
+const DONE: &str = "done-";
+/// Simulated agents on one connection; real ones have one each, but descriptors are few.
+const AGENTS_PER_CONNECTION: usize = 500;
+/// Agents that register at a time.
+const AGENTS_AT_ONCE: usize = 64;
+/// Completed tasks that the masters remember of a framework.
+const COMPLETED_PER_FRAMEWORK: usize = 1000;
+/// Of one agent; a task takes a thousandth of a cpu and a MB.
+const AGENT_CPUS: f64 = 64.0;
+const AGENT_MEM_MB: f64 = 262_144.0;
+const TASK_CPUS: f64 = 0.001;
+const TASK_MEM_MB: f64 = 1.0;
+/// Without any progress for so long it has failed.
+const STALL: Duration = Duration::from_secs(60);
+
+/// How much is to be there.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Shape {
+    /// Simulated agents.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) agents: usize,
+    /// Tasks that run.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) running: usize,
+    /// Tasks that have finished and are remembered.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) completed: usize,
+    /// Frameworks that share them; at least one for every 1,000 finished tasks, which is what is remembered of one.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) frameworks: usize,
+}
+
+impl Shape {
+    /// How many frameworks there are in fact.
+    pub(crate) fn frameworks(&self) -> usize {
+        self.frameworks.max(self.completed.div_ceil(COMPLETED_PER_FRAMEWORK)).max(1)
+    }
+
+    /// What the framework of this number has of `total`: sums over all of them are exact.
+    fn share(&self, total: usize, number: usize) -> usize {
+        let all = self.frameworks();
+        total / all + usize::from(number < total % all)
+    }
+}
+
+/// What is there, until it is dropped.
+pub(crate) struct Filled {
+    _agents: Vec<SimAgent>,
+    _frameworks: JoinSet<anyhow::Result<()>>,
+    /// How long filling took.
+    pub(crate) took: Duration,
+}
+
+/// How far it is.
+#[derive(Debug, Default)]
+struct Progress {
+    running: AtomicUsize,
+    finished: AtomicUsize,
+}
+
+impl Progress {
+    fn sum(&self) -> (usize, usize) {
+        (self.running.load(Ordering::Relaxed), self.finished.load(Ordering::Relaxed))
+    }
+}
+
+/// Fills the cluster, and tells on standard error how far it is.
+///
+/// # Errors
+/// If nothing comes any nearer for [`STALL`], or a framework's subscription ends.
+pub(crate) async fn fill(cluster: &Cluster, shape: Shape) -> anyhow::Result<Filled> {
+    let began = Instant::now();
+    let agents = start_agents(cluster, shape.agents).await?;
+    let progress = Arc::new(Progress::default());
+    let mut frameworks = JoinSet::new();
+    for number in 0..shape.frameworks() {
+        let info = build::framework(&format!("bench {number}"));
+        let scheduler = Scheduler::connect(Options::new(cluster.ready.masters.clone(), info)).await?;
+        let share = Share {
+            running: shape.share(shape.running, number),
+            done: shape.share(shape.completed, number),
+            per_offer: (shape.running + shape.completed).div_ceil(shape.agents.max(1)).clamp(1, 1000),
+            next: 0,
+        };
+        frameworks.spawn(share.keep(scheduler, progress.clone()));
+    }
+    wait(shape, &progress, &mut frameworks).await?;
+    Ok(Filled { _agents: agents, _frameworks: frameworks, took: began.elapsed() })
+}
+
+async fn start_agents(cluster: &Cluster, count: usize) -> anyhow::Result<Vec<SimAgent>> {
+    let (mut agents, mut starting) = (Vec::with_capacity(count), JoinSet::new());
+    let mut channel = connect(&cluster.ready.leader).await?;
+    for number in 0..count {
+        if number % AGENTS_PER_CONNECTION == AGENTS_PER_CONNECTION - 1 {
+            channel = connect(&cluster.ready.leader).await?;
+            eprintln!("{} of {count} agents", agents.len());
+        }
+        while starting.len() >= AGENTS_AT_ONCE {
+            agents.push(starting.join_next().await.context("none starts")???);
+        }
+        let spec = Spec {
+            hostname: format!("sim-{number}"),
+            cpus: AGENT_CPUS,
+            mem_mb: AGENT_MEM_MB,
+            finish: Finish::Named(DONE),
+        };
+        starting.spawn(SimAgent::start_on(channel.clone(), spec));
+    }
+    while let Some(agent) = starting.join_next().await {
+        agents.push(agent??);
+    }
+    Ok(agents)
+}
+
+/// Until all tasks are as they should be.
+async fn wait(
+    shape: Shape,
+    progress: &Progress,
+    frameworks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let (mut last, mut since) = ((0, 0), Instant::now());
+    let mut ticks = tokio::time::interval(Duration::from_secs(2));
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            Some(ended) = frameworks.join_next() => {
+                ended??;
+                bail!("a framework ended");
+            }
+        }
+        let now = progress.sum();
+        eprintln!("{} of {} tasks run, {} of {} have finished", now.0, shape.running, now.1, shape.completed);
+        if now == (shape.running, shape.completed) {
+            return Ok(());
+        }
+        if now != last {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() > STALL {
+            bail!("nothing was launched or finished for {} s", STALL.as_secs());
+        }
+    }
+}
+
+/// What one framework has still to launch.
+#[derive(Debug)]
+struct Share {
+    running: usize,
+    done: usize,
+    per_offer: usize,
+    next: usize,
+}
+
+impl Share {
+    /// Launches all of it, and stays subscribed.
+    async fn keep(mut self, mut scheduler: Scheduler, progress: Arc<Progress>) -> anyhow::Result<()> {
+        let calls = scheduler.calls();
+        loop {
+            match scheduler.next().await? {
+                Event::Offers(offers) => {
+                    for offer in offers {
+                        self.take(&calls, offer).await?;
+                    }
+                    if self.running + self.done == 0 {
+                        calls.suppress(&[]).await?;
+                    }
+                }
+                Event::Update(status) => match status.state() {
+                    TaskState::TaskRunning if !status.task_id.value.starts_with(DONE) => {
+                        progress.running.fetch_add(1, Ordering::Relaxed);
+                    }
+                    TaskState::TaskRunning => {}
+                    TaskState::TaskFinished => {
+                        progress.finished.fetch_add(1, Ordering::Relaxed);
+                    }
+                    other => bail!("task {} became {}", status.task_id.value, other.as_str_name()),
+                },
+                _ => {}
+            }
+        }
+    }
+
+    async fn take(&mut self, calls: &Calls, offer: Offer) -> anyhow::Result<()> {
+        let tasks: Vec<TaskInfo> = (0..self.per_offer).map_while(|_| self.task(&offer)).collect();
+        match tasks.is_empty() {
+            true => calls.decline([offer.id], None).await?,
+            false => calls.launch([offer.id], tasks).await?,
+        }
+        Ok(())
+    }
+
+    /// The next one, of both kinds in turn.
+    fn task(&mut self, offer: &Offer) -> Option<TaskInfo> {
+        let (prefix, left) = match (self.running, self.done) {
+            (0, 0) => return None,
+            (running, done) if running >= done => ("task-", &mut self.running),
+            _ => (DONE, &mut self.done),
+        };
+        *left -= 1;
+        self.next += 1;
+        let id = format!("{prefix}{}", self.next);
+        let task = TaskBuilder::command(&id, "sleep 1000").cpus(TASK_CPUS).mem_mb(TASK_MEM_MB);
+        Some(task.on(&offer.agent_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_and_no_framework_has_more_than_is_remembered() {
+        for (running, completed, frameworks) in [(10_000, 0, 10), (7, 2001, 1), (0, 1000, 3)] {
+            let shape = Shape { agents: 1, running, completed, frameworks };
+            let all = shape.frameworks();
+            let sum = |total| (0..all).map(|number| shape.share(total, number)).sum::<usize>();
+            assert_eq!((sum(running), sum(completed)), (running, completed));
+            assert!((0..all).all(|number| shape.share(completed, number) <= COMPLETED_PER_FRAMEWORK));
+        }
+    }
+}
