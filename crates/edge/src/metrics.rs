@@ -52,7 +52,11 @@ pub(crate) fn begin() {
     describe_gauge!(CONNECTIONS, Unit::Count, "Open connections.");
     describe_gauge!(BODY_BYTES, Unit::Bytes, "Memory of large request bodies that are read or decoded.");
     describe_counter!(CONNECTIONS_REFUSED, Unit::Count, "Connections that found no place or no descriptor.");
-    describe_counter!(REQUESTS_REFUSED, Unit::Count, "Requests refused before anybody looked at what they ask.");
+    describe_counter!(
+        REQUESTS_REFUSED,
+        Unit::Count,
+        "Requests refused before anybody looked at what they ask."
+    );
     metrics::gauge!(CONNECTIONS).set(0.0);
     metrics::gauge!(BODY_BYTES).set(0.0);
     metrics::counter!(CONNECTIONS_REFUSED).increment(0);

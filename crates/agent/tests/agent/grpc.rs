@@ -115,7 +115,6 @@ async fn operators_of_an_agent_speak_grpc_and_see_its_health() {
     assert!(answer.get_agent.unwrap().agent_info.is_some());
     for (kind, code) in [
         (agent::call::Type::Unknown, Code::Unimplemented),
-        (agent::call::Type::PruneImages, Code::Unimplemented),
         (agent::call::Type::ReadFile, Code::InvalidArgument),
     ] {
         assert_eq!(client.submit(of(kind)).await.unwrap_err().code(), code, "{kind:?}");

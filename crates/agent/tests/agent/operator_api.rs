@@ -23,7 +23,7 @@ use crate::{
 const JSON: &str = "Content-Type: application/json\r\nAccept: application/json\r\n";
 const PROTOBUF: &str = "Content-Type: application/x-protobuf\r\nAccept: application/x-protobuf\r\n";
 
-/// Status, head and body of an answer.
+/// Status, head in lower case and body of an answer.
 async fn ask(agent: SocketAddr, line: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(agent).await.unwrap();
     let length = body.len();
@@ -35,7 +35,7 @@ async fn ask(agent: SocketAddr, line: &str, headers: &str, body: &[u8]) -> (u16,
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     let end = answer.windows(4).position(|part| part == b"\r\n\r\n").expect("a head") + 4;
-    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    let head = String::from_utf8(answer[..end].to_ascii_lowercase()).unwrap();
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
     (code, head, answer[end..].to_vec())
 }

@@ -43,7 +43,8 @@ async fn a_master_that_stops_ends_its_streams_in_order() {
     let (_, operator) = follow(address, "/api/v1", &[]).await;
     let (_, stale) = follow(address, "/api/v1?consistency=stale", &[]).await;
     cluster.shutdown(leader).await;
-    for (mut stream, whose) in [(scheduler, "a scheduler"), (operator, "an operator"), (stale, "a stale one")] {
+    for (mut stream, whose) in [(scheduler, "a scheduler"), (operator, "an operator"), (stale, "a stale one")]
+    {
         assert!(stream.ends_in_order().await, "the stream of {whose} breaks off");
     }
 }
