@@ -61,7 +61,8 @@ pub use durable::{
     Durable, FINISHED_MAX, FrameworkFacts, RECENT_UPDATES_MAX, RunFacts, TaskFacts, UPDATES_MAX,
 };
 pub use input::{
-    ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, ProviderOperation, Resume, RunTask, RunTaskGroup,
+    ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, ProviderOperation, Resume, RunTask,
+    RunTaskGroup,
 };
 pub use output::{ExecutorEvent, LinkRefusal, Output, StartExecutor, ToMaster, ToProvider};
 pub use record::{Body, ExecutorKey, ExecutorSpec, Record, ResourceFacts, Run, TaskKey, TaskRecord, Update};

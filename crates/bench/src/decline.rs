@@ -82,7 +82,8 @@ impl Crowd {
         let declined = Arc::new(AtomicU64::new(0));
         let (mut hosts, mut clients) = (Vec::new(), JoinSet::new());
         for number in 0..agents {
-            let spec = Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: Finish::All };
+            let spec =
+                Spec { hostname: format!("idle-{number}"), cpus: 4.0, mem_mb: 4096.0, finish: Finish::All };
             hosts.push(SimAgent::start(&cluster.ready.leader, spec).await?);
         }
         for number in 0..frameworks {

@@ -9,7 +9,8 @@ use crate::{
     apply::GONE_AGENTS_MAX,
     machine::State,
     model::{
-        Agent, COMPLETED_TASKS_MAX, Framework, OUTBOX_MAX, PROVIDERS_MAX, STATUSES_PER_TASK_MAX, Task, TaskGroup,
+        Agent, COMPLETED_TASKS_MAX, Framework, OUTBOX_MAX, PROVIDERS_MAX, STATUSES_PER_TASK_MAX, Task,
+        TaskGroup,
     },
 };
 
