@@ -6,6 +6,7 @@ mod gates;
 mod operator;
 mod read;
 mod redirect;
+mod render;
 mod routes;
 mod scheduler;
 mod server;
@@ -19,6 +20,7 @@ use hyper::body::Incoming;
 
 use crate::{app::App, leader::Session, patience::Patience};
 
+pub(crate) use render::Desk;
 pub(crate) use server::serve;
 
 use read::Reader;
@@ -81,7 +83,7 @@ async fn at_leader(
     };
     let endpoint = endpoint_of(endpoint, request.method());
     if let Endpoint::Read(read) = endpoint {
-        return v0::read(app, reader, read, query).await;
+        return v0::read(app, reader, read, &request).await;
     }
     let Some(session) = reader.session().cloned() else {
         return error::text(StatusCode::BAD_REQUEST, "consistency=stale: this does not read the state");
