@@ -48,7 +48,12 @@ async fn every_metric_of_mesos_masters_is_served_or_documented_and_no_other_is_s
     agent.run_task().await;
     let mut operator = crate::sharing_test::admin(address).await;
     let amounts = vec![Quantity { name: "cpus".into(), thousandths: 1000 }];
-    let quota = RoleQuota { role: "eng".into(), guarantees: amounts.clone(), limits: amounts };
+    let quota = RoleQuota {
+        role: "eng".into(),
+        guarantees: amounts.clone(),
+        limits: amounts,
+        ..RoleQuota::default()
+    };
     operator.set_quota(SetQuotaRequest { quotas: vec![quota], force: true }).await.expect("set");
 
     let snapshot = get(address, "/metrics/snapshot").await.json();
