@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     Options,
+    http::Desk,
     large::LargeCalls,
     leader::Session,
     links::Links,
@@ -34,7 +35,7 @@ const HOLD_MAX: Duration = Duration::from_millis(500);
 /// Most requests that wait for a leader at a time; others are refused at once.
 const HELD_MAX: usize = 4096;
 
-/// Most reads that are rendered at a time.
+/// Most copies of the whole state that are written at a time beside those of the desk.
 const READS_MAX: usize = 4;
 
 /// See the module's text.
@@ -57,10 +58,12 @@ pub(crate) struct App {
     /// Held by the deprecated changes of quota, which depend on whether there is one, from that question to the answer:
     /// one leader serves them all.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
-    /// Bounds the reads that are rendered at a time.
+    /// Bounds the copies of the whole state that are written for gRPC and for followers of changes at a time.
     pub(crate) reads: Arc<Semaphore>,
     /// Reads what clients send.
     pub(crate) bodies: Bodies,
+    /// Renders all other reads.
+    pub(crate) desk: Desk,
     /// Bounds the large calls that are worked on at a time.
     pub(crate) large: LargeCalls,
     pub(crate) holds: AtomicU64,

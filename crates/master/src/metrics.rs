@@ -1,6 +1,12 @@
 //! What an operator can watch of a master beside its log: who leads, who is connected, what is refused.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use mesarch_proto::mesos::v1::scheduler::call::Type;
+use mesarch_state::{
+    State,
+    model::{DrainState, MachineMode},
+};
 
 /// Gauge, 0 or 1: this master leads and has begun its term.
 pub const LEADING: &str = "mesarch_master_leading";
@@ -41,6 +47,15 @@ pub const SUBSCRIBERS: &str = "mesarch_operator_streams";
 /// Counter, by `why`: streams of operators that this master ended.
 pub const SUBSCRIBERS_ENDED: &str = "mesarch_operator_streams_ended_total";
 
+/// Gauge: agents that are being drained.
+pub const AGENTS_DRAINING: &str = "mesarch_agents_draining";
+/// Gauge: agents that are drained and not yet reactivated.
+pub const AGENTS_DRAINED: &str = "mesarch_agents_drained";
+/// Gauge: agents whose resources are not offered because an operator said so, by a drain or without.
+pub const AGENTS_DEACTIVATED: &str = "mesarch_agents_deactivated";
+/// Gauge, by `mode`, `draining` or `down`: machines in the maintenance schedule.
+pub const MACHINES: &str = "mesarch_maintenance_machines";
+
 pub(crate) fn subscribers_open(count: usize) {
     metrics::gauge!(SUBSCRIBERS).set(count as f64);
 }
@@ -80,8 +95,41 @@ pub(crate) fn stream_overflowed() {
     metrics::counter!(STREAM_OVERFLOWS).increment(1);
 }
 
+/// The same numbers as in [`CALLS`], for those who ask for them by Mesos' names.
+static CALLED: [AtomicU64; CALL_TYPES] = [const { AtomicU64::new(0) }; CALL_TYPES];
+/// Types of calls are numbered from 0 up to below this.
+const CALL_TYPES: usize = 32;
+
 pub(crate) fn called(kind: Type) {
     metrics::counter!(CALLS, "type" => kind.as_str_name()).increment(1);
+    if let Some(called) = CALLED.get(kind as usize) {
+        called.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Calls of this type that passed the checks of their form, since this process started.
+pub(crate) fn calls_of(kind: Type) -> u64 {
+    CALLED.get(kind as usize).map_or(0, |called| called.load(Ordering::Relaxed))
+}
+
+/// What operators have planned, as this master has applied it.
+pub(crate) fn administration(state: &State) {
+    let (mut draining, mut drained, mut deactivated) = (0_u32, 0_u32, 0_u32);
+    for agent in state.agents() {
+        match agent.administration.drain.map(|drain| drain.state) {
+            Some(DrainState::Draining) => draining += 1,
+            Some(DrainState::Drained) => drained += 1,
+            None => {}
+        }
+        deactivated += u32::from(agent.administration.deactivated);
+    }
+    metrics::gauge!(AGENTS_DRAINING).set(f64::from(draining));
+    metrics::gauge!(AGENTS_DRAINED).set(f64::from(drained));
+    metrics::gauge!(AGENTS_DEACTIVATED).set(f64::from(deactivated));
+    for (mode, label) in [(MachineMode::Draining, "draining"), (MachineMode::Down, "down")] {
+        let machines = state.machines().filter(|(_, machine)| machine.mode == mode).count();
+        metrics::gauge!(MACHINES, "mode" => label).set(machines as f64);
+    }
 }
 
 pub(crate) fn too_large() {

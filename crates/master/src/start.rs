@@ -20,7 +20,8 @@ use crate::{
     app::{App, ConsensusHandle},
     clock::{Clock, wall_now},
     effects::Performer,
-    grpc, http,
+    grpc,
+    http::{self, Desk},
     large::LargeCalls,
     leader::{self, Deps as LeaderDeps},
     links::Links,
@@ -90,8 +91,8 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The threads of Raft cannot be started.
-    #[error("cannot start the threads of Raft")]
+    /// The threads of Raft, or those that render, cannot be started.
+    #[error("cannot start the threads of Raft, or those that render")]
     Threads(#[source] io::Error),
     /// The data directory, the log or Raft.
     #[error(transparent)]
@@ -184,6 +185,7 @@ impl Master {
             quota_turn: tokio::sync::Mutex::default(),
             reads: App::read_places(),
             bodies: http::bodies(),
+            desk: Desk::new().map_err(StartError::Threads)?,
             large: LargeCalls::new(),
             holds: AtomicU64::new(0),
             subscribers: Subscribers::default(),

@@ -87,6 +87,11 @@ pub(crate) struct Place {
 }
 
 impl Subscribers {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.open).places.len()
+    }
+
     /// A place; the oldest subscriber loses its own if there is no other.
     pub(crate) fn enter(&self) -> Place {
         let mut open = lock(&self.open);

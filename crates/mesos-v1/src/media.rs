@@ -47,6 +47,12 @@ pub fn accepts(accept: Option<&str>, media_type: &str) -> bool {
     matching.max_by_key(|(specificity, _)| *specificity).is_some_and(|(_, allowed)| allowed)
 }
 
+/// Whether an `Accept-Encoding` header allows this coding (lower case). What is not named is not wanted.
+pub fn accepts_encoding(accept: &str, coding: &str) -> bool {
+    let named = |name: &str| accept.split(',').find(|it| without_parameters(it).eq_ignore_ascii_case(name));
+    named(coding).or_else(|| named("*")).is_some_and(|range| !excluded(range))
+}
+
 /// How closely a range names the type; `None` if it does not.
 fn specificity(range: &str, media_type: &str) -> Option<u8> {
     let name = without_parameters(range);
@@ -110,6 +116,22 @@ mod tests {
         check("*/*;q=0", None);
         check("application/json;q=0", None);
         assert_eq!(ContentType::negotiate(None), Some(ContentType::Json));
+    }
+
+    #[test]
+    fn an_encoding_is_used_if_it_is_named_and_not_excluded() {
+        for (accept, expect) in [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("*", true),
+            ("", false),
+            ("deflate, br", false),
+            ("gzip;q=0", false),
+            ("*, gzip;q=0.0", false),
+            ("gzipped", false),
+        ] {
+            assert_eq!(accepts_encoding(accept, "gzip"), expect, "{accept}");
+        }
     }
 
     #[test]

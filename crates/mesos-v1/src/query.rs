@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::duration;
 
 /// Query parameters, or the fields of a form; the last of a name counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Query(BTreeMap<String, String>);
 
 /// What `/logging/toggle` is asked for.
@@ -43,17 +43,28 @@ impl Query {
         self.get("jsonp").filter(plain)
     }
 
+    /// Only those of these names: whoever asks the same for as far as these go asks the same.
+    pub fn only(mut self, names: &[&str]) -> Self {
+        self.0.retain(|name, _| names.contains(&name.as_str()));
+        self
+    }
+
+    /// The media type of JSON as it is asked for.
+    pub fn media(&self) -> &'static str {
+        if self.jsonp().is_some() { "text/javascript" } else { "application/json" }
+    }
+
     /// A body of JSON as it is asked for, and its media type: a call of the function that JSONP wants, if any.
     pub fn wrap(&self, json: Vec<u8>) -> (Vec<u8>, &'static str) {
         let Some(function) = self.jsonp() else {
-            return (json, "application/json");
+            return (json, self.media());
         };
         let mut wrapped = Vec::with_capacity(json.len() + function.len() + 3);
         wrapped.extend_from_slice(function.as_bytes());
         wrapped.push(b'(');
         wrapped.extend_from_slice(&json);
         wrapped.extend_from_slice(b");");
-        (wrapped, "text/javascript")
+        (wrapped, self.media())
     }
 
     /// `level` with `duration`, or neither.
@@ -117,6 +128,9 @@ mod tests {
         let query = Query::parse(Some("jsonp=alert(1)//"));
         assert_eq!(query.wrap(b"1".to_vec()), (b"1".to_vec(), "application/json"));
         assert_eq!(Query::parse(None).get("limit"), None);
+        let polled = |text: &str| Query::parse(Some(text)).only(&["limit"]);
+        assert_eq!(polled("limit=1&_ts=1"), polled("_ts=2&limit=1"));
+        assert_ne!(polled("limit=1"), polled("limit=2"));
     }
 
     #[test]

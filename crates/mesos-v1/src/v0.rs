@@ -18,6 +18,8 @@ const ALWAYS: [&str; 4] = ["disk", "mem", "gpus", "cpus"];
 /// have kinds of their own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Amounts {
+    /// Of the kinds that are always there, in that order.
+    always: [Scalar; ALWAYS.len()],
     scalars: BTreeMap<String, Scalar>,
     ranges: BTreeMap<String, Ranges>,
     sets: BTreeMap<String, Set>,
@@ -34,6 +36,13 @@ impl Amounts {
     /// These as well.
     pub fn add(&mut self, resources: &Resources) {
         for resource in resources.iter() {
+            if let Value::Scalar(amount) = &resource.value
+                && !resource.revocable
+                && let Some(place) = ALWAYS.iter().position(|name| **name == *resource.name)
+            {
+                self.always[place] = self.always[place].saturating_add(*amount);
+                continue;
+            }
             let suffix = if resource.revocable { "_revocable" } else { "" };
             let name = format!("{}{suffix}", resource.name);
             match &resource.value {
@@ -57,11 +66,10 @@ impl Amounts {
 impl Serialize for Amounts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for name in ALWAYS {
-            let amount = self.scalars.get(name).copied().unwrap_or_default();
+        for (name, amount) in ALWAYS.iter().zip(&self.always) {
             map.serialize_entry(name, &amount.to_f64())?;
         }
-        for (name, amount) in self.scalars.iter().filter(|(name, _)| !ALWAYS.contains(&name.as_str())) {
+        for (name, amount) in &self.scalars {
             map.serialize_entry(name, &amount.to_f64())?;
         }
         for (name, ranges) in &self.ranges {

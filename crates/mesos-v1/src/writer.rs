@@ -12,26 +12,45 @@ use crate::{ApiMessage, ContentType, codec};
 pub struct Field(pub &'static str, pub u32);
 
 /// The fields of one message, in the order in which they are written.
-#[derive(Debug)]
 pub struct Fields<'a> {
     content_type: ContentType,
     out: &'a mut Vec<u8>,
     is_first: bool,
+    pass: Pass<'a>,
 }
+
+/// Takes what there is of a long answer, and says whether anybody wants the rest.
+pub type Pass<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> bool;
+
+/// From so many bytes on they are passed on, if the encoding allows that.
+const PASSED_BYTES_MIN: usize = 32 * 1024;
 
 /// Writes one message.
 pub fn message(content_type: ContentType, fields: impl FnOnce(&mut Fields<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
-    braced(content_type, &mut out, fields);
+    braced(content_type, &mut out, &mut |_| true, fields);
     out
 }
 
-fn braced(content_type: ContentType, out: &mut Vec<u8>, fields: impl FnOnce(&mut Fields<'_>)) {
+/// Writes one message, and passes it on as it grows: JSON in the middle of lists, protobuf, in which a length comes before
+/// what it is the length of, at the end. Once nobody wants the rest, what is written is not complete.
+pub fn message_in_pieces(content_type: ContentType, pass: Pass<'_>, fields: impl FnOnce(&mut Fields<'_>)) {
+    let mut out = Vec::new();
+    braced(content_type, &mut out, pass, fields);
+    pass(&mut out);
+}
+
+fn braced(
+    content_type: ContentType,
+    out: &mut Vec<u8>,
+    pass: Pass<'_>,
+    fields: impl FnOnce(&mut Fields<'_>),
+) {
     let is_json = content_type == ContentType::Json;
     if is_json {
         out.push(b'{');
     }
-    fields(&mut Fields { content_type, out: &mut *out, is_first: true });
+    fields(&mut Fields { content_type, out: &mut *out, is_first: true, pass });
     if is_json {
         out.push(b'}');
     }
@@ -67,12 +86,12 @@ impl Fields<'_> {
         match self.content_type {
             ContentType::Json => {
                 self.name(field);
-                braced(ContentType::Json, self.out, fields);
+                braced(ContentType::Json, self.out, self.pass, fields);
             }
             ContentType::Protobuf => {
                 encode_key(field.1, WireType::LengthDelimited, self.out);
                 let start = self.out.len();
-                braced(ContentType::Protobuf, self.out, fields);
+                braced(ContentType::Protobuf, self.out, &mut |_| true, fields);
                 let bytes = (self.out.len() - start) as u64;
                 let mut length = Vec::with_capacity(encoded_len_varint(bytes));
                 encode_varint(bytes, &mut length);
@@ -92,6 +111,9 @@ impl Fields<'_> {
                         self.out.push(b',');
                     }
                     codec::append(ContentType::Json, &item, self.out);
+                    if self.out.len() >= PASSED_BYTES_MIN && !(self.pass)(self.out) {
+                        return;
+                    }
                 }
                 self.out.push(b']');
             }
@@ -178,6 +200,30 @@ mod tests {
                 assert_eq!(written, expect, "{value} {content_type:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_the_whole_and_nothing_is_written_for_nobody() {
+        for content_type in [ContentType::Json, ContentType::Protobuf] {
+            let (mut passed, mut times) = (Vec::new(), 0);
+            let list = |answer: &mut Fields<'_>| {
+                answer.list(Field("tasks", 2), (0..5000).map(|number| task(&number.to_string())));
+            };
+            let mut pass = |out: &mut Vec<u8>| {
+                passed.append(out);
+                times += 1;
+                true
+            };
+            message_in_pieces(content_type, &mut pass, list);
+            assert_eq!(passed, message(content_type, list));
+            assert_eq!(times > 1, content_type == ContentType::Json);
+        }
+        let mut made = 0;
+        message_in_pieces(ContentType::Json, &mut |_| false, |answer| {
+            let items = (0..100_000).map(|number| task(&number.to_string())).inspect(|_| made += 1);
+            answer.list(Field("tasks", 2), items);
+        });
+        assert!((1..10_000).contains(&made), "{made}");
     }
 
     #[test]

@@ -199,8 +199,9 @@ impl State {
 
     /// The tasks that a framework has in the table.
     pub fn tasks_of<'a>(&'a self, framework: &'a FrameworkId) -> impl Iterator<Item = &'a Task> {
-        let ids = self.framework(framework).into_iter().flat_map(|known| known.tasks.iter());
-        ids.filter_map(move |task| self.task(framework, task))
+        // Side by side in the table, which is much cheaper than a search for each.
+        let own = self.tasks.range((framework.clone(), TaskId::from(""))..);
+        own.take_while(move |((owner, _), _)| owner == framework).map(|(_, task)| &**task)
     }
 
     /// The executor, if it runs or is about to.

@@ -126,6 +126,27 @@ pub const METRICS: &[Metric] = &[
         Unit::Count,
         "Calls refused because the queue was full.",
     ),
+    metric("mesarch_operator_streams", Kind::Gauge, Unit::Count, "Operators who follow the state here."),
+    metric(
+        "mesarch_operator_streams_ended_total",
+        Kind::Counter,
+        Unit::Count,
+        "Streams of operators that this master ended, by why.",
+    ),
+    metric("mesarch_agents_draining", Kind::Gauge, Unit::Count, "Agents that are being drained."),
+    metric("mesarch_agents_drained", Kind::Gauge, Unit::Count, "Agents that are drained."),
+    metric(
+        "mesarch_agents_deactivated",
+        Kind::Gauge,
+        Unit::Count,
+        "Agents whose resources are not offered because an operator said so.",
+    ),
+    metric(
+        "mesarch_maintenance_machines",
+        Kind::Gauge,
+        Unit::Count,
+        "Machines in the maintenance schedule, by mode: draining or down.",
+    ),
     metric("mesarch_agent_links", Kind::Gauge, Unit::Count, "Agents linked to this leader."),
     metric(
         "mesarch_agent_attach_total",

@@ -6,6 +6,7 @@ mod gates;
 mod operator;
 mod read;
 mod redirect;
+mod render;
 mod routes;
 mod scheduler;
 mod server;
@@ -25,6 +26,7 @@ use crate::{app::App, leader::Session};
 
 pub(crate) use operator::{Followed, answer as answer_operator, follow as follow_state};
 pub(crate) use read::{Consistency, FRESHNESS, Reader, UNKNOWN_CONSISTENCY};
+pub(crate) use render::Desk;
 pub(crate) use server::{bodies, serve};
 
 use routes::{Change, Endpoint, Local, Read, Route};
@@ -86,7 +88,7 @@ async fn at_leader(
     };
     let endpoint = endpoint_of(endpoint, request.method());
     if let Endpoint::Read(read) = endpoint {
-        return v0::read(app, reader, read, query).await;
+        return v0::read(app, reader, read, &request).await;
     }
     let Some(session) = reader.session().cloned() else {
         return error::text(StatusCode::BAD_REQUEST, "consistency=stale: this does not read the state");

@@ -1,19 +1,27 @@
-//! Reads of the state: rendered from a copy, on a thread of their own. A big answer takes its time, and nobody waits for
-//! it but its reader.
+//! Reads of the state: rendered from a copy, on threads of their own (`render`). A big answer takes its time, and nobody
+//! waits for it but its readers.
 //!
 //! How fresh that copy is, the reader says: as the leader knows it while it holds its lease, which is the default; as
 //! a quorum confirms that it leads (`linearizable`); or as this very master has applied it (`stale`).
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use mesarch_mesos_v1::media;
 use mesarch_state::State;
 
-use super::{error, gates::Refused, redirect, v0::Query};
+use super::{
+    error,
+    gates::Refused,
+    redirect,
+    render::{Key, Render, RenderError, Rendered, Sink, What},
+    v0::Query,
+};
 use crate::{app::App, leader::Session, machine::Published};
 
 /// How long a read waits for its turn.
@@ -127,20 +135,76 @@ pub(crate) struct Looked {
     at: Instant,
 }
 
-/// What `render` makes of the newest state, for this reader.
+impl Looked {
+    /// The newest state.
+    pub(super) fn now(app: &App) -> (Arc<Published>, Self) {
+        // Before the state, so that nothing newer than it counts for it.
+        let (staleness, at) = (app.consensus.0.staleness(), Instant::now());
+        let published = app.newest();
+        let index = published.index;
+        (published, Self { index, staleness, at })
+    }
+}
+
+/// What is asked, and in which form the answer is to be.
+pub(super) struct Asked {
+    pub(super) what: What,
+    pub(super) media: &'static str,
+    /// Whether the client takes gzip.
+    pub(super) gzip: bool,
+    /// Whether only the head of the answer is wanted, so that nothing needs to be rendered.
+    pub(super) head: bool,
+}
+
+/// What `render` makes of the newest state, for this reader and for all others who ask the same at the same time.
 pub(super) async fn rendered(
     app: Arc<App>,
     reader: Reader,
-    render: impl FnOnce(&App, &State) -> Response<Body> + Send + 'static,
+    asked: Asked,
+    render: impl FnOnce(&App, &State, &mut Sink) -> io::Result<()> + Send + 'static,
 ) -> Response<Body> {
-    let look = move |app: &App, published: &Published| render(app, &published.state);
-    match snapshot(app, &reader, look).await {
-        Ok((mut response, looked)) => {
-            reader.tell(looked, response.headers_mut());
-            response
-        }
+    match answer(&app, &reader, asked, Box::new(render)).await {
+        Ok(response) => response,
         Err(refused) => *refused,
     }
+}
+
+async fn answer(
+    app: &Arc<App>,
+    reader: &Reader,
+    asked: Asked,
+    render: Render,
+) -> Result<Response<Body>, Refused> {
+    reader.confirm(app).await?;
+    let rendered = match asked.head {
+        true => Rendered { body: Body::empty(), is_compressed: false, looked: Looked::now(app).1 },
+        false => {
+            let term = reader.session().map(|session| session.term);
+            let key = Key { what: asked.what, gzip: asked.gzip, term };
+            app.desk.rendered(app, key, render).await.map_err(|error| {
+                let status = match error {
+                    RenderError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+                    RenderError::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                Box::new(error::text(status, &error.to_string()))
+            })?
+        }
+    };
+    let mut response = Response::new(rendered.body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asked.media));
+    if rendered.is_compressed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    reader.tell(rendered.looked, headers);
+    Ok(response)
+}
+
+/// Whether the client takes gzip.
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(header::ACCEPT_ENCODING);
+    all.iter().any(|value| value.to_str().is_ok_and(|text| media::accepts_encoding(text, "gzip")))
 }
 
 /// What `look` makes of the newest state, for this reader; or why it may not look.
@@ -153,10 +217,7 @@ pub(super) async fn snapshot<T: Send + 'static>(
     let Ok(Ok(place)) = tokio::time::timeout(READ_WAIT, app.reads.clone().acquire_owned()).await else {
         return Err(Box::new(error::text(StatusCode::SERVICE_UNAVAILABLE, "too many reads at a time")));
     };
-    // Before the state, so that nothing newer than it counts for it.
-    let (staleness, at) = (app.consensus.0.staleness(), Instant::now());
-    let published = app.newest();
-    let looked = Looked { index: published.index, staleness, at };
+    let (published, looked) = Looked::now(&app);
     // The place is held until the answer is there, even if nobody waits for it any more.
     let span = tracing::Span::current();
     let look = move || {

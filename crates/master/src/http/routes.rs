@@ -23,7 +23,7 @@ pub(super) enum Endpoint {
 }
 
 /// The reads of the v0 API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Read {
     State,
     Summary,

@@ -22,7 +22,11 @@ use mesarch_mesos_v1::{ContentType, operator::validate};
 use mesarch_proto::mesos::v1::master::{Call, Response as Answer, call::Type, response::Type as AnswerType};
 use mesarch_types::Conversion;
 
-use super::{error, gates, read::Reader, redirect};
+use super::{
+    error, gates,
+    read::{Reader, takes_gzip},
+    redirect,
+};
 use crate::{app::App, calls::CallError, leader::Session, operator::ChangeError};
 
 pub(crate) use subscribe::{Followed, follow};
@@ -32,13 +36,20 @@ pub(super) use agents::drain_info;
 pub(super) use change::{convert, remove_quota, set_quota, set_weights, teardown};
 pub(super) use roles::{config as quota_config, info as quota_info};
 
+/// In which form an answer is wanted.
+#[derive(Clone, Copy, Debug)]
+struct AnswerForm {
+    content_type: ContentType,
+    /// Whether long ones may be compressed.
+    gzip: bool,
+}
+
 /// A call that passed the gates.
 struct Admitted {
     /// Boxed because it is large and moves from step to step.
     call: Box<Call>,
     kind: Type,
-    /// Of the answer.
-    content_type: ContentType,
+    form: AnswerForm,
     reader: Reader,
     /// The one that asks, if it carries nothing else meanwhile.
     connection: Option<Arc<Patience>>,
@@ -85,7 +96,8 @@ pub(crate) async fn answer(
     call: Box<Call>,
     kind: Type,
 ) -> Result<Response<Body>, ChangeError> {
-    done(app, Admitted { call, kind, content_type: ContentType::Protobuf, reader, connection: None }).await
+    let form = AnswerForm { content_type: ContentType::Protobuf, gzip: false };
+    done(app, Admitted { call, kind, form, reader, connection: None }).await
 }
 
 /// A change that was not made. If another master leads by now, the client is sent there: nothing was done.
@@ -113,7 +125,9 @@ async fn admit(
     let kind = validate(&call).map_err(|error| {
         gates::refuse(StatusCode::BAD_REQUEST, &format!("Failed to validate master::Call: {error}"))
     })?;
-    Ok(Admitted { call, kind, content_type: gates::negotiate(&parts.headers)?, reader, connection })
+    let form =
+        AnswerForm { content_type: gates::negotiate(&parts.headers)?, gzip: takes_gzip(&parts.headers) };
+    Ok(Admitted { call, kind, form, reader, connection })
 }
 
 /// What each call leads to. The field of its type is there: the gates saw to that.
@@ -122,7 +136,8 @@ async fn carry_out(
     session: Arc<Session>,
     admitted: Admitted,
 ) -> Result<Response<Body>, ChangeError> {
-    let Admitted { call, kind, content_type, reader, connection } = admitted;
+    let Admitted { call, kind, form, reader, connection } = admitted;
+    let content_type = form.content_type;
     match kind {
         Type::GetHealth => Ok(small(content_type, &process::health())),
         Type::GetFlags => Ok(small(content_type, &process::flags(&app))),
@@ -144,7 +159,7 @@ async fn carry_out(
         | Type::GetQuota
         | Type::GetMaintenanceStatus
         | Type::GetMaintenanceSchedule => {
-            let admitted = Admitted { call, kind, content_type, reader, connection };
+            let admitted = Admitted { call, kind, form, reader, connection };
             Ok(read_state(app, admitted).await)
         }
         Type::UpdateWeights => {
@@ -209,28 +224,33 @@ async fn carry_out(
 
 /// What is answered from the state alone, and so by any master if its reader wants that.
 async fn read_state(app: Arc<App>, admitted: Admitted) -> Response<Body> {
-    let Admitted { kind, content_type, reader, connection, .. } = admitted;
+    let Admitted { kind, form, reader, connection, .. } = admitted;
     match kind {
         Type::Subscribe => match connection {
-            Some(connection) => subscribe::subscribe(app, reader, content_type, connection).await,
+            Some(connection) => subscribe::subscribe(app, reader, form.content_type, connection).await,
             // Nothing could take back what waits for the window of one stream among many.
             None => super::error::text(
                 StatusCode::HTTP_VERSION_NOT_SUPPORTED,
                 "SUBSCRIBE needs a connection of its own: use HTTP/1.1",
             ),
         },
-        Type::GetState => read::long(app, reader, content_type, &read::STATE).await,
-        Type::GetAgents => read::long(app, reader, content_type, &read::AGENTS).await,
-        Type::GetFrameworks => read::long(app, reader, content_type, &read::FRAMEWORKS).await,
-        Type::GetExecutors => read::long(app, reader, content_type, &read::EXECUTORS).await,
-        Type::GetTasks => read::long(app, reader, content_type, &read::TASKS).await,
-        Type::GetOperations => read::short(app, reader, content_type, read::operations).await,
-        Type::GetRoles => read::short(app, reader, content_type, read::roles).await,
-        Type::GetWeights => read::short(app, reader, content_type, read::weights).await,
-        Type::GetQuota => read::short(app, reader, content_type, read::quota).await,
-        Type::GetMaintenanceStatus => read::short(app, reader, content_type, read::maintenance_status).await,
+        Type::GetState => read::long(app, reader, form, &read::STATE).await,
+        Type::GetAgents => read::long(app, reader, form, &read::AGENTS).await,
+        Type::GetFrameworks => read::long(app, reader, form, &read::FRAMEWORKS).await,
+        Type::GetExecutors => read::long(app, reader, form, &read::EXECUTORS).await,
+        Type::GetTasks => read::long(app, reader, form, &read::TASKS).await,
+        Type::GetOperations => {
+            read::short(app, reader, form, (AnswerType::GetOperations, read::operations)).await
+        }
+        Type::GetRoles => read::short(app, reader, form, (AnswerType::GetRoles, read::roles)).await,
+        Type::GetWeights => read::short(app, reader, form, (AnswerType::GetWeights, read::weights)).await,
+        Type::GetQuota => read::short(app, reader, form, (AnswerType::GetQuota, read::quota)).await,
+        Type::GetMaintenanceStatus => {
+            read::short(app, reader, form, (AnswerType::GetMaintenanceStatus, read::maintenance_status)).await
+        }
         Type::GetMaintenanceSchedule => {
-            read::short(app, reader, content_type, read::maintenance_schedule).await
+            read::short(app, reader, form, (AnswerType::GetMaintenanceSchedule, read::maintenance_schedule))
+                .await
         }
         _ => {
             let reason = format!("consistency=stale: {} does not read the state", kind.as_str_name());

@@ -39,7 +39,7 @@ pub(super) fn version() -> Answer {
 
 /// All are in memory: no timeout is ever met.
 pub(super) fn metrics(app: &App) -> Answer {
-    let metrics = v0::metrics(app).into_iter().map(|(name, value)| Metric { name, value: Some(value) });
+    let metrics = v0::mesos_metrics(app).into_iter().map(|(name, value)| Metric { name, value: Some(value) });
     let get_metrics = response::GetMetrics { metrics: metrics.collect() };
     Answer { get_metrics: Some(get_metrics), ..of(AnswerType::GetMetrics) }
 }

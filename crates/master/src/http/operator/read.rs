@@ -1,13 +1,12 @@
 //! Reads of what the cluster holds, rendered from a copy of the state.
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 use axum::body::Body;
 use http::Response;
 use mesarch_mesos_v1::{
-    ContentType,
     convert::ResourceForm,
-    writer::{Field, Fields, message},
+    writer::{Field, Fields, message_in_pieces},
 };
 use mesarch_proto::mesos::v1::{
     self, WeightInfo,
@@ -19,11 +18,14 @@ use mesarch_proto::mesos::v1::{
 use mesarch_state::State;
 use prost::Message;
 
-use super::{agents, frameworks, of, roles, small, tasks, with};
+use super::{AnswerForm, agents, frameworks, of, roles, tasks};
 use crate::{
     app::App,
     events,
-    http::read::{Reader, rendered},
+    http::{
+        read::{Asked, Reader, rendered},
+        render::{Sink, What},
+    },
     operator::maintenance,
     status,
 };
@@ -50,17 +52,18 @@ pub(super) const TASKS: Long =
 pub(super) async fn long(
     app: Arc<App>,
     reader: Reader,
-    content_type: ContentType,
+    form: AnswerForm,
     long: &'static Long,
 ) -> Response<Body> {
-    let render = move |_: &App, state: &State| {
-        let answer = message(content_type, |answer| {
+    let content_type = form.content_type;
+    let render = move |_: &App, state: &State, sink: &mut Sink| {
+        message_in_pieces(content_type, &mut |bytes| sink.take(bytes), |answer| {
             answer.symbol(Field("type", 1), long.kind.as_str_name(), long.kind as i32);
             answer.message(long.field, |lists| (long.write)(state, lists));
         });
-        with(content_type, answer)
+        Ok(())
     };
-    rendered(app, reader, render).await
+    rendered(app, reader, asked(long.kind, form), render).await
 }
 
 /// All lists of one and the same state.
@@ -75,10 +78,25 @@ pub(super) fn write_state(state: &State, out: &mut Fields<'_>) {
 pub(super) async fn short(
     app: Arc<App>,
     reader: Reader,
-    content_type: ContentType,
-    answer: fn(&State) -> Answer,
+    form: AnswerForm,
+    short: (AnswerType, fn(&State) -> Answer),
 ) -> Response<Body> {
-    rendered(app, reader, move |_, state| small(content_type, &answer(state))).await
+    let (kind, answer) = short;
+    let render = move |_: &App, state: &State, sink: &mut Sink| {
+        sink.write_all(&mesarch_mesos_v1::encode(form.content_type, &answer(state)))
+    };
+    rendered(app, reader, asked(kind, form), render).await
+}
+
+fn asked(kind: AnswerType, form: AnswerForm) -> Asked {
+    let AnswerForm { content_type, gzip } = form;
+    Asked {
+        what: What::V1(kind as i32, content_type),
+        media: content_type.as_str(),
+        gzip,
+        // Every call is a POST.
+        head: false,
+    }
 }
 
 /// Those of which a framework wants to hear, and whose end it has not acknowledged.

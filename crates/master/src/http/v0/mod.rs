@@ -1,6 +1,7 @@
 //! The endpoints without a version that tools made for Mesos rely on, in the shapes that it gave them.
 
 mod change;
+mod each;
 mod help;
 mod model;
 mod numbers;
@@ -14,46 +15,83 @@ mod tasks;
 #[cfg(test)]
 mod v0_test;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use axum::body::Body;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use mesarch_mesos_v1::duration;
 use mesarch_state::State;
 use serde::Serialize;
 
-use super::{error, json, read::Reader, routes::Read};
-use crate::{app::App, leader::Session, master_info::API_VERSION, operator::maintenance};
+use super::{
+    error, json,
+    read::{Asked, Reader, takes_gzip},
+    render::{Sink, What},
+    routes::Read,
+};
+use crate::{app::App, leader::Session, master_info::API_VERSION, metrics, operator::maintenance};
 
 pub(super) use change::make as change;
 pub(super) use help::help;
 pub(super) use mesarch_mesos_v1::Query;
 pub(super) use process::{flags, flags_view, logging, system};
 pub(super) use roles::{RoleHoldings, role_holdings};
-pub(super) use snapshot::gather as metrics;
+pub(super) use snapshot::gather as mesos_metrics;
+
+/// Parameters of a query that change an answer; others, as those that are to get around caches, do not.
+const PARAMETERS: [&str; 7] = ["jsonp", "framework_id", "slave_id", "task_id", "limit", "offset", "order"];
 
 /// A read of the state, as fresh as its reader wants it.
-pub(super) async fn read(app: Arc<App>, reader: Reader, read: Read, query: Option<String>) -> Response<Body> {
-    let session = reader.session().cloned();
-    let render = move |app: &App, state: &State| {
-        render(app, session.as_deref(), state, read, &Query::parse(query.as_deref()))
+pub(super) async fn read(
+    app: Arc<App>,
+    reader: Reader,
+    read: Read,
+    request: &Request<Incoming>,
+) -> Response<Body> {
+    let query = Query::parse(request.uri().query()).only(&PARAMETERS);
+    let asked = Asked {
+        what: What::V0(read, query.clone()),
+        media: query.media(),
+        gzip: takes_gzip(request.headers()),
+        head: request.method() == Method::HEAD,
     };
-    super::read::rendered(app, reader, render).await
+    let session = reader.session().cloned();
+    let render = move |app: &App, state: &State, sink: &mut Sink| {
+        let Some(function) = query.jsonp() else {
+            return render(app, session.as_deref(), state, read, &query, sink);
+        };
+        write!(sink, "{function}(")?;
+        render(app, session.as_deref(), state, read, &query, sink)?;
+        sink.write_all(b");")
+    };
+    super::read::rendered(app, reader, asked, render).await
 }
 
-fn render(app: &App, session: Option<&Session>, state: &State, read: Read, query: &Query) -> Response<Body> {
+fn render(
+    app: &App,
+    session: Option<&Session>,
+    state: &State,
+    read: Read,
+    query: &Query,
+    sink: &mut Sink,
+) -> io::Result<()> {
     match read {
-        Read::State => answer(&model::state(app, session, state), query),
-        Read::Summary => answer(&summary::summary(app, state), query),
-        Read::Frameworks => answer(&model::frameworks(state, query.get("framework_id")), query),
-        Read::Slaves => answer(&model::slaves(state, query.get("slave_id")), query),
-        Read::Tasks => answer(&tasks::list(state, query), query),
-        Read::Roles => answer(&roles::list(state), query),
-        Read::Quota => answer(&policy::quota(state), query),
-        Read::Weights => answer(&policy::weights(state), query),
-        Read::Registry => answer(&policy::registry(app, state), query),
-        Read::MaintenanceSchedule => answer(&model::raw(&maintenance::present_schedule(state)), query),
-        Read::MaintenanceStatus => answer(&model::raw(&maintenance::cluster_status(state)), query),
+        Read::State => write(&model::state(app, session, state), sink),
+        Read::Summary => write(&summary::summary(app, state), sink),
+        Read::Frameworks => write(&model::frameworks(state, query.get("framework_id")), sink),
+        Read::Slaves => write(&model::slaves(state, query.get("slave_id")), sink),
+        Read::Tasks => write(&tasks::list(state, query), sink),
+        Read::Roles => write(&roles::list(state), sink),
+        Read::Quota => write(&policy::quota(state), sink),
+        Read::Weights => write(&policy::weights(state), sink),
+        Read::Registry => write(&policy::registry(app, state), sink),
+        Read::MaintenanceSchedule => write(&model::raw(&maintenance::present_schedule(state)), sink),
+        Read::MaintenanceStatus => write(&model::raw(&maintenance::cluster_status(state)), sink),
     }
 }
 
@@ -74,6 +112,10 @@ pub fn past(state: &State) -> serde_json::Result<serde_json::Value> {
         }
     }
     Ok(serde_json::Value::Object(all))
+}
+
+fn write(value: &impl Serialize, sink: &mut Sink) -> io::Result<()> {
+    serde_json::to_writer(sink, value).map_err(io::Error::from)
 }
 
 fn answer(value: &impl Serialize, query: &Query) -> Response<Body> {
@@ -111,6 +153,7 @@ pub(super) fn prometheus(app: &App) -> Response<Body> {
     let Some(exporter) = &app.exporter else {
         return error::text(StatusCode::NOT_FOUND, "this master was started without metrics");
     };
+    metrics::administration(&app.newest().state);
     let mut response = Response::new(Body::from(exporter.render()));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -122,7 +165,7 @@ pub(super) fn metrics_snapshot(app: &App, query: &Query) -> Response<Body> {
     if let Some(text) = query.get("timeout").filter(|text| duration::parse(text).is_none()) {
         return error::text(StatusCode::BAD_REQUEST, &format!("timeout: {text:?} is not like 5secs"));
     }
-    answer(&metrics(app), query)
+    answer(&mesos_metrics(app), query)
 }
 
 /// Files, by either API: there are none to show.

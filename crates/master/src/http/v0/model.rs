@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use mesarch_mesos_v1::convert::{ResourceForm, constraints_to_v1, resources_to_v1};
 use mesarch_proto::{json::Json, mesos::v1};
 use mesarch_state::{
     State,
     command::AgentSpec,
-    model::{Agent, Executor, Framework, Offer, UnreachableAgent},
+    model::{Agent, Executor, Framework, Offer, Task, UnreachableAgent},
 };
 use mesarch_types::{FrameworkCapability, FrameworkId, Millis, WallMillis, resource::Resources};
 use prost::Message;
@@ -15,8 +16,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
+    each::Each,
     numbers::{Amounts, Attributes, seconds},
-    tasks::{self, TaskView},
+    tasks::Told,
 };
 use crate::{app::App, http::operator, leader::Session, master_info::API_VERSION, view};
 
@@ -31,7 +33,7 @@ pub(super) fn raw<M: Json>(message: &M) -> Option<Raw> {
 }
 
 #[derive(Serialize)]
-pub(super) struct StateView<'a> {
+struct StateView<'a, S: Serialize, F: Serialize, C: Serialize> {
     version: &'static str,
     mesarch_version: &'static str,
     build_date: &'static str,
@@ -54,10 +56,10 @@ pub(super) struct StateView<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     cluster: &'a str,
     flags: BTreeMap<&'static str, String>,
-    slaves: Vec<SlaveView<'a>>,
+    slaves: S,
     recovered_slaves: [(); 0],
-    frameworks: Vec<FrameworkView<'a>>,
-    completed_frameworks: Vec<FrameworkView<'a>>,
+    frameworks: F,
+    completed_frameworks: C,
     orphan_tasks: [(); 0],
     unregistered_frameworks: [(); 0],
 }
@@ -71,7 +73,11 @@ struct LeaderView {
 }
 
 /// Without a session it is that of a master that may not lead, and says who does as far as it knows.
-pub(super) fn state<'a>(app: &'a App, session: Option<&Session>, state: &'a State) -> StateView<'a> {
+pub(super) fn state<'a>(
+    app: &'a App,
+    session: Option<&Session>,
+    state: &'a State,
+) -> impl Serialize + use<'a> {
     let facts = app.facts();
     let active = state.agents().filter(|agent| agent.is_active()).count();
     let counts = state.counts();
@@ -99,10 +105,10 @@ pub(super) fn state<'a>(app: &'a App, session: Option<&Session>, state: &'a Stat
         }),
         cluster: &app.options.cluster,
         flags: super::flags(app),
-        slaves: state.agents().map(|agent| slave(agent, false)).collect(),
+        slaves: Each(|| state.agents().map(|agent| slave(agent, false))),
         recovered_slaves: [],
-        frameworks: state.frameworks().map(|framework| registered(state, framework)).collect(),
-        completed_frameworks: completed(state, None).collect(),
+        frameworks: Each(|| state.frameworks().map(|framework| registered(state, framework))),
+        completed_frameworks: Each(|| completed(state, None)),
         orphan_tasks: [],
         unregistered_frameworks: [],
     }
@@ -120,30 +126,32 @@ fn leader_pid(app: &App, session: Option<&Session>) -> Option<String> {
 }
 
 #[derive(Serialize)]
-pub(super) struct FrameworksView<'a> {
-    frameworks: Vec<FrameworkView<'a>>,
-    completed_frameworks: Vec<FrameworkView<'a>>,
+struct FrameworksView<F: Serialize, C: Serialize> {
+    frameworks: F,
+    completed_frameworks: C,
     unregistered_frameworks: [(); 0],
 }
 
-pub(super) fn frameworks<'a>(state: &'a State, only: Option<&'a str>) -> FrameworksView<'a> {
-    let wanted = |framework: &&Framework| only.is_none_or(|only| framework.id.as_str() == only);
+pub(super) fn frameworks<'a>(state: &'a State, only: Option<&'a str>) -> impl Serialize + use<'a> {
+    let wanted = move |framework: &&Framework| only.is_none_or(|only| framework.id.as_str() == only);
     FrameworksView {
-        frameworks: state.frameworks().filter(wanted).map(|framework| registered(state, framework)).collect(),
-        completed_frameworks: completed(state, only).collect(),
+        frameworks: Each(move || {
+            state.frameworks().filter(wanted).map(|framework| registered(state, framework))
+        }),
+        completed_frameworks: Each(move || completed(state, only)),
         unregistered_frameworks: [],
     }
 }
 
 #[derive(Serialize)]
-pub(super) struct SlavesView<'a> {
-    slaves: Vec<SlaveView<'a>>,
+struct SlavesView<S: Serialize> {
+    slaves: S,
     recovered_slaves: [(); 0],
 }
 
-pub(super) fn slaves<'a>(state: &'a State, only: Option<&str>) -> SlavesView<'a> {
-    let wanted = |agent: &&Agent| only.is_none_or(|only| agent.id.as_str() == only);
-    let slaves = state.agents().filter(wanted).map(|agent| slave(agent, true)).collect();
+pub(super) fn slaves<'a>(state: &'a State, only: Option<&'a str>) -> impl Serialize + use<'a> {
+    let wanted = move |agent: &&Agent| only.is_none_or(|only| agent.id.as_str() == only);
+    let slaves = Each(move || state.agents().filter(wanted).map(|agent| slave(agent, true)));
     SlavesView { slaves, recovered_slaves: [] }
 }
 
@@ -185,16 +193,25 @@ struct FullResources {
     offered_resources_full: Vec<Raw>,
 }
 
+/// What is shown of `mesos.v1.AgentInfo`, by the numbers of its fields; a message in it as its bytes.
+#[derive(Clone, PartialEq, Message)]
+struct AgentSaid {
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    domain: Option<Bytes>,
+}
+
 pub(super) fn slave(agent: &Agent, full: bool) -> SlaveView<'_> {
     let AgentSpec { hostname, port, total: _, attributes, capabilities, version, info } = &*agent.spec;
     let total = &agent.total();
-    let info = v1::AgentInfo::decode(info.clone()).unwrap_or_default();
+    // Our own encoding of what the agent said.
+    let info = AgentSaid::decode(info.clone()).unwrap_or_default();
+    let domain = info.domain.and_then(|domain| v1::DomainInfo::decode(domain).ok());
     SlaveView {
         id: agent.id.as_str(),
         hostname,
         port: *port,
         attributes: Attributes(attributes),
-        domain: info.domain.as_ref().and_then(raw),
+        domain: domain.as_ref().and_then(raw),
         pid: format!("slave(1)@{hostname}:{port}"),
         registered_time: seconds(agent.registered),
         reregistered_time: agent.reregistered.map(seconds),
@@ -258,8 +275,9 @@ pub(super) struct ShortFramework<'a> {
 pub(super) fn short<'a>(state: &'a State, framework: &'a Framework) -> ShortFramework<'a> {
     let info = v1::FrameworkInfo::decode(framework.spec.info.clone()).unwrap_or_default();
     let offers = framework.offers.iter().filter_map(|id| state.offer(id));
+    let tasks: Vec<&Task> = state.tasks_of(&framework.id).collect();
     ShortFramework {
-        used_resources: used(state, framework),
+        used_resources: used(state, framework, &tasks),
         offered_resources: Amounts::of(offers.map(|offer| &offer.resources)),
         ..bare_short(framework, &info)
     }
@@ -300,9 +318,9 @@ pub(super) struct FrameworkView<'a> {
     roles: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'a str>,
-    tasks: Vec<TaskView<'a>>,
-    unreachable_tasks: Vec<TaskView<'a>>,
-    completed_tasks: Vec<TaskView<'a>>,
+    tasks: Vec<Told<'a>>,
+    unreachable_tasks: Vec<Told<'a>>,
+    completed_tasks: Vec<Told<'a>>,
     offers: Vec<OfferView<'a>>,
     executors: Vec<ExecutorView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -312,28 +330,29 @@ pub(super) struct FrameworkView<'a> {
 
 fn registered<'a>(state: &'a State, framework: &'a Framework) -> FrameworkView<'a> {
     let offers: Vec<&Offer> = framework.offers.iter().filter_map(|id| state.offer(id)).collect();
-    let mut both = used(state, framework);
+    let tasks: Vec<&Task> = state.tasks_of(&framework.id).collect();
+    let used = used(state, framework, &tasks);
+    let mut both = used.clone();
     offers.iter().for_each(|offer| both.add(&offer.resources));
+    let bare = bare(framework);
     FrameworkView {
-        short: short(state, framework),
+        short: ShortFramework {
+            used_resources: used,
+            offered_resources: Amounts::of(offers.iter().map(|offer| &offer.resources)),
+            ..bare.short
+        },
         resources: both,
-        tasks: framework
-            .tasks
-            .iter()
-            .filter_map(|id| state.task(&framework.id, id))
-            .map(|task| tasks::view(task, None))
-            .collect(),
+        tasks: tasks.into_iter().map(Told::of).collect(),
         unreachable_tasks: unreachable_tasks(state, framework).collect(),
         offers: offers.into_iter().map(offer).collect(),
         executors: state.executors_of(&framework.id).map(executor).collect(),
-        ..bare(framework)
+        ..bare
     }
 }
 
-/// What the framework uses, over all agents where it has anything.
-fn used(state: &State, framework: &Framework) -> Amounts {
-    let tasks = framework.tasks.iter().filter_map(|id| state.task(&framework.id, id));
-    let live = tasks.filter(|task| !task.state.is_terminal()).map(|task| &task.spec.resources);
+/// What the framework uses, over all agents where it has anything. `tasks` are its own.
+fn used(state: &State, framework: &Framework, tasks: &[&Task]) -> Amounts {
+    let live = tasks.iter().filter(|task| !task.state.is_terminal()).map(|task| &task.spec.resources);
     let executors = state.executors_of(&framework.id).map(|executor| &executor.spec.resources);
     Amounts::of(live.chain(executors))
 }
@@ -341,14 +360,14 @@ fn used(state: &State, framework: &Framework) -> Amounts {
 pub(super) fn unreachable_tasks<'a>(
     state: &'a State,
     framework: &'a Framework,
-) -> impl Iterator<Item = TaskView<'a>> {
+) -> impl Iterator<Item = Told<'a>> {
     let partition_aware = framework.is_partition_aware();
     framework.unreachable.iter().filter_map(move |(task, agent)| {
         let away: &UnreachableAgent = state.unreachable_agent(agent)?;
         let task = away.tasks.get(&(framework.id.clone(), task.clone()))?;
         let told = mesarch_types::TaskState::Unreachable;
         let told = if partition_aware { told } else { told.for_partition_unaware() };
-        Some(tasks::view(task, Some(told)))
+        Some(Told { task, state: told })
     })
 }
 
@@ -372,7 +391,7 @@ fn bare(framework: &Framework) -> FrameworkView<'_> {
         roles: multi_role.then_some(roles),
         tasks: Vec::new(),
         unreachable_tasks: Vec::new(),
-        completed_tasks: framework.completed.iter().map(|task| tasks::view(task, None)).collect(),
+        completed_tasks: framework.completed.iter().map(|task| Told::of(task)).collect(),
         offers: Vec::new(),
         executors: Vec::new(),
         labels: info.labels.map(|labels| labels.labels.iter().filter_map(raw).collect()),

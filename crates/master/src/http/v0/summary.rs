@@ -1,15 +1,18 @@
 //! `/state-summary`: agents and frameworks with counts of tasks in place of the tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::HashMap, rc::Rc};
 
 use mesarch_state::{State, model::Framework};
-use mesarch_types::{AgentId, FrameworkId, TaskState};
+use mesarch_types::{AgentId, TaskState};
 use serde::{
     Serialize,
     ser::{SerializeMap, Serializer},
 };
 
-use super::model::{ShortFramework, SlaveView, short, slave};
+use super::{
+    each::Each,
+    model::{ShortFramework, SlaveView, short, slave},
+};
 use crate::app::App;
 
 /// States that are counted, in this order.
@@ -27,12 +30,12 @@ const COUNTED: [TaskState; 10] = [
 ];
 
 #[derive(Serialize)]
-pub(super) struct SummaryView<'a> {
+struct SummaryView<'a, S: Serialize, F: Serialize> {
     hostname: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     cluster: &'a str,
-    slaves: Vec<SlaveSummary<'a>>,
-    frameworks: Vec<FrameworkSummary<'a>>,
+    slaves: S,
+    frameworks: F,
 }
 
 #[derive(Serialize)]
@@ -41,7 +44,7 @@ struct SlaveSummary<'a> {
     slave: SlaveView<'a>,
     #[serde(flatten)]
     tasks: Counts,
-    framework_ids: BTreeSet<&'a str>,
+    framework_ids: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -50,7 +53,7 @@ struct FrameworkSummary<'a> {
     framework: ShortFramework<'a>,
     #[serde(flatten)]
     tasks: Counts,
-    slave_ids: BTreeSet<&'a str>,
+    slave_ids: Vec<&'a str>,
 }
 
 /// Tasks by state; states that Mesos does not count here are not kept.
@@ -75,55 +78,73 @@ impl Serialize for Counts {
     }
 }
 
-/// What one pass over all tasks of registered frameworks finds.
-#[derive(Default)]
+/// What is found of an agent, or of a framework: its tasks, and whose they are or where.
+#[derive(Clone, Default)]
 struct Found<'a> {
-    of_agents: BTreeMap<&'a AgentId, (Counts, BTreeSet<&'a str>)>,
-    of_frameworks: BTreeMap<&'a FrameworkId, (Counts, BTreeSet<&'a str>)>,
+    counts: Counts,
+    others: Vec<&'a str>,
 }
 
-impl<'a> Found<'a> {
-    fn among(state: &'a State) -> Self {
-        let mut found = Self::default();
+/// What one pass over all tasks of registered frameworks finds.
+struct Pass<'a> {
+    of_agents: HashMap<&'a str, Found<'a>>,
+    of_frameworks: Vec<Found<'a>>,
+}
+
+impl<'a> Pass<'a> {
+    fn over(state: &'a State) -> Self {
+        let mut pass = Self { of_agents: HashMap::new(), of_frameworks: Vec::new() };
         for framework in state.frameworks() {
-            state.tasks_of(&framework.id).for_each(|task| found.add(framework, &task.agent, task.state));
-            let ended = framework.completed.iter();
-            ended.for_each(|task| found.add(framework, &task.agent, task.state));
-            let away = framework.unreachable.values();
-            away.for_each(|agent| found.add(framework, agent, TaskState::Unreachable));
+            let mut found = Found::default();
+            let live = state.tasks_of(&framework.id).map(|task| (&task.agent, task.state));
+            let ended = framework.completed.iter().map(|task| (&task.agent, task.state));
+            let away = framework.unreachable.values().map(|agent| (agent, TaskState::Unreachable));
+            for (agent, task_state) in live.chain(ended).chain(away) {
+                let told = match task_state {
+                    TaskState::Unreachable if !framework.is_partition_aware() => {
+                        task_state.for_partition_unaware()
+                    }
+                    _ => task_state,
+                };
+                found.counts.add(told);
+                pass.add(agent, framework, told, &mut found);
+            }
+            found.others.sort_unstable();
+            pass.of_frameworks.push(found);
         }
-        found
+        pass
     }
 
-    fn add(&mut self, framework: &'a Framework, agent: &'a AgentId, state: TaskState) {
-        let told = match state {
-            TaskState::Unreachable if !framework.is_partition_aware() => state.for_partition_unaware(),
-            _ => state,
-        };
-        let (counts, frameworks) = self.of_agents.entry(agent).or_default();
-        counts.add(told);
-        frameworks.insert(framework.id.as_str());
-        let (counts, agents) = self.of_frameworks.entry(&framework.id).or_default();
-        counts.add(told);
-        agents.insert(agent.as_str());
+    /// Frameworks come one after the other, in order: an agent has met this one if it is the last that it met.
+    fn add(&mut self, agent: &'a AgentId, framework: &'a Framework, told: TaskState, found: &mut Found<'a>) {
+        let on_agent = self.of_agents.entry(agent.as_str()).or_default();
+        on_agent.counts.add(told);
+        if on_agent.others.last() != Some(&framework.id.as_str()) {
+            on_agent.others.push(framework.id.as_str());
+            found.others.push(agent.as_str());
+        }
     }
 }
 
-pub(super) fn summary<'a>(app: &'a App, state: &'a State) -> SummaryView<'a> {
-    let mut found = Found::among(state);
-    let slaves = state.agents().map(|agent| {
-        let (tasks, framework_ids) = found.of_agents.remove(&agent.id).unwrap_or_default();
-        SlaveSummary { slave: slave(agent, false), tasks, framework_ids }
-    });
-    let slaves = slaves.collect();
-    let frameworks = state.frameworks().map(|framework| {
-        let (tasks, slave_ids) = found.of_frameworks.remove(&framework.id).unwrap_or_default();
-        FrameworkSummary { framework: short(state, framework), tasks, slave_ids }
-    });
+pub(super) fn summary<'a>(app: &'a App, state: &'a State) -> impl Serialize + use<'a> {
+    let Pass { of_agents, of_frameworks } = Pass::over(state);
+    let of_agents = Rc::new(of_agents);
     SummaryView {
         hostname: app.facts.host().to_owned(),
         cluster: &app.options.cluster,
-        slaves,
-        frameworks: frameworks.collect(),
+        slaves: Each(move || {
+            let of_agents = of_agents.clone();
+            state.agents().map(move |agent| {
+                let found = of_agents.get(agent.id.as_str()).cloned().unwrap_or_default();
+                SlaveSummary { slave: slave(agent, false), tasks: found.counts, framework_ids: found.others }
+            })
+        }),
+        frameworks: Each(move || {
+            state.frameworks().zip(of_frameworks.clone()).map(|(framework, found)| FrameworkSummary {
+                framework: short(state, framework),
+                tasks: found.counts,
+                slave_ids: found.others,
+            })
+        }),
     }
 }
