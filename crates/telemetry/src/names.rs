@@ -224,13 +224,6 @@ pub const FURTHER: &[Metric] = &[
         Unit::Count,
         "Terms that this master began as leader.",
     ),
-    metric("mesarch_master_connections", Kind::Gauge, Unit::Count, "Open connections on the client port."),
-    metric(
-        "mesarch_master_connections_refused_total",
-        Kind::Counter,
-        Unit::Count,
-        "Connections refused because there was no place or no descriptor for them.",
-    ),
     metric(
         "mesarch_leader_proposals_too_large_total",
         Kind::Counter,
@@ -249,13 +242,13 @@ pub const FURTHER: &[Metric] = &[
         Unit::Count,
         "Links to agents closed because messages were not read in time.",
     ),
-    metric("mesarch_operator_streams", Kind::Gauge, Unit::Count, "Operators who follow the state here."),
     metric(
-        "mesarch_operator_streams_ended_total",
-        Kind::Counter,
-        Unit::Count,
-        "Streams of operators that this master ended, by why.",
+        "mesarch_allocator_plan_seconds",
+        Kind::Histogram,
+        Unit::Seconds,
+        "From the beginning of a plan with offers until its last offer is committed and applied, at the leader.",
     ),
+    metric("mesarch_allocator_plan_offers", Kind::Histogram, Unit::Count, "Offers of a plan that had any."),
     metric(
         "mesarch_allocator_starving",
         Kind::Gauge,

@@ -52,13 +52,19 @@ async fn long_answers_are_the_same_in_pieces_compressed_and_for_many_at_once() {
     let whole = request(address, "POST", "/api/v1", &[JSON], call).await;
     assert!(unpacked(&packed.body) == whole.body && whole.body.len() > LONG);
 
+    // What any master says names no leader.
+    let stale = get(address, "/state?consistency=stale").await;
+    assert!(stale.body.len() > LONG && stale.body != plain.body);
+
     // Half of them ask for something else, so that answers begin and end while others wait.
     let paths = ["/state?_ts=1", "/state", "/frameworks", "/state?consistency=stale"];
     let all = join_all((0..64).map(|number| get(address, paths[number % paths.len()]))).await;
     for (number, reply) in all.iter().enumerate() {
         assert_eq!(reply.status, 200);
-        if paths[number % paths.len()] != "/frameworks" {
-            assert!(reply.body == plain.body, "{number}");
+        match paths[number % paths.len()] {
+            "/frameworks" => assert_ne!(reply.body.len(), plain.body.len()),
+            "/state?consistency=stale" => assert!(reply.body == stale.body, "{number}"),
+            _ => assert!(reply.body == plain.body, "{number}"),
         }
     }
 }

@@ -4,10 +4,10 @@ use mesarch_types::{AgentId, FrameworkId, Reason, TaskState};
 
 use crate::{
     Applied, Command, Effect, Outcome,
-    command::{AcceptOffers, Judged, Launch, RequestKill, TaskSpec},
+    command::{AcceptOffers, AgentSpec, Judged, Launch, RegisterAgent, RequestKill, TaskSpec},
     open_work,
     outcome::{LaunchRefusal, LaunchResult},
-    testing::{World, refuse, resources, role, task, task_with_executor},
+    testing::{World, agent_spec, link, refuse, resources, role, task, task_with_executor},
 };
 
 struct Scene {
@@ -19,7 +19,12 @@ struct Scene {
 impl Scene {
     fn of_level(level: u32) -> Self {
         let mut world = World::of_level(level);
-        let (agent, framework) = (world.agent(1), world.framework());
+        let spec = AgentSpec { total: resources("cpus:8;mem:8192;ports:[1-9]"), ..agent_spec() };
+        let register = RegisterAgent { nonce: [1; 16], spec, link: link(1) };
+        let Outcome::AgentAttached { agent } = world.apply(Command::RegisterAgent(register)).outcome else {
+            panic!("attached")
+        };
+        let framework = world.framework();
         Self { world, agent, framework }
     }
 
