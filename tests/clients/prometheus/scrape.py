@@ -70,6 +70,8 @@ class Prometheus:
         try:
             answer = json.loads(fetch(self.address, "/api/v1/%s?%s" % (path, urllib.parse.urlencode(query))))
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                raise ConnectionError("it is starting")
             raise SystemExit("%s %s: %s" % (path, query, error.read().decode()))
         if answer["status"] != "success":
             raise SystemExit("%s %s: %s" % (path, query, answer))

@@ -34,7 +34,11 @@ impl Scene {
 
     /// One task alone, the group, and one more alone.
     fn accept(&mut self, group: &[Judged]) -> Applied {
-        let offer = self.world.offer(&self.framework, &self.agent, "cpus:6;mem:4096;ports:[1-9]");
+        self.accept_of("cpus:6;mem:4096;ports:[1-9]", group)
+    }
+
+    fn accept_of(&mut self, offered: &str, group: &[Judged]) -> Applied {
+        let offer = self.world.offer(&self.framework, &self.agent, offered);
         let alone =
             |id| Launch { agent: None, group: None, task: Judged::Valid(task(id, "cpus:0.5;mem:64")) };
         let members = group.iter().cloned();
@@ -82,7 +86,7 @@ fn a_group_is_launched_and_sent_as_one() {
     assert_eq!((sent.len(), sent[1]), (3, &group));
     assert_eq!(
         scene.world.free(&scene.agent),
-        "cpus:3;mem:7616",
+        "cpus:3;mem:7616;ports:[1-9]",
         "three tasks of 1, an executor, two of a half"
     );
     let known = scene.world.state.group(at.launch(1)).expect("on its way");
@@ -174,7 +178,7 @@ fn a_second_try_is_answered_with_what_is_known() {
     let mut scene = Scene::new();
     scene.accept(&valid(&["a", "b"]));
     let known = ["before", "a", "b", "after"].map(|id| LaunchResult::AlreadyLive(id.into()));
-    let applied = scene.accept(&valid(&["a", "b"]));
+    let applied = scene.accept_of("cpus:1;mem:64", &valid(&["a", "b"]));
     assert_eq!(results(&applied), known);
 }
 
