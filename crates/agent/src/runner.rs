@@ -343,8 +343,8 @@ impl Runner {
                         self.tell_executor(&run, event);
                     }
                 }
-                // None can subscribe to this agent yet, so none of its resources are known and nothing is asked of it.
-                Output::ToProvider(_) => {}
+                // None can subscribe to this agent yet, so the masters know none of it that they could ask.
+                Output::ToProvider(told) => tracing::error!(?told, "not implemented: resource providers"),
                 Output::ToMaster(message) => {
                     if on.is_some() && on == self.link_number() {
                         self.queue(&mut messages, message);

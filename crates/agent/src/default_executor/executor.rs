@@ -153,22 +153,21 @@ impl Executor {
         for (task, container) in &named {
             self.tell(status(task, container, TaskState::TaskStarting, None));
         }
-        let mut broken = self.ending;
+        let mut obstacle = self.ending.then_some("The executor was told to end");
         for (task, container) in named {
-            if broken {
-                let message = "Another task of its group could not be started".to_owned();
-                self.tell(status(&task, &container, TaskState::TaskKilled, Some(message)));
+            if let Some(why) = obstacle {
+                self.tell(status(&task, &container, TaskState::TaskKilled, Some(why.to_owned())));
                 continue;
             }
             match Member::start(task, group, container.clone(), &self.setting.sandbox).await {
                 Ok((member, child)) => self.started(member, child),
                 Err((task, error)) => {
                     self.tell(status(&task, &container, TaskState::TaskFailed, Some(error.to_string())));
-                    broken = true;
+                    obstacle = Some("Another task of its group could not be started");
                 }
             }
         }
-        if broken {
+        if obstacle.is_some() {
             self.kill_group(group);
         }
     }
