@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use mesarch_mesos_v1::{ContentType, recordio};
 use mesarch_state::command::OutboxPosition;
-use prost::Message;
 use tokio::sync::Notify;
 
 use crate::events::{self, Event};
@@ -39,7 +38,7 @@ impl Form {
     fn write(self, event: &Event) -> Bytes {
         match self {
             Self::Record(content_type) => recordio::encode_message(content_type, event),
-            Self::Message => event.encode_to_vec().into(),
+            Self::Message => mesarch_mesos_v1::encode(ContentType::Protobuf, event),
         }
     }
 }
@@ -203,6 +202,7 @@ impl Drop for QueueReader {
 #[cfg(test)]
 mod tests {
     use mesarch_proto::mesos::v1::scheduler::event::Type;
+    use prost::Message;
 
     use super::*;
 

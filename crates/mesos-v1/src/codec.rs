@@ -41,7 +41,11 @@ pub fn decode<T: ApiMessage>(content_type: ContentType, bytes: &[u8]) -> Result<
 pub fn encode<T: ApiMessage>(content_type: ContentType, message: &T) -> Bytes {
     match content_type {
         ContentType::Json => json::encode(message),
-        ContentType::Protobuf => message.encode_to_vec().into(),
+        ContentType::Protobuf => {
+            let mut bytes = message.encode_to_vec();
+            required::complete::<T>(&mut bytes, 0);
+            bytes.into()
+        }
     }
 }
 
@@ -49,7 +53,11 @@ pub fn encode<T: ApiMessage>(content_type: ContentType, message: &T) -> Bytes {
 pub fn append<T: ApiMessage>(content_type: ContentType, message: &T, out: &mut Vec<u8>) {
     match content_type {
         ContentType::Json => message.write_json(out),
-        ContentType::Protobuf => message.encode(out).expect("a Vec takes everything"),
+        ContentType::Protobuf => {
+            let start = out.len();
+            message.encode(out).expect("a Vec takes everything");
+            required::complete::<T>(out, start);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use mesarch_proto::mesos::v1::scheduler::{Call, Event, call};
-use mesarch_proto::mesos::v1::{FrameworkInfo, TaskState};
+use mesarch_proto::mesos::v1::{self, FrameworkInfo, TaskState};
 use prost::Message as _;
 
 use super::*;
@@ -40,6 +40,36 @@ fn broken_text_is_refused_with_the_place() {
     );
     check(r#"{"framework_id":["f"]}"#, "call.framework_id: invalid type: sequence");
     check(r#"{"acknowledge":{"uuid":"?"}}"#, "call.acknowledge.uuid: invalid value");
+}
+
+/// prost leaves them out, and then the required field in them is missing.
+#[test]
+fn zeros_in_maps_are_written() {
+    let scalar = |value| v1::value::Scalar { value };
+    let zeros =
+        || [("cpus".to_owned(), scalar(0.0)), (String::new(), scalar(0.0)), ("mem".to_owned(), scalar(1.0))];
+    let config = v1::quota::QuotaConfig {
+        role: "r".into(),
+        guarantees: zeros().into(),
+        limits: [("cpus".to_owned(), scalar(0.0))].into(),
+    };
+    let quota = v1::quota::QuotaStatus { configs: vec![config.clone(), config], ..Default::default() };
+    let task = v1::TaskInfo { name: "t".into(), limits: zeros().into(), ..Default::default() };
+    let launch = v1::executor::event::Launch { task };
+    let event = v1::executor::Event { launch: Some(launch), ..Default::default() };
+    whole(&quota);
+    whole(&event);
+    let none = v1::quota::QuotaStatus::default();
+    assert_eq!(encode(ContentType::Protobuf, &none), none.encode_to_vec());
+}
+
+fn whole<T: ApiMessage + PartialEq + std::fmt::Debug>(message: &T) {
+    let bytes = encode(ContentType::Protobuf, message);
+    assert_ne!(bytes, message.encode_to_vec(), "else there is nothing to see here");
+    assert_eq!(decode::<T>(ContentType::Protobuf, &bytes).as_ref(), Ok(message));
+    let mut appended = b"before".to_vec();
+    append(ContentType::Protobuf, message, &mut appended);
+    assert_eq!(appended, [b"before", &*bytes].concat());
 }
 
 #[test]

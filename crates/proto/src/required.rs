@@ -4,6 +4,9 @@
 //! empty one. So the bytes are walked once, along a table that the build script made, before they are decoded.
 //! Messages that have no required field anywhere below are skipped, not walked.
 //!
+//! The other way round, prost leaves out what is in a map and equals the default of its type, required fields and all:
+//! [`complete`] puts it back, so that readers who insist on required fields take what we write.
+//!
 //! A singular message field that occurs twice is judged occurrence by occurrence, though protobuf would merge them:
 //! no encoder writes that. An unknown number in a required enum counts as missing, as in Mesos.
 
@@ -14,6 +17,8 @@ pub const DEPTH_MAX: usize = 100;
 #[derive(Debug)]
 pub struct Table {
     root: &'static str,
+    /// Whether there are maps below whose values have required fields.
+    leads_to_maps: bool,
     fields: &'static [Field],
 }
 
@@ -30,7 +35,8 @@ enum Check {
     Nothing,
     Enum(fn(i32) -> bool),
     Message(&'static Table),
-    MapValue(&'static Table),
+    /// With the bytes of the empty value.
+    MapValue(&'static Table, fn() -> Vec<u8>),
 }
 
 /// A message with a table of its required fields: every message of `mesos.v1`.
@@ -120,21 +126,99 @@ fn judge(field: &Field, value: Value<'_>, depth: usize) -> Result<bool, Fault> {
     match (&field.check, value) {
         (Check::Enum(is_valid), Value::Varint(number)) => Ok(is_valid(number as i32)),
         (Check::Message(table), Value::Bytes(inner)) => walk(table, inner, depth).map(|()| true),
-        (Check::MapValue(table), Value::Bytes(entry)) => walk_entry(table, entry, depth).map(|()| true),
+        (Check::MapValue(table, _), Value::Bytes(entry)) => walk_entry(table, entry, depth).map(|()| true),
         _ => Ok(true),
     }
 }
 
 /// A map entry without a value has the empty message for a value.
-fn walk_entry(table: &Table, mut entry: &[u8], depth: usize) -> Result<(), Fault> {
-    const VALUE: u32 = 2;
-    let mut found: &[u8] = &[];
+fn walk_entry(table: &Table, entry: &[u8], depth: usize) -> Result<(), Fault> {
+    walk(table, entry_value(entry, depth)?.unwrap_or_default(), depth)
+}
+
+/// The number of the value in an entry of a map.
+const VALUE: u32 = 2;
+
+fn entry_value(mut entry: &[u8], depth: usize) -> Result<Option<&[u8]>, Fault> {
+    let mut found = None;
     while !entry.is_empty() {
         if let (VALUE, Value::Bytes(bytes)) = record(&mut entry, depth)? {
-            found = bytes;
+            found = Some(bytes);
         }
     }
-    walk(table, found, depth)
+    Ok(found)
+}
+
+/// Puts into what prost wrote of a message, `out` from `start` on, the values of maps that it left out because they equal
+/// the default of their type. Costs nothing for messages that cannot hold such a map.
+pub fn complete<T: Required>(out: &mut Vec<u8>, start: usize) {
+    // Bytes of prost's own are in order.
+    if let Ok(Some(completed)) = complete_message(T::table(), &out[start..], DEPTH_MAX) {
+        out.truncate(start);
+        out.extend_from_slice(&completed);
+    }
+}
+
+/// None if nothing is missing.
+fn complete_message(table: &Table, bytes: &[u8], depth: usize) -> Result<Option<Vec<u8>>, Fault> {
+    if !table.leads_to_maps {
+        return Ok(None);
+    }
+    let depth = depth.checked_sub(1).ok_or(Fault::TooDeep)?;
+    // Empty as long as all is as it was.
+    let (mut out, mut copied, mut rest) = (Vec::new(), 0, bytes);
+    while !rest.is_empty() {
+        let from = bytes.len() - rest.len();
+        let (number, value) = record(&mut rest, depth)?;
+        let field = table.fields.iter().find(|field| field.number == number);
+        let (Some(field), Value::Bytes(inner)) = (field, value) else { continue };
+        if let Some(inner) = complete_field(field, inner, depth)? {
+            out.extend_from_slice(&bytes[copied..from]);
+            put(&mut out, number, &inner);
+            copied = bytes.len() - rest.len();
+        }
+    }
+    if copied == 0 {
+        return Ok(None);
+    }
+    out.extend_from_slice(&bytes[copied..]);
+    Ok(Some(out))
+}
+
+fn complete_field(field: &Field, inner: &[u8], depth: usize) -> Result<Option<Vec<u8>>, Fault> {
+    let (table, empty) = match field.check {
+        Check::Message(table) => return complete_message(table, inner, depth),
+        Check::MapValue(table, empty) => (table, empty),
+        Check::Nothing | Check::Enum(_) => return Ok(None),
+    };
+    // prost writes the key first, and a value once if at all.
+    let (key, value) = match entry_value(inner, depth)? {
+        Some(value) => (&inner[..value_at(inner, depth)?], complete_message(table, value, depth)?),
+        None => (inner, Some(empty()).filter(|empty| !empty.is_empty())),
+    };
+    Ok(value.map(|value| {
+        let mut entry = key.to_vec();
+        put(&mut entry, VALUE, &value);
+        entry
+    }))
+}
+
+/// Where the value of an entry begins.
+fn value_at(entry: &[u8], depth: usize) -> Result<usize, Fault> {
+    let mut rest = entry;
+    loop {
+        let at = entry.len() - rest.len();
+        if rest.is_empty() || record(&mut rest, depth)?.0 == VALUE {
+            return Ok(at);
+        }
+    }
+}
+
+/// A field with a length.
+fn put(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, out);
+    prost::encoding::encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
 }
 
 /// Takes one field off the front.
