@@ -16,6 +16,7 @@ mod levels;
 mod one_thread;
 mod operations;
 mod protocol;
+mod providers;
 mod silent_leader;
 mod snapshot;
 mod states_differ;

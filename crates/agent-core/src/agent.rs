@@ -12,7 +12,7 @@ use mesarch_types::{
 
 use crate::{
     Durable, ExecutorEvent, ExecutorKey, Input, LinkRefusal, MasterMessage, Now, Output, Record, Run,
-    TaskKey, ToMaster,
+    TaskKey, ToMaster, ToProvider,
     timers::{Timer, Timers},
 };
 
@@ -183,6 +183,8 @@ impl Agent {
             Input::ExecutorUpdate { run, update } => self.executor_update(&mut out, &run, update),
             Input::ExecutorMessage { executor, data } => self.message_to_scheduler(&mut out, executor, data),
             Input::ExecutorExited { run, status } => self.executor_exited(&mut out, &run, status),
+            Input::ProviderAdmitted { id, info } => self.commit(&mut out, Record::Provider(id, info)),
+            Input::ProviderGone(id) => self.commit(&mut out, Record::ProviderGone(id)),
             Input::Timer => self.fire(&mut out),
         }
         out.outputs
@@ -254,6 +256,13 @@ impl Agent {
             MasterMessage::Attached(agent) => self.attach(out, agent),
             MasterMessage::InventoryRequest => out.master(ToMaster::Inventory(self.inventory())),
             MasterMessage::Resources(facts) => self.store_resources(out, facts),
+            MasterMessage::ApplyOperation(operation) => {
+                out.outputs.push(Output::ToProvider(ToProvider::Apply(operation)));
+            }
+            MasterMessage::OperationAcknowledged { provider, operation, status } => {
+                let told = ToProvider::Acknowledged { provider, operation, status };
+                out.outputs.push(Output::ToProvider(told));
+            }
             MasterMessage::RunTask(launch) => self.run_task(out, *launch),
             MasterMessage::KillTask { key, policy } => self.kill_task(out, &key, policy),
             MasterMessage::Acknowledged { key, uuid } => self.acknowledged(out, &key, uuid),

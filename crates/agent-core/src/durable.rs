@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, TaskId, TaskState, UpdateUuid,
+    AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, ProviderId, TaskId, TaskState, UpdateUuid,
 };
 
 use crate::{
@@ -30,6 +30,10 @@ pub struct Durable {
     pub fence: Option<Fence>,
     /// What became of the agent's resources, as newest told.
     pub resources: ResourceFacts,
+    /// Resource providers that were given an id here, each with its `mesos.v1.ResourceProviderInfo`.
+    pub providers: BTreeMap<ProviderId, Bytes>,
+    /// The last one that was given up: the masters are to hear of that, even if none is left.
+    pub provider_gone: Option<ProviderId>,
     /// Frameworks with something here.
     pub frameworks: BTreeMap<FrameworkId, FrameworkFacts>,
     /// Runs that may have a process.
@@ -88,6 +92,11 @@ impl Durable {
             Record::Identity(agent) => self.agent = Some(agent.clone()),
             Record::Fence(fence) => self.fence = Some(*fence),
             Record::Resources(facts) => self.resources = facts.clone(),
+            Record::Provider(id, info) => drop(self.providers.insert(id.clone(), info.clone())),
+            Record::ProviderGone(id) => {
+                self.providers.remove(id);
+                self.provider_gone = Some(id.clone());
+            }
             Record::Framework(spec) => self.put_framework(spec),
             Record::FrameworkEnding(id) => {
                 if let Some(framework) = self.frameworks.get_mut(id) {
@@ -123,6 +132,9 @@ impl Durable {
         records.extend(self.fence.map(Record::Fence));
         let told = self.resources != ResourceFacts::default();
         records.extend(told.then(|| Record::Resources(self.resources.clone())));
+        records.extend(self.provider_gone.iter().cloned().map(Record::ProviderGone));
+        let providers = self.providers.iter();
+        records.extend(providers.map(|(id, info)| Record::Provider(id.clone(), info.clone())));
         for (id, framework) in &self.frameworks {
             records.push(Record::Framework(framework.spec.clone()));
             records.extend(framework.ending.then(|| Record::FrameworkEnding(id.clone())));

@@ -177,6 +177,7 @@ fn word(output: &Output) -> Option<String> {
     let text = match output {
         Output::Persist(_) => return None,
         Output::Volumes { made, gone, .. } => format!("volumes {made} not {gone}"),
+        Output::ToProvider(told) => format!("to provider {told:?}"),
         Output::StartExecutor(start) => format!("start {}", start.run.executor),
         Output::KillExecutor(run) => format!("kill -9 {}", run.executor),
         Output::CloseLink { why, .. } => format!("close link: {why}"),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mesarch_types::{
-    AgentId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, Resources, TaskId, TaskState, UpdateUuid,
-    WallMillis,
+    AgentId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, ProviderId, Resources, TaskId, TaskState,
+    UpdateUuid, WallMillis,
 };
 
 use crate::{ExecutorKey, ExecutorSpec, ResourceFacts, Run, TaskKey};
@@ -81,6 +81,15 @@ pub enum Input {
         /// Raw wait status; −1 if unknown.
         status: i32,
     },
+    /// A resource provider is to be known from here on, by this id and description.
+    ProviderAdmitted {
+        /// Its id.
+        id: ProviderId,
+        /// `mesos.v1.ResourceProviderInfo`, with id.
+        info: Bytes,
+    },
+    /// An operator declared a resource provider gone.
+    ProviderGone(ProviderId),
     /// The time of [`Agent::next_wake`](crate::Agent::next_wake) has come.
     Timer,
 }
@@ -116,6 +125,17 @@ pub enum MasterMessage {
     InventoryRequest,
     /// What became of the agent's resources, as it is now.
     Resources(ResourceFacts),
+    /// Have a resource provider carry out an operation, once however often this comes.
+    ApplyOperation(Box<ProviderOperation>),
+    /// The end of an operation that a resource provider told is known.
+    OperationAcknowledged {
+        /// Who told.
+        provider: ProviderId,
+        /// Which operation.
+        operation: UpdateUuid,
+        /// Which status of it.
+        status: UpdateUuid,
+    },
     /// Run a task.
     RunTask(Box<RunTask>),
     /// End a task.
@@ -152,6 +172,21 @@ pub enum MasterMessage {
         /// As it was told; the end of a later run is not meant.
         newest: LaunchId,
     },
+}
+
+/// What a resource provider is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderOperation {
+    /// Who.
+    pub provider: ProviderId,
+    /// Names the operation.
+    pub operation: UpdateUuid,
+    /// Who wants it.
+    pub framework: FrameworkId,
+    /// `mesos.v1.Offer.Operation`.
+    pub info: Bytes,
+    /// The provider's word on its resources that this rests on.
+    pub version: UpdateUuid,
 }
 
 /// What the agent needs to know of a framework.

@@ -57,6 +57,8 @@ pub use attach::{Hello, Inventory, InventoryTask, LISTED_MAX};
 pub use durable::{
     Durable, FINISHED_MAX, FrameworkFacts, RECENT_UPDATES_MAX, RunFacts, TaskFacts, UPDATES_MAX,
 };
-pub use input::{ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, Resume, RunTask};
-pub use output::{ExecutorEvent, LinkRefusal, Output, StartExecutor, ToMaster};
+pub use input::{
+    ExecutorUpdate, FrameworkSpec, Input, MasterMessage, Now, ProviderOperation, Resume, RunTask,
+};
+pub use output::{ExecutorEvent, LinkRefusal, Output, StartExecutor, ToMaster, ToProvider};
 pub use record::{Body, ExecutorKey, ExecutorSpec, Record, ResourceFacts, Run, TaskKey, TaskRecord, Update};

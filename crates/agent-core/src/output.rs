@@ -1,9 +1,11 @@
 //! What an agent does. Outputs are performed in order, each only when the records before it are on disk.
 
 use bytes::Bytes;
-use mesarch_types::{FrameworkId, LaunchId, ResourceVersion, Resources, TaskId, TaskState, UpdateUuid};
+use mesarch_types::{
+    FrameworkId, LaunchId, ProviderId, ResourceVersion, Resources, TaskId, TaskState, UpdateUuid,
+};
 
-use crate::{ExecutorKey, ExecutorSpec, Hello, Inventory, Record, Run, TaskKey, Update};
+use crate::{ExecutorKey, ExecutorSpec, Hello, Inventory, ProviderOperation, Record, Run, TaskKey, Update};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Output {
     ToExecutor(Run, ExecutorEvent),
     /// SIGKILL the whole session of the run; its end is reported as [`Input::ExecutorExited`](crate::Input).
     KillExecutor(Run),
+    /// Hand to the resource provider that it is for.
+    ToProvider(ToProvider),
     /// Send on the newest link.
     ToMaster(ToMaster),
     /// Give up a link.
@@ -65,6 +69,22 @@ pub enum ExecutorEvent {
     Message(Bytes),
     /// End all tasks and exit.
     Shutdown,
+}
+
+/// What the leader wants a resource provider to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToProvider {
+    /// To be carried out, once however often this comes.
+    Apply(Box<ProviderOperation>),
+    /// The end of an operation is known to the masters.
+    Acknowledged {
+        /// Who told.
+        provider: ProviderId,
+        /// Which operation.
+        operation: UpdateUuid,
+        /// Which status of it.
+        status: UpdateUuid,
+    },
 }
 
 /// A message to the leader.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use mesarch_types::{
-    AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, Reason, ResourceVersion,
-    Resources, TaskId, TaskState, UpdateUuid, WallMillis,
+    AgentId, ContainerId, ExecutorId, Fence, FrameworkId, LaunchId, Millis, ProviderId, Reason,
+    ResourceVersion, Resources, TaskId, TaskState, UpdateUuid, WallMillis,
 };
 
 use crate::FrameworkSpec;
@@ -98,6 +98,11 @@ pub enum Record {
     Fence(Fence),
     /// What became of the agent's resources: it holds whether a leader is there or not.
     Resources(ResourceFacts),
+    /// A resource provider was given this id, and is described by this `mesos.v1.ResourceProviderInfo`: it must come back
+    /// under it.
+    Provider(ProviderId, Bytes),
+    /// An operator declared a resource provider gone: it is never taken again.
+    ProviderGone(ProviderId),
     /// A framework that has something here, as newest told.
     Framework(FrameworkSpec),
     /// The framework is removed: a restart goes on ending its executors.

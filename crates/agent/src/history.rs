@@ -121,6 +121,8 @@ impl History {
             Record::Identity(_)
             | Record::Fence(_)
             | Record::Resources(_)
+            | Record::Provider(..)
+            | Record::ProviderGone(_)
             | Record::FrameworkEnding(_)
             | Record::Finished(..)
             | Record::Watermark(_) => {}

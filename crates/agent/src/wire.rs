@@ -1,7 +1,9 @@
 //! `mesarch.link` to and from the core's vocabulary.
 
 use bytes::Bytes;
-use mesarch_agent_core::{ExecutorKey, Hello, Inventory, MasterMessage, ResourceFacts, TaskKey, ToMaster};
+use mesarch_agent_core::{
+    ExecutorKey, Hello, Inventory, MasterMessage, ProviderOperation, ResourceFacts, TaskKey, ToMaster,
+};
 use mesarch_mesos_v1::convert::{ResourceForm, resources_from_v1, resources_to_v1};
 use mesarch_proto::{
     link::{self, from_agent, to_agent},
@@ -101,6 +103,18 @@ pub(crate) fn master_message(
         Kind::Attached(it) => MasterMessage::Attached(it.agent.into()),
         Kind::InventoryRequest(_) => MasterMessage::InventoryRequest,
         Kind::Resources(it) => MasterMessage::Resources(resources_from(it)?),
+        Kind::ApplyOperation(it) => MasterMessage::ApplyOperation(Box::new(ProviderOperation {
+            provider: it.provider.into(),
+            operation: uuid_from(&it.operation)?,
+            framework: it.framework.into(),
+            info: it.info,
+            version: uuid_from(&it.version)?,
+        })),
+        Kind::OperationAcknowledged(it) => MasterMessage::OperationAcknowledged {
+            provider: it.provider.into(),
+            operation: uuid_from(&it.operation)?,
+            status: uuid_from(&it.status)?,
+        },
         Kind::RunTask(it) => MasterMessage::RunTask(Box::new(launching.prepare(it)?)),
         Kind::KillTask(it) => MasterMessage::KillTask { key: key_from(it.key)?, policy: it.policy },
         Kind::Acknowledged(it) => {
@@ -233,10 +247,11 @@ pub(crate) fn merge(last: &mut from_agent::Kind, next: from_agent::Kind) -> Opti
 }
 
 /// What this agent can do, beyond running tasks.
-const CAPABILITIES: [AgentCapability; 6] = [
+const CAPABILITIES: [AgentCapability; 7] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
+    AgentCapability::ResourceProvider,
     AgentCapability::ResizeVolume,
     AgentCapability::AgentOperationFeedback,
     AgentCapability::AgentDraining,

@@ -120,6 +120,9 @@ impl Tasks {
             }
             Hear::Shutdown(shutdown) => bail!("the masters end this agent: {}", shutdown.reason),
             Hear::Resources(_) => bail!("resources to store, for an agent that stores none"),
+            Hear::ApplyOperation(_) | Hear::OperationAcknowledged(_) => {
+                bail!("an operation for a resource provider, for an agent that has none")
+            }
             Hear::Attached(_) | Hear::ShutdownExecutor(_) | Hear::Message(_) | Hear::ExecutorExitNoted(_) => {
                 Vec::new()
             }

@@ -315,6 +315,12 @@ impl Parts {
             Effect::SendResources { agent } => {
                 self.send(turn, &agent.clone(), ToAgent::Resources { agent });
             }
+            Effect::ApplyOperation { agent, framework, operation } => {
+                self.send(turn, &agent, ToAgent::ApplyOperation { framework, operation });
+            }
+            Effect::AcknowledgeOperation { agent, provider, operation, status } => {
+                self.send(turn, &agent, ToAgent::OperationAcknowledged { provider, operation, status });
+            }
             Effect::RunTask { agent, framework, task, launch } => {
                 self.send(turn, &agent, ToAgent::RunTask { framework, task, launch });
             }

@@ -2,12 +2,12 @@
 
 use mesarch_state::{
     Change, Command, Effect, Outcome,
-    command::{AgentSpec, Inventory, Link, OutboxPosition, StatusUpdate},
+    command::{AgentSpec, Inventory, Link, OperationUpdate, OutboxPosition, ProviderWord, StatusUpdate},
     outcome::Refusal,
 };
 use mesarch_types::{
-    AgentId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, ResourceVersion, TaskId, UpdateUuid,
-    digest::SetHash,
+    AgentId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, OperationId, ProviderId, ResourceVersion,
+    TaskId, UpdateUuid, digest::SetHash,
 };
 
 /// Names one proposal of one [`Leader`](crate::Leader); numbered from 1.
@@ -178,6 +178,15 @@ pub enum FromAgent {
     },
     /// It has stored what it was told of its resources, and volumes are as that says.
     ResourcesStored(ResourceVersion),
+    /// Its resource providers.
+    Providers {
+        /// Counted on this link.
+        sequence: u64,
+        /// All of them.
+        providers: Vec<ProviderWord>,
+    },
+    /// How operations stand, by its resource providers; repeated until acknowledged.
+    Operations(Vec<OperationUpdate>),
     /// No run of an executor is there or awaited any more; repeated until [`ToAgent::ExecutorExitNoted`].
     ExecutorExited {
         /// Owner.
@@ -237,6 +246,22 @@ pub enum ToAgent {
     Resources {
         /// To whom.
         agent: AgentId,
+    },
+    /// Have a resource provider carry out an operation; idempotent on its uuid.
+    ApplyOperation {
+        /// Owner.
+        framework: FrameworkId,
+        /// Which.
+        operation: OperationId,
+    },
+    /// The end of an operation that a resource provider told is in the log, or of no interest.
+    OperationAcknowledged {
+        /// Who told.
+        provider: ProviderId,
+        /// Which operation.
+        operation: UpdateUuid,
+        /// Which status of it.
+        status: UpdateUuid,
     },
     /// Start a task; idempotent on its launch id.
     RunTask {

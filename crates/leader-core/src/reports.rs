@@ -1,8 +1,12 @@
 //! What attached agents report: into the log, unless the state has it already.
 
 use mesarch_state::{
-    Command, Effect, State,
-    command::{ExecutorExited, ExecutorKey, Link, RecordUpdates, ResourcesStored, StatusUpdate},
+    Command, Effect, LEVEL_PROVIDERS, State,
+    command::{
+        ExecutorExited, ExecutorKey, Link, ProviderWord, RecordOperations, RecordUpdates, ResourcesStored,
+        StatusUpdate, UpdateProviders,
+    },
+    model::Agent,
 };
 use mesarch_types::{AgentId, LaunchId};
 
@@ -32,6 +36,18 @@ impl Parts {
                 let known = turn.state.agent(&agent).is_some_and(|known| known.stored >= version);
                 if !known {
                     turn.surely(Command::ResourcesStored(ResourcesStored { agent, version }));
+                }
+            }
+            FromAgent::Providers { sequence, providers } => {
+                let is_news = turn.state.agent(&agent).is_some_and(|known| says_more(known, &providers));
+                if is_news && turn.state.level() >= LEVEL_PROVIDERS {
+                    let command = UpdateProviders { agent, link, sequence, providers };
+                    turn.surely(Command::UpdateProviders(command));
+                }
+            }
+            FromAgent::Operations(updates) => {
+                if turn.state.level() >= LEVEL_PROVIDERS {
+                    turn.surely(Command::RecordOperations(RecordOperations { agent, updates }));
                 }
             }
             FromAgent::ExecutorExited { framework, executor, newest, status } => {
@@ -66,6 +82,19 @@ impl Parts {
             turn.desk.send(link, ToAgent::ExecutorExitNoted { framework, executor, newest });
         }
     }
+}
+
+/// Whether an agent says of its resource providers what the state does not hold: it repeats itself from time to time.
+fn says_more(agent: &Agent, words: &[ProviderWord]) -> bool {
+    let is_known = |word: &ProviderWord| {
+        agent.providers.get(&word.id).is_some_and(|known| {
+            let version = word.state.as_ref().map(|said| said.version);
+            known.info == word.info
+                && known.connected == word.connected
+                && version.is_none_or(|version| known.version == Some(version))
+        })
+    };
+    agent.providers.len() != words.len() || !words.iter().all(is_known)
 }
 
 /// Cuts updates, in their order, so that any agent's fit into the log, however much they say.

@@ -111,6 +111,8 @@ impl Performer {
                 }
                 // The leader's mind turns these into messages on links.
                 Effect::SendResources { .. }
+                | Effect::ApplyOperation { .. }
+                | Effect::AcknowledgeOperation { .. }
                 | Effect::RunTask { .. }
                 | Effect::KillTask { .. }
                 | Effect::SendAcknowledgement { .. }

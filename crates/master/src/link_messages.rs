@@ -7,12 +7,15 @@ use mesarch_mesos_v1::convert::{ResourceForm, resources_from_v1, resources_to_v1
 use mesarch_proto::{link, mesos::v1};
 use mesarch_state::{
     State,
-    command::{Inventory, InventoryExecutor, InventoryTask, StatusUpdate, StoredResources},
-    model::{Agent, Task},
+    command::{
+        Inventory, InventoryExecutor, InventoryTask, OperationUpdate, ProviderState, ProviderWord,
+        StatusUpdate, StoredResources,
+    },
+    model::{Agent, Operation, PROVIDERS_MAX, Task},
 };
 use mesarch_types::{
-    ClusterId, Epoch, Fence, FrameworkId, LaunchId, Millis, Reason, ResourceVersion, Resources, Role, Source,
-    TaskId, TaskState, UpdateUuid, digest::SetHash,
+    ClusterId, Epoch, Fence, FrameworkId, LaunchId, Millis, OperationState, Reason, ResourceVersion,
+    Resources, Role, Source, TaskId, TaskState, UpdateUuid, digest::SetHash,
 };
 use prost::Message;
 
@@ -23,6 +26,8 @@ const LISTED_MAX: usize = 256;
 
 /// Largest AgentInfo, in bytes of protobuf.
 const AGENT_BYTES_MAX: usize = 1024 * 1024;
+/// Most that an agent's resource providers may say together, in bytes.
+const PROVIDERS_BYTES_MAX: usize = 4 * AGENT_BYTES_MAX;
 /// Largest inventory, in bytes as it would be in the log: tens of thousands of tasks. It goes into the log whole, in one
 /// command with what the agent says of itself, for which room is left; so there is no moment at which half of it counts.
 const INVENTORY_BYTES_MAX: usize = COMMAND_BYTES_MAX - 4 * AGENT_BYTES_MAX;
@@ -59,6 +64,16 @@ pub(crate) fn to_agent(
         }),
         ToAgent::InventoryRequest => Kind::InventoryRequest(link::InventoryRequest {}),
         ToAgent::Resources { agent } => Kind::Resources(resources(state.agent(agent)?)),
+        ToAgent::ApplyOperation { framework, operation } => {
+            Kind::ApplyOperation(apply_operation(state.operation(framework, operation)?)?)
+        }
+        ToAgent::OperationAcknowledged { provider, operation, status } => {
+            Kind::OperationAcknowledged(link::OperationAcknowledged {
+                provider: provider.to_string(),
+                operation: uuid_bytes(*operation),
+                status: uuid_bytes(*status),
+            })
+        }
         ToAgent::RunTask { framework, task, launch } => {
             Kind::RunTask(run_task(state, this_life(state, framework, task, *launch)?)?)
         }
@@ -98,7 +113,7 @@ pub(crate) fn scheduler_message(state: &State, term: u64, message: link::Schedul
 fn fenced(state: &State, term: u64, kind: link::to_agent::Kind) -> link::ToAgent {
     let cluster = state.cluster().map_or_else(Bytes::new, |cluster| Bytes::copy_from_slice(&cluster.0));
     let fence = link::Fence { cluster, incarnation: state.incarnation(), term };
-    link::ToAgent { fence: Some(fence), kind: Some(kind) }
+    link::ToAgent { fence: Some(fence), level: state.level(), kind: Some(kind) }
 }
 
 fn key(framework: &FrameworkId, task: &TaskId, launch: LaunchId) -> link::TaskKey {
@@ -124,6 +139,22 @@ fn resources(agent: &Agent) -> link::Resources {
         taken: converted.map(|converted| list(&converted.taken)).unwrap_or_default(),
         made: converted.map(|converted| list(&converted.made)).unwrap_or_default(),
     }
+}
+
+/// None once the operation has ended.
+fn apply_operation(operation: &Operation) -> Option<link::ApplyOperation> {
+    let on = operation.on_provider.as_ref().filter(|_| !operation.finished)?;
+    Some(link::ApplyOperation {
+        provider: on.provider.to_string(),
+        operation: uuid_bytes(operation.uuid),
+        framework: operation.framework.to_string(),
+        info: operation.info.clone(),
+        version: uuid_bytes(on.version),
+    })
+}
+
+fn uuid_bytes(uuid: UpdateUuid) -> Bytes {
+    Bytes::copy_from_slice(&uuid.0)
 }
 
 fn this_life<'a>(
@@ -206,13 +237,68 @@ fn version(version: link::ResourceVersion) -> ResourceVersion {
     ResourceVersion { incarnation: version.incarnation, epoch: Epoch(version.epoch) }
 }
 
+/// Each a `mesos.v1.Resource`.
+fn list(list: Vec<Bytes>) -> Result<Resources, InvalidMessage> {
+    let list: Result<Vec<v1::Resource>, _> =
+        list.iter().map(|bytes| specs::decode(bytes, "resource")).collect();
+    Ok(resources_from_v1(&list?).map_err(InvalidSpec::from)?.without_allocation())
+}
+
+/// What an agent says of its resource providers.
+pub(crate) fn providers(told: link::Providers) -> Result<FromAgent, InvalidMessage> {
+    if told.providers.len() > PROVIDERS_MAX {
+        let (bytes, max) = (told.providers.len(), PROVIDERS_MAX);
+        return Err(InvalidMessage::TooLarge { what: "the number of resource providers", bytes, max });
+    }
+    within("resource providers", told.encoded_len(), PROVIDERS_BYTES_MAX)?;
+    let providers: Result<_, _> = told.providers.into_iter().map(provider).collect();
+    Ok(FromAgent::Providers { sequence: told.sequence, providers: providers? })
+}
+
+fn provider(told: link::Provider) -> Result<ProviderWord, InvalidMessage> {
+    let info = specs::decode::<v1::ResourceProviderInfo>(&told.info, "resource provider info")?;
+    Ok(ProviderWord {
+        id: told.id.into(),
+        info: info.encode_to_vec().into(),
+        connected: told.connected,
+        state: told.state.map(provider_state).transpose()?,
+    })
+}
+
+fn provider_state(told: link::ProviderState) -> Result<ProviderState, InvalidMessage> {
+    let known = |known: link::KnownOperation| Ok((uuid(&known.operation)?, known.ended));
+    Ok(ProviderState {
+        version: uuid(&told.version)?,
+        total: list(told.resources)?,
+        operations: told.operations.into_iter().map(known).collect::<Result<_, InvalidMessage>>()?,
+    })
+}
+
+/// How operations on what resource providers bring stand.
+pub(crate) fn operation_updates(told: link::OperationUpdates) -> Result<FromAgent, InvalidMessage> {
+    let updates: Result<_, _> = told.updates.into_iter().map(operation_update).collect();
+    Ok(FromAgent::Operations(updates?))
+}
+
+fn operation_update(told: link::OperationUpdate) -> Result<OperationUpdate, InvalidMessage> {
+    let status = specs::decode::<v1::OperationStatus>(&told.status, "operation status")?;
+    let state = OperationState::from_number(status.state).ok_or_else(|| InvalidMessage::Field {
+        field: "status.state",
+        reason: format!("{} is not a state of operations", status.state),
+    })?;
+    let converted = resources_from_v1(&status.converted_resources).map_err(InvalidSpec::from)?;
+    Ok(OperationUpdate {
+        provider: told.provider.into(),
+        operation: uuid(&told.operation)?,
+        state,
+        status: status.uuid.map(|status| uuid(&status.value)).transpose()?,
+        message: status.message.unwrap_or_default().into(),
+        converted: converted.without_allocation(),
+    })
+}
+
 /// What an agent says it has stored of its resources.
 fn stored_resources(resources: link::Resources) -> Result<StoredResources, InvalidMessage> {
-    let list = |list: Vec<Bytes>| -> Result<Resources, InvalidMessage> {
-        let list: Result<Vec<v1::Resource>, _> =
-            list.iter().map(|bytes| specs::decode(bytes, "resource")).collect();
-        Ok(resources_from_v1(&list?).map_err(InvalidSpec::from)?.without_allocation())
-    };
     Ok(StoredResources {
         version: version(resources.version.ok_or(InvalidMessage::Missing("version"))?),
         taken: list(resources.taken)?,

@@ -97,7 +97,14 @@ pub(crate) fn of_operation_news(news: &OperationNews) -> v1::OperationStatus {
 
 /// What is known of an operation; its end has a uuid, and the framework acknowledges that.
 pub(crate) fn of_known_operation(operation: &Operation, form: ResourceForm) -> v1::OperationStatus {
-    let status = of_operation(&operation.id, Some(&operation.agent), operation.state(), "");
+    let on = operation.on_provider.as_deref();
+    let message = on.map_or("", |on| &on.message);
+    let provider = on.map(|on| v1::ResourceProviderId { value: on.provider.to_string() });
+    let status = v1::OperationStatus {
+        resource_provider_id: provider,
+        operation_id: operation.is_told().then(|| v1::OperationId { value: operation.id.to_string() }),
+        ..of_operation(&operation.id, Some(&operation.agent), operation.state(), message)
+    };
     match operation.finished {
         true => v1::OperationStatus {
             converted_resources: resources_to_v1(&operation.made, form),

@@ -164,6 +164,8 @@ pub(crate) fn message(state: &State, message: ToAgent) -> Option<MasterMessage> 
         ToAgent::Attached { agent, .. } => MasterMessage::Attached(agent),
         ToAgent::InventoryRequest => MasterMessage::InventoryRequest,
         ToAgent::Resources { agent } => MasterMessage::Resources(resource_facts(state.agent(&agent)?)),
+        // No resource provider is played here: none is told of, so none is asked.
+        ToAgent::ApplyOperation { .. } | ToAgent::OperationAcknowledged { .. } => return None,
         ToAgent::RunTask { framework, task, launch } => {
             MasterMessage::RunTask(Box::new(run_task(state, framework, task, launch)?))
         }

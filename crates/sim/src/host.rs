@@ -121,6 +121,7 @@ impl World {
         match output {
             Output::Persist(_) => {}
             Output::Volumes { made, gone, .. } => self.hosts[agent].align_volumes(&made, &gone),
+            Output::ToProvider(_) => {}
             Output::StartExecutor(start) => self.start_executor(agent, *start),
             Output::ToExecutor(run, event) => self.executor_told(agent, &run, event),
             Output::KillExecutor(run) => self.exit(agent, &run),

@@ -14,6 +14,7 @@ mod maintenance;
 mod offer;
 mod operation;
 mod policy;
+mod provider;
 mod quota;
 mod removal;
 mod task;
@@ -39,6 +40,8 @@ mod maintenance_test;
 mod offer_test;
 #[cfg(test)]
 mod operation_test;
+#[cfg(test)]
+mod provider_test;
 #[cfg(test)]
 mod quota_test;
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod administration;
 mod agent;
 mod framework;
 mod operation;
+mod provider;
 mod resource;
 mod sharing;
 mod task;
@@ -89,6 +90,8 @@ fn to_kind(command: &Command) -> log::command::Kind {
         Command::AnswerInverseOffers(c) => Kind::AnswerInverseOffers(c.to_log()),
         Command::ResourcesStored(c) => Kind::ResourcesStored(c.to_log()),
         Command::AcknowledgeOperation(c) => Kind::AcknowledgeOperation(c.to_log()),
+        Command::UpdateProviders(c) => Kind::UpdateProviders(c.to_log()),
+        Command::RecordOperations(c) => Kind::RecordOperations(c.to_log()),
     }
 }
 
@@ -136,6 +139,8 @@ fn from_kind(kind: log::command::Kind) -> Result<Command, DecodeError> {
         Kind::AnswerInverseOffers(c) => Command::AnswerInverseOffers(Logged::from_log(c)?),
         Kind::ResourcesStored(c) => Command::ResourcesStored(Logged::from_log(c)?),
         Kind::AcknowledgeOperation(c) => Command::AcknowledgeOperation(Logged::from_log(c)?),
+        Kind::UpdateProviders(c) => Command::UpdateProviders(Logged::from_log(c)?),
+        Kind::RecordOperations(c) => Command::RecordOperations(Logged::from_log(c)?),
     })
 }
 

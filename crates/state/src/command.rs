@@ -6,6 +6,7 @@
 
 mod administration;
 mod operation;
+mod provider;
 mod sharing;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -24,6 +25,7 @@ pub use administration::{
     MarkAgentGone, ReactivateAgent, SetSchedule, Window,
 };
 pub use operation::{AcknowledgeOperation, Operation, ResourcesStored, StoredResources};
+pub use provider::{OperationUpdate, ProviderState, ProviderWord, RecordOperations, UpdateProviders};
 pub use sharing::{
     ConvertResources, OfferRules, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist,
 };
@@ -113,6 +115,10 @@ pub enum Command {
     ResourcesStored(ResourcesStored),
     /// A framework acknowledged the end of an operation.
     AcknowledgeOperation(AcknowledgeOperation),
+    /// An agent tells of its resource providers.
+    UpdateProviders(UpdateProviders),
+    /// Resource providers tell how operations ended.
+    RecordOperations(RecordOperations),
 }
 
 /// See [`Command::BeginTerm`]. The first one of a cluster fixes `cluster`; a later one that differs is refused.

@@ -5,7 +5,7 @@
 //! before it performed it. A variant that may be lost instead says so here.
 
 use mesarch_types::{
-    AgentId, Epoch, FrameworkId, LaunchId, OfferId, OperationId, StreamId, TaskId, UpdateUuid,
+    AgentId, Epoch, FrameworkId, LaunchId, OfferId, OperationId, ProviderId, StreamId, TaskId, UpdateUuid,
 };
 
 use crate::command::{ExecutorKey, OutboxPosition};
@@ -72,6 +72,26 @@ pub enum Effect {
         /// Whom.
         agent: AgentId,
     },
+    /// Have a resource provider carry out an operation. The agent lets it do so once, however often this comes.
+    ApplyOperation {
+        /// Where.
+        agent: AgentId,
+        /// Owner.
+        framework: FrameworkId,
+        /// Which.
+        operation: OperationId,
+    },
+    /// Tell a resource provider that the end of an operation is known. May be lost: the provider tells it until it hears this.
+    AcknowledgeOperation {
+        /// Where.
+        agent: AgentId,
+        /// Whom.
+        provider: ProviderId,
+        /// Which operation.
+        operation: UpdateUuid,
+        /// Which status of it.
+        status: UpdateUuid,
+    },
     /// Send a STAGING task to its agent.
     RunTask {
         /// Where.
@@ -125,6 +145,8 @@ impl Effect {
     pub(crate) fn agent(&self) -> Option<&AgentId> {
         match self {
             Self::SendResources { agent }
+            | Self::ApplyOperation { agent, .. }
+            | Self::AcknowledgeOperation { agent, .. }
             | Self::RunTask { agent, .. }
             | Self::KillTask { agent, .. }
             | Self::SendAcknowledgement { agent, .. }

@@ -8,7 +8,7 @@ use mesarch_types::resource::Resources;
 use crate::{
     apply::GONE_AGENTS_MAX,
     machine::State,
-    model::{Agent, COMPLETED_TASKS_MAX, Framework, OUTBOX_MAX, STATUSES_PER_TASK_MAX, Task},
+    model::{Agent, COMPLETED_TASKS_MAX, Framework, OUTBOX_MAX, PROVIDERS_MAX, STATUSES_PER_TASK_MAX, Task},
 };
 
 /// Something that must never be is.
@@ -168,7 +168,11 @@ fn check_operations(state: &State) -> Result<(), Violation> {
     state.operations().try_for_each(|operation| {
         let id = &operation.id;
         let framework = state.framework(&operation.framework);
-        require(framework.is_some(), "an operation's framework is in the table", id)?;
+        let goes_on = operation.on_provider.is_some() && !operation.finished && !operation.is_told();
+        require(framework.is_some() || goes_on, "an operation's framework is in the table", id)?;
+        if operation.on_provider.is_some() {
+            return Ok(());
+        }
         let Some(agent) = state.agent(&operation.agent) else { return Ok(()) };
         let pending = !operation.finished && agent.stored >= operation.version;
         require(!pending, "an operation that its agent has stored has ended", id)
@@ -176,6 +180,19 @@ fn check_operations(state: &State) -> Result<(), Violation> {
     state.agents().try_for_each(|agent| {
         let known = agent.stored <= agent.converted_at;
         require(known, "an agent has stored nothing that was never so", &agent.id)
+    })?;
+    let away = state.unreachable_agents().map(|away| &*away.agent);
+    state.agents().chain(away).try_for_each(check_providers)
+}
+
+fn check_providers(agent: &Agent) -> Result<(), Violation> {
+    require(agent.providers.len() <= PROVIDERS_MAX, "resource providers are bounded", &agent.id)?;
+    agent.providers.iter().try_for_each(|(id, provider)| {
+        let mut all = provider.total.iter();
+        let own = provider.id == *id && all.all(|one| one.provider.as_deref() == Some(id.as_str()));
+        require(own, "a resource provider has what carries its id", id)?;
+        let said = provider.version.is_some() || provider.total.is_empty() || provider.doubtful;
+        require(said, "a resource provider that has said nothing has nothing", id)
     })
 }
 

@@ -21,7 +21,7 @@ use crate::{
 
 /// The highest feature level that this version understands. Any change of what a command does to any state raises it,
 /// so that replicas of different versions agree as long as the cluster stays on the lower level.
-pub const FEATURE_LEVEL_MAX: u32 = 3;
+pub const FEATURE_LEVEL_MAX: u32 = 4;
 
 /// From this level on, updates that refuse a task of an ACCEPT name the agent that the task names, and an ACCEPT whose
 /// offers are good answers for a task that is live already with its known state, as one whose offers are gone does. An
@@ -43,6 +43,10 @@ pub const LEVEL_ADMIN: u32 = 3;
 /// From this level on frameworks may change what they say of themselves without a new subscription, and ACCEPT may hold
 /// operations on resources beside launches. Agents are told what became of their resources, and store it.
 pub const LEVEL_OPERATIONS: u32 = 3;
+
+/// From this level on agents may have resource providers, and ACCEPT may hold operations on what these bring. Nothing of
+/// it is in the states of lower levels.
+pub const LEVEL_PROVIDERS: u32 = 4;
 
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///
@@ -180,6 +184,8 @@ impl Step<'_> {
             Command::AnswerInverseOffers(c) => self.administrate(|step| Ok(step.answer_inverse_offers(&c))),
             Command::ResourcesStored(c) => self.resources_stored(&c),
             Command::AcknowledgeOperation(c) => self.acknowledge_operation(c),
+            Command::UpdateProviders(c) => self.update_providers(c),
+            Command::RecordOperations(c) => self.record_operations(c),
         }
     }
 }

@@ -8,6 +8,7 @@ mod framework;
 pub(crate) mod ledger;
 mod maintenance;
 mod operation;
+mod provider;
 mod task;
 
 pub use agent::{
@@ -21,7 +22,9 @@ pub use framework::{
 pub use ledger::{Holder, Ledger};
 pub(crate) use maintenance::{Asked, Maintenance};
 pub use maintenance::{InverseAnswer, InverseOffer, Machine, MachineId, MachineMode};
+pub(crate) use operation::unnamed;
 pub use operation::{OPERATIONS_MAX, Operation};
+pub use provider::{Heard, OnProvider, PROVIDERS_MAX, Provider};
 pub use task::{Executor, Kill, Offer, Report, STATUSES_PER_TASK_MAX, Task};
 
 /// A framework's task: what tasks are stored under.

@@ -54,13 +54,20 @@ pub(crate) fn finished(operation: &Operation) -> Effect {
     }
 }
 
-/// What is owed to one agent: first what became of its resources, which launches may use; launches before kills, so
+/// What is owed to one agent: first what became of its resources, and what its resource providers are to do with theirs,
+/// in the order of the log, for launches may use it; launches before kills, so
 /// that a kill finds its task. Nothing if it has no link.
 pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
     let Some(agent) = state.agent(id).filter(|known| known.is_attached()) else {
         return Vec::new();
     };
     let resources = agent.is_owed_resources().then(|| Effect::SendResources { agent: id.clone() });
+    let operations =
+        operations_on_providers(state, agent).into_iter().map(|operation| Effect::ApplyOperation {
+            agent: id.clone(),
+            framework: operation.framework.clone(),
+            operation: operation.id.clone(),
+        });
     let launches = tasks(state, agent).filter(|task| !task.reported && !task.state.is_terminal()).map(run);
     let kills = tasks(state, agent).filter(|task| task.kill.is_some()).map(kill);
     let acknowledgements = tasks(state, agent).filter(|task| task.ack_owed).filter_map(acknowledge);
@@ -77,8 +84,15 @@ pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
     let frameworks = agent.pending_shutdowns.iter();
     let frameworks = frameworks
         .map(|framework| Effect::ShutdownFramework { agent: id.clone(), framework: framework.clone() });
-    let tasks = resources.into_iter().chain(launches).chain(kills).chain(acknowledgements);
+    let tasks = resources.into_iter().chain(operations).chain(launches).chain(kills).chain(acknowledgements);
     tasks.chain(forgetting).chain(executors).chain(frameworks).collect()
+}
+
+fn operations_on_providers<'a>(state: &'a State, agent: &Agent) -> Vec<&'a Operation> {
+    let pending = agent.operations.iter().filter_map(|(framework, id)| state.operation(framework, id));
+    let mut pending: Vec<&Operation> = pending.filter(|operation| operation.on_provider.is_some()).collect();
+    pending.sort_by_key(|operation| operation.on_provider.as_ref().map(|on| on.serial));
+    pending
 }
 
 fn tasks<'a>(state: &'a State, agent: &'a Agent) -> impl Iterator<Item = &'a Task> {

@@ -88,6 +88,10 @@ mod kind {
     /// What an agent's resources are at, and what it has stored; of agents of which something was made since level 3.
     pub(super) const RESOURCES: u8 = 80;
     pub(super) const OPERATION: u8 = 81;
+    /// Of agents that have told of resource providers, and so from level 4 on only.
+    pub(super) const HEARD: u8 = 120;
+    pub(super) const PROVIDER: u8 = 121;
+    pub(super) const ON_PROVIDER: u8 = 122;
     pub(super) const END: u8 = 255;
 }
 
@@ -235,7 +239,9 @@ impl State {
                 let agent = self.agents.get_mut(&AgentId::take(&mut input)?).ok_or(Malformed)?;
                 Arc::make_mut(agent).owes_inventory = true;
             }
-            kind::RESOURCES | kind::OPERATION => self.restore_operations(*kind, &mut input)?,
+            kind::RESOURCES | kind::OPERATION | kind::HEARD | kind::PROVIDER | kind::ON_PROVIDER => {
+                self.restore_operations(*kind, &mut input)?
+            }
             kind::END if u64::take(&mut input)? != record => return Err(Malformed),
             kind::END => {}
             other @ kind::ADMINISTRATION..=kind::INVERSE_ANSWER => {

@@ -370,7 +370,7 @@ impl World {
 /// answer to an unknown life of a task would have told it.
 fn may_be_lost(command: &Command, effect: &Effect) -> bool {
     match effect {
-        Effect::CloseStream { .. } => true,
+        Effect::CloseStream { .. } | Effect::AcknowledgeOperation { .. } => true,
         Effect::SendAcknowledgement { .. } => matches!(command, Command::RecordUpdates(_)),
         Effect::KillTask { .. } => matches!(command, Command::RecordUpdates(_) | Command::AttachAgent(_)),
         _ => false,

@@ -10,6 +10,7 @@ const LEVELS: [(&[u8], &str); FEATURE_LEVEL_MAX as usize] = [
     (include_bytes!("golden/level-1.log"), include_str!("golden/level-1.digests")),
     (include_bytes!("golden/level-2.log"), include_str!("golden/level-2.digests")),
     (include_bytes!("golden/level-3.log"), include_str!("golden/level-3.digests")),
+    (include_bytes!("golden/level-4.log"), include_str!("golden/level-4.digests")),
 ];
 
 fn next_entry(log: &mut Bytes) -> (At, Command) {

@@ -23,7 +23,7 @@ fn choices(commands_max: usize) -> impl Strategy<Value = Vec<Choice>> {
 /// Whether an effect's documentation allows its loss after this command.
 fn may_be_lost(command: &Command, effect: &Effect) -> bool {
     match effect {
-        Effect::CloseStream { .. } => true,
+        Effect::CloseStream { .. } | Effect::AcknowledgeOperation { .. } => true,
         Effect::SendAcknowledgement { .. } => matches!(command, Command::RecordUpdates(_)),
         Effect::KillTask { .. } => matches!(command, Command::RecordUpdates(_) | Command::AttachAgent(_)),
         _ => false,
@@ -214,10 +214,12 @@ fn kind(command: &Command) -> &'static str {
         Command::UpdateFramework(_) => "UpdateFramework",
         Command::ResourcesStored(_) => "ResourcesStored",
         Command::AcknowledgeOperation(_) => "AcknowledgeOperation",
+        Command::UpdateProviders(_) => "UpdateProviders",
+        Command::RecordOperations(_) => "RecordOperations",
     }
 }
 
-const KINDS: [&str; 42] = [
+const KINDS: [&str; 44] = [
     "AcceptOffers",
     "AcknowledgeOperation",
     "AcknowledgeUpdates",
@@ -240,6 +242,7 @@ const KINDS: [&str; 42] = [
     "MarkAgentGone",
     "MarkUnreachable",
     "ReactivateAgent",
+    "RecordOperations",
     "RecordUpdates",
     "RegisterAgent",
     "RequestKill",
@@ -260,6 +263,7 @@ const KINDS: [&str; 42] = [
     "Suppress",
     "Teardown",
     "UpdateFramework",
+    "UpdateProviders",
 ];
 
 /// What the effect of a command that the state took was, where the kind alone says too little.
@@ -313,6 +317,13 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
     if !matches!(command, Command::Subscribe(_)) && applied.effects.iter().any(ends) {
         turns.push("an operation ends");
     }
+    let asks = |effect: &Effect| matches!(effect, Effect::ApplyOperation { .. });
+    if matches!(command, Command::AcceptOffers(_)) && applied.effects.iter().any(asks) {
+        turns.push("a resource provider is asked");
+    }
+    if matches!(command, Command::RecordOperations(_)) && applied.effects.iter().any(ends) {
+        turns.push("a resource provider ends an operation");
+    }
     if let Outcome::Accepted(results) = &applied.outcome {
         turns.extend(results.iter().map(|result| match result {
             LaunchResult::Launched(_) => "a launch succeeds",
@@ -335,7 +346,7 @@ fn turns(before: &State, command: &Command, applied: &Applied) -> Vec<&'static s
     turns
 }
 
-const TURNS: [&str; 28] = [
+const TURNS: [&str; 30] = [
     "a drain withdraws an offer",
     "a drained agent is gone",
     "a framework is adopted",
@@ -350,6 +361,8 @@ const TURNS: [&str; 28] = [
     "a reactivation is denied",
     "a reservation is denied",
     "a reservation withdraws an offer",
+    "a resource provider ends an operation",
+    "a resource provider is asked",
     "a task becomes unreachable",
     "a task is adopted",
     "a task is launched",

@@ -117,6 +117,10 @@ text_id!(
     OfferId
 );
 text_id!(
+    /// A resource provider; given out by its agent, stable over restarts of both.
+    ProviderId
+);
+text_id!(
     /// A task; chosen by its framework, unique among the framework's live tasks.
     TaskId
 );

@@ -89,6 +89,7 @@ impl TaskState {
 pub enum OperationState {
     Pending = 1,
     Finished = 2,
+    Failed = 3,
     Error = 4,
     Dropped = 5,
     Unreachable = 6,
@@ -99,9 +100,10 @@ pub enum OperationState {
 
 impl OperationState {
     /// Every state that is ever told, in the order of the API's numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
         Self::Finished,
+        Self::Failed,
         Self::Error,
         Self::Dropped,
         Self::Unreachable,
@@ -113,6 +115,14 @@ impl OperationState {
     /// The state with this API number.
     pub fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|state| *state as i32 == number)
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Finished | Self::Failed | Self::Error | Self::Dropped | Self::GoneByOperator => true,
+            Self::Pending | Self::Unreachable | Self::Recovering | Self::Unknown => false,
+        }
     }
 }
 

@@ -52,6 +52,7 @@ fn opposite(conversion: &Conversion) -> Conversion {
             let size = volume.value.as_scalar().and_then(|size| size.checked_add(subtract)).expect("small");
             Conversion::Shrink { volume: Resource { value: Value::Scalar(size), ..volume }, subtract }
         }
+        Conversion::ChangeDisk(_) => unreachable!("none is drawn: only a provider can undo it"),
         Conversion::Shrink { volume, subtract } => {
             let size = volume.value.as_scalar().and_then(|size| size.checked_sub(subtract)).expect("fits");
             let addition = one(&r("disk(eng,op):1")).expect("one");

@@ -71,6 +71,10 @@ fn to_proto(record: &Record) -> Kind {
         Record::Acknowledged(key, uuid) => Kind::Acknowledged(acknowledged_to(key, *uuid)),
         Record::Finished(key, uuid) => Kind::Finished(acknowledged_to(key, *uuid)),
         Record::Watermark(launch) => Kind::Watermark(launch_to(*launch)),
+        Record::Provider(id, info) => {
+            Kind::Provider(proto::Provider { id: id.to_string(), info: info.clone() })
+        }
+        Record::ProviderGone(id) => Kind::ProviderGone(id.to_string()),
         Record::Resources(facts) => {
             Kind::Resources(proto::Resources { told: Some(resources_to(facts)), gone: list_to(&facts.gone) })
         }
@@ -93,6 +97,8 @@ fn from_proto(kind: Kind) -> Result<Record, RecordError> {
         Kind::Acknowledged(it) => Record::Acknowledged(key_from(it.key)?, uuid_from(&it.uuid)?),
         Kind::Finished(it) => Record::Finished(key_from(it.key)?, uuid_from(&it.uuid)?),
         Kind::Watermark(launch) => Record::Watermark(launch_from(launch)),
+        Kind::Provider(it) => Record::Provider(it.id.into(), it.info),
+        Kind::ProviderGone(id) => Record::ProviderGone(id.into()),
         Kind::Resources(it) => {
             let told = resources_from(it.told.ok_or(WireError("told"))?)?;
             Record::Resources(ResourceFacts { gone: list_from(&it.gone)?, ..told })

@@ -77,7 +77,7 @@ fn refused(refusal: CallRefusal) -> Response {
 }
 
 /// A stream of events: each frame is one record and becomes one chunk. Dropped when the reader goes away.
-struct Events(EventStream);
+pub(super) struct Events(pub(super) EventStream);
 
 impl http_body::Body for Events {
     type Data = Bytes;

@@ -7,6 +7,7 @@ mod gates;
 mod idle;
 mod metrics;
 mod operator;
+mod resource_provider;
 mod server;
 mod site;
 pub(crate) mod state;
@@ -45,6 +46,7 @@ async fn route(State(site): State<Site>, request: HttpRequest) -> Response {
     let query = Query::parse(request.uri().query());
     match endpoint(request.uri().path()) {
         Some(Endpoint::Executor) => executor::handle(&site, request).await,
+        Some(Endpoint::ResourceProvider) => resource_provider::handle(&site, request).await,
         Some(Endpoint::Operator) => operator::handle(&site, request).await,
         Some(Endpoint::Health) => StatusCode::OK.into_response(),
         Some(Endpoint::Version) => answer(&version(), &query),
@@ -74,6 +76,7 @@ async fn route(State(site): State<Site>, request: HttpRequest) -> Response {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
     Executor,
+    ResourceProvider,
     Operator,
     Health,
     Version,
@@ -98,7 +101,7 @@ enum Endpoint {
 /// Longer ones before those that they begin with. Those of the agent itself may have its name in front.
 const ENDPOINTS: [(&str, Endpoint); 19] = [
     ("/api/v1/executor", Endpoint::Executor),
-    ("/api/v1/resource_provider", Endpoint::Unimplemented("resource providers")),
+    ("/api/v1/resource_provider", Endpoint::ResourceProvider),
     ("/api/v1", Endpoint::Operator),
     ("/health", Endpoint::Health),
     ("/version", Endpoint::Version),

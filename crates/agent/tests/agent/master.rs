@@ -144,7 +144,7 @@ impl Master {
     pub(crate) async fn send_in(&self, term: u64, kind: to_agent::Kind) {
         let cluster = Bytes::from_static(&[7; 16]);
         let fence = Some(mesarch_proto::link::Fence { cluster, incarnation: 1, term });
-        let message = ToAgent { fence, kind: Some(kind) };
+        let message = ToAgent { fence, level: 4, kind: Some(kind) };
         self.link.as_ref().expect("a link is open").outgoing.send(Ok(message)).await.expect("the link lives");
     }
 

@@ -184,6 +184,9 @@ impl Agent {
                     self.id = None;
                 }
             }
+            ToAgent::ApplyOperation { .. } | ToAgent::OperationAcknowledged { .. } => {
+                panic!("{message:?} is for resource providers, and there are none")
+            }
             ToAgent::ShutdownExecutor { .. } | ToAgent::ExecutorExitNoted { .. } => {}
             ToAgent::Ping { number } if self.answers_pings => cluster.input(Input::Pong { link, number }),
             ToAgent::Ping { .. } => {}

@@ -5,7 +5,7 @@ use mesarch_proto::mesos::v1::{
     scheduler::call,
 };
 use mesarch_state::{
-    Command, LEVEL_OPERATIONS,
+    Command, LEVEL_OPERATIONS, LEVEL_PROVIDERS,
     command::{AcceptOffers, Launch, Operation},
 };
 use mesarch_types::{OfferId, Role, time::LAUNCHES_PER_COMMAND_MAX};
@@ -29,6 +29,10 @@ impl Caller<'_> {
         check_operations(&accept.operations)?;
         if accept.operations.iter().any(|operation| kind(operation) != Type::Launch) {
             check_level(self.app, LEVEL_OPERATIONS, "operations of ACCEPT other than LAUNCH")?;
+        }
+        let for_provider = |operation| matches!(kind(operation), Type::CreateDisk | Type::DestroyDisk);
+        if accept.operations.iter().any(for_provider) {
+            check_level(self.app, LEVEL_PROVIDERS, "CREATE_DISK and DESTROY_DISK in ACCEPT")?;
         }
         let offers = offer_ids(accept.offer_ids);
         let context = self.context(&offers);
@@ -77,8 +81,10 @@ fn kind(operation: &offer::Operation) -> Type {
 /// With anything in it that is not there yet, the whole call is refused.
 fn check_operations(operations: &[offer::Operation]) -> Result<(), CallError> {
     let missing = |kind: &Type| match kind {
-        Type::Unknown | Type::LaunchGroup | Type::CreateDisk | Type::DestroyDisk => true,
+        Type::Unknown | Type::LaunchGroup => true,
         Type::Launch
+        | Type::CreateDisk
+        | Type::DestroyDisk
         | Type::Reserve
         | Type::Unreserve
         | Type::Create
@@ -150,7 +156,7 @@ mod tests {
         let mixed =
             [operation(Type::Launch, 1), operation(Type::CreateDisk, 0), operation(Type::LaunchGroup, 0)];
         let error = check_operations(&mixed).expect_err("not there").to_string();
-        assert_eq!(error, "not implemented: operations of ACCEPT: CREATE_DISK, LAUNCH_GROUP");
+        assert_eq!(error, "not implemented: operations of ACCEPT: LAUNCH_GROUP");
         assert_eq!(check_operations(&[operation(Type::Reserve, 0), operation(Type::Launch, 1)]), Ok(()));
     }
 

@@ -62,7 +62,8 @@ impl Caller<'_> {
 fn named(state: &State, framework: &FrameworkId, asked: Vec<Asked>) -> IntoIter<Asked> {
     match asked.is_empty() {
         true => {
-            let all = state.operations_of(framework).map(|operation| (operation.id.clone(), None));
+            let told = state.operations_of(framework).filter(|operation| operation.is_told());
+            let all = told.map(|operation| (operation.id.clone(), None));
             all.collect::<Vec<Asked>>().into_iter()
         }
         false => asked.into_iter(),
@@ -89,7 +90,7 @@ fn answer(
     agent: Option<&AgentId>,
 ) -> v1::OperationStatus {
     let told = |agent, state, message: &str| status::of_operation(operation, agent, state, message);
-    if let Some(known) = state.operation(framework, operation) {
+    if let Some(known) = state.operation(framework, operation).filter(|known| known.is_told()) {
         let away = state.agent(&known.agent).is_none() && !known.finished;
         let latest = if away { OperationState::Unreachable } else { known.state() };
         return told(Some(&known.agent), latest, "Reconciliation: Latest operation state");

@@ -173,6 +173,8 @@ impl Reader {
             Kind::Updates(updates) => link_messages::updates(updates)?,
             Kind::Forgot(forgot) => link_messages::forgot(forgot)?,
             Kind::ResourcesStored(stored) => link_messages::resources_stored(stored)?,
+            Kind::Providers(providers) => link_messages::providers(providers)?,
+            Kind::OperationUpdates(updates) => link_messages::operation_updates(updates)?,
             Kind::ExecutorExited(exited) => link_messages::executor_exited(exited)?,
             Kind::Register(_) | Kind::Attach(_) => {
                 return Err(InvalidMessage::Field {

@@ -194,7 +194,9 @@ fn relieves(command: &Command) -> bool {
         | Command::StopMaintenance(_)
         | Command::AnswerInverseOffers(_)
         | Command::ResourcesStored(_)
-        | Command::AcknowledgeOperation(_) => true,
+        | Command::AcknowledgeOperation(_)
+        | Command::UpdateProviders(_)
+        | Command::RecordOperations(_) => true,
         Command::RegisterAgent(_)
         | Command::AttachAgent(_)
         | Command::Subscribe(_)

@@ -1,6 +1,9 @@
 //! Agents come, for the first time or again.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use imbl::{OrdMap, OrdSet};
 use mesarch_types::{AgentId, ResourceVersion, digest::SetHash, resource::Resources};
@@ -10,7 +13,7 @@ use crate::{
     command::{AgentSpec, AttachAgent, Inventory, Link, RegisterAgent},
     effect::Effect,
     machine::LEVEL_OPERATIONS,
-    model::{Administration, Agent, Attachment, Ledger, Task, TaskKey},
+    model::{Administration, Agent, Attachment, Heard, Ledger, Task, TaskKey},
     open_work::open_work_of_agent,
     outcome::{Outcome, Refusal},
     sharing::Count,
@@ -120,6 +123,8 @@ impl Step<'_> {
             converted_at: ResourceVersion::default(),
             stored: ResourceVersion::default(),
             leaving: Resources::default(),
+            providers: BTreeMap::new(),
+            heard: Heard::default(),
             spec: Arc::new(spec),
             version: epoch,
             link,
@@ -145,7 +150,7 @@ impl Step<'_> {
     /// The agent is there, on its new link, with its new spec if that changed.
     fn link_up(&mut self, c: &AttachAgent) {
         let (since, wall, incarnation) = (self.epoch(), self.at.wall, self.state.meta.incarnation);
-        let Some(known) = self.state.agents.get(&c.agent) else {
+        let Some(known) = self.state.agents.get(&c.agent).cloned() else {
             return;
         };
         let spec = c.spec.clone().filter(|spec| *spec != *known.spec);
@@ -154,6 +159,9 @@ impl Step<'_> {
         if spec.is_some() {
             self.withdraw_offers_of_agent(&c.agent);
             self.count_agent(&c.agent, Count::Out);
+        }
+        if known.incarnation != incarnation && !known.providers.is_empty() {
+            self.doubt_providers(&c.agent);
         }
         let redraw = spec.is_some();
         if moved.is_some() {

@@ -26,6 +26,10 @@ impl Step<'_> {
     /// Withdraws just enough offers of the agent, then converts.
     pub(crate) fn convert_resources(&mut self, c: &ConvertResources) -> Outcome {
         let planned = match self.state.agents.get(&c.agent) {
+            // A provider would have to be told, and to say that it did so; there is no framework that would hear of it.
+            Some(agent) if agent.is_asked_of_provider(&c.conversion) => {
+                Err(Denial::Conversion(ConversionError::OfProvider))
+            }
             Some(agent) => self.plan_conversion(agent, &c.conversion).map_err(Denial::Conversion),
             None => Err(Denial::UnknownAgent(c.agent.clone())),
         };
@@ -84,14 +88,37 @@ impl Step<'_> {
     pub(super) fn set_total(&mut self, agent: &AgentId, total: &Resources) {
         self.count_agent(agent, crate::sharing::Count::Out);
         let version = self.epoch();
+        let mut is_own = true;
         if let Some(known) = self.state.agents.get_mut(agent).map(Arc::make_mut) {
-            known.converted = Converted::between(&known.spec.total, total);
+            is_own = known.set_total(total);
             known.version = version;
         }
         self.draw_up_uncounted_books(agent);
         self.change(Change::Agent(agent.clone()));
-        if self.state.meta.level >= LEVEL_OPERATIONS {
+        if is_own && self.state.meta.level >= LEVEL_OPERATIONS {
             self.version_resources_of(agent);
         }
+    }
+}
+
+impl Agent {
+    fn is_asked_of_provider(&self, conversion: &Conversion) -> bool {
+        let sides = conversion.sides();
+        sides.is_ok_and(|(consumed, _)| consumed.iter().any(|one| self.provider_of(one).is_some()))
+    }
+
+    /// Notes what became of what the agent itself brings and of what its providers do. Whether any of it is the agent's own:
+    /// that is for the agent to store, the other for the provider.
+    fn set_total(&mut self, total: &Resources) -> bool {
+        let own = total.filter(|resource| self.provider_of(resource).is_none());
+        for (id, provider) in &mut self.providers {
+            let part = total.filter(|resource| resource.provider.as_deref() == Some(id.as_str()));
+            if part != provider.total {
+                Arc::make_mut(provider).total = part;
+            }
+        }
+        let is_own = self.providers.is_empty() || own != self.own_total();
+        self.converted = Converted::between(&self.spec.total, &own);
+        is_own
     }
 }

@@ -8,9 +8,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mesarch_types::{
-    AgentCapability, AgentId, Conversion, FrameworkId, OperationId, OperationState, ResourceVersion,
-    resource::Resources,
+    AgentCapability, AgentId, Conversion, FrameworkId, OperationId, OperationState, ProviderId,
+    ResourceVersion, UpdateUuid, resource::Resources,
 };
 
 use super::accept::Basket;
@@ -19,7 +20,10 @@ use crate::{
     command::{self, AcknowledgeOperation, ResourcesStored, StoredResources},
     effect::Effect,
     machine::LEVEL_OPERATIONS,
-    model::{Agent, Converted, OPERATIONS_MAX, Operation, OperationKey, OperationNews, OutboxItem},
+    model::{
+        Agent, Converted, OPERATIONS_MAX, OnProvider, Operation, OperationKey, OperationNews, OutboxItem,
+        unnamed,
+    },
     open_work::finished,
     outcome::{Outcome, Refusal},
     sharing::Count,
@@ -30,6 +34,8 @@ use crate::{
 struct Done {
     made: Resources,
     version: ResourceVersion,
+    /// Present if it is a provider's to carry out.
+    on_provider: Option<OnProvider>,
 }
 
 impl Step<'_> {
@@ -42,17 +48,37 @@ impl Step<'_> {
         }
         let done = judged.and_then(|conversion| self.convert_basket(basket, id.as_ref(), &conversion));
         match (done, id) {
-            (Ok(Done { made, version }), Some(id)) => {
-                let (framework, agent) = (basket.framework.clone(), basket.agent.clone());
-                let finished = false;
-                self.add_operation(Operation { framework, id, agent, uuid, info, made, version, finished });
-            }
+            (Ok(done), id) => self.note_operation(basket, (id, uuid, info), done),
             (Err(why), Some(id)) => self.tell_operation(
                 &basket.framework,
                 OperationNews { operation: id, agent: None, state: OperationState::Error, message: why },
             ),
-            (Ok(_) | Err(_), None) => {}
+            (Err(_), None) => {}
         }
+    }
+
+    /// Keeps one of which somebody has still to hear: its framework, or the provider that is to carry it out.
+    fn note_operation(
+        &mut self,
+        basket: &Basket,
+        (id, uuid, info): (Option<OperationId>, UpdateUuid, Bytes),
+        done: Done,
+    ) {
+        let Done { made, version, on_provider } = done;
+        if id.is_none() && on_provider.is_none() {
+            return;
+        }
+        self.add_operation(Operation {
+            framework: basket.framework.clone(),
+            id: id.unwrap_or_else(|| unnamed(uuid)),
+            agent: basket.agent.clone(),
+            uuid,
+            info,
+            made,
+            version,
+            finished: false,
+            on_provider: on_provider.map(Arc::new),
+        });
     }
 
     /// An operation on offers that are not good: its framework hears of it if it wants to.
@@ -89,17 +115,32 @@ impl Step<'_> {
     ) -> Result<Done, Arc<str>> {
         let why = |error: mesarch_types::ConversionError| Arc::from(error.to_string());
         let agent = self.state.agents.get(&basket.agent).ok_or("the agent is gone")?;
-        check_able(agent, id.is_some(), conversion)?;
-        if id.is_some() && self.state.operations_of(&basket.framework).count() >= OPERATIONS_MAX {
+        let provider = asked_provider(agent, conversion)?;
+        check_able(agent, id.is_some() || provider.is_some(), conversion)?;
+        if (id.is_some() || provider.is_some())
+            && self.state.operations_of(&basket.framework).count() >= OPERATIONS_MAX
+        {
             return Err(format!("{OPERATIONS_MAX} operations are not yet acknowledged").into());
         }
         let (consumed, made) = conversion.sides().map_err(why)?;
         agent.check_left(conversion).map_err(why)?;
         let left = basket.left.apply(conversion).map_err(why)?;
         let total = agent.total().apply(conversion).map_err(why)?;
+        let on_provider = provider.map(|(provider, version)| OnProvider {
+            provider,
+            version,
+            serial: self.state.next_serial(agent),
+            taken: consumed.clone(),
+            is_open: matches!(conversion, Conversion::ChangeDisk(_)),
+            told: id.is_some(),
+            end: None,
+            message: Arc::from(""),
+        });
         basket.left = left;
         self.set_total(&basket.agent, &total);
-        self.note_leaving(&basket.agent, conversion);
+        if on_provider.is_none() {
+            self.note_leaving(&basket.agent, conversion);
+        }
         let holding = Holding {
             framework: basket.framework.clone(),
             role: basket.role.clone(),
@@ -107,14 +148,19 @@ impl Step<'_> {
             resources: consumed,
         };
         self.change(Change::Converted { holding, made: made.clone() });
-        Ok(Done { made, version: self.resource_version() })
+        Ok(Done { made, version: self.resource_version(), on_provider })
     }
 
     fn add_operation(&mut self, operation: Operation) {
         let (key, agent) = (operation.key(), operation.agent.clone());
+        let of_provider = operation.on_provider.is_some();
         self.state.operations.insert(key.clone(), Arc::new(operation));
-        if let Some(agent) = self.agent_mut(&agent) {
-            agent.operations.insert(key);
+        if let Some(known) = self.agent_mut(&agent) {
+            known.operations.insert(key.clone());
+        }
+        if of_provider && self.is_attached(&agent) {
+            let (framework, operation) = key;
+            self.effect(Effect::ApplyOperation { agent, framework, operation });
         }
     }
 
@@ -220,7 +266,10 @@ impl Step<'_> {
 
     fn finish_operation(&mut self, key: &OperationKey, stored: ResourceVersion) {
         let operation = self.state.operations.get_mut(key).map(Arc::make_mut);
-        let Some(operation) = operation.filter(|operation| operation.version <= stored) else { return };
+        let Some(operation) = operation.filter(|one| one.on_provider.is_none() && one.version <= stored)
+        else {
+            return;
+        };
         operation.finished = true;
         let (agent, effect) = (operation.agent.clone(), finished(operation));
         if let Some(agent) = self.agent_mut(&agent) {
@@ -247,7 +296,9 @@ impl Step<'_> {
     /// Tells the frameworks what becomes of their pending operations on an agent; they stay.
     pub(crate) fn tell_operations_on(&mut self, agent: &AgentId, state: OperationState, message: &str) {
         let pending = self.state.agents.get(agent).map(|agent| agent.operations.clone());
-        for (framework, operation) in pending.unwrap_or_default() {
+        let is_told = |key: &OperationKey| self.state.operations.get(key).is_some_and(|one| one.is_told());
+        let pending: Vec<OperationKey> = pending.unwrap_or_default().into_iter().filter(is_told).collect();
+        for (framework, operation) in pending {
             let news =
                 OperationNews { operation, agent: Some(agent.clone()), state, message: message.into() };
             self.tell_operation(&framework, news);
@@ -265,13 +316,36 @@ impl Step<'_> {
     /// Nobody is left to hear of them; what they made stays.
     pub(crate) fn forget_operations_of(&mut self, framework: &FrameworkId) {
         let own = self.state.operations_of(framework);
-        for (key, agent) in own.map(|one| (one.key(), one.agent.clone())).collect::<Vec<_>>() {
+        let list =
+            |one: &Operation| (one.key(), one.agent.clone(), one.on_provider.is_some() && !one.finished);
+        for (key, agent, goes_on) in own.map(list).collect::<Vec<_>>() {
+            if goes_on {
+                self.orphan_operation(&key);
+                continue;
+            }
             self.state.operations.remove(&key);
             if let Some(agent) = self.state.agent_record_mut(&agent) {
                 agent.operations.remove(&key);
             }
             self.emptied.push(agent);
         }
+    }
+}
+
+/// The provider that is to carry it out, and its word that this rests on; none if the agent does.
+fn asked_provider(
+    agent: &Agent,
+    conversion: &Conversion,
+) -> Result<Option<(ProviderId, UpdateUuid)>, Arc<str>> {
+    let asked = match agent.providers.is_empty() {
+        true => None,
+        false => conversion.provider().map_err(|error| Arc::from(error.to_string()))?,
+    };
+    let known = asked.as_ref().and_then(|id| agent.providers.get(id)?.version);
+    match (asked, known) {
+        (Some(id), Some(version)) => Ok(Some((id, version))),
+        (None, _) if !matches!(conversion, Conversion::ChangeDisk(_)) => Ok(None),
+        _ => Err("the resource provider is not there".into()),
     }
 }
 
@@ -282,6 +356,10 @@ fn check_able(agent: &Agent, feedback: bool, conversion: &Conversion) -> Result<
     let has = |capability| agent.spec.capabilities.has(capability);
     if (feedback || volumes || resizes) && !has(AgentCapability::AgentOperationFeedback) {
         return Err("the agent does not have AGENT_OPERATION_FEEDBACK".into());
+    }
+    let changes_disk = matches!(conversion, Conversion::ChangeDisk(_));
+    if changes_disk && !has(AgentCapability::ResourceProvider) {
+        return Err("the agent does not have RESOURCE_PROVIDER".into());
     }
     if resizes && !has(AgentCapability::ResizeVolume) {
         return Err("the agent does not have RESIZE_VOLUME".into());

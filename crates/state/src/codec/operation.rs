@@ -24,6 +24,7 @@ impl Logged for Conversion {
             Self::Destroy(resources) => all(Kind::Destroy, resources),
             Self::Grow { volume, addition } => (Kind::Grow, to_logs(&[volume.clone(), addition.clone()]), 0),
             Self::Shrink { volume, subtract } => (Kind::Shrink, vec![volume.to_log()], subtract.0),
+            Self::ChangeDisk(disk) => (Kind::ChangeDisk, vec![disk.to_log()], 0),
         };
         log::Conversion { kind: kind as i32, resources, subtract }
     }
@@ -43,6 +44,10 @@ impl Logged for Conversion {
             Kind::Shrink => {
                 let [volume] = exactly(list)?;
                 Self::Shrink { volume, subtract: Scalar(message.subtract) }
+            }
+            Kind::ChangeDisk => {
+                let [disk] = exactly(list)?;
+                Self::ChangeDisk(disk)
             }
         })
     }

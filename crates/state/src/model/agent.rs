@@ -1,19 +1,22 @@
 //! Agents, present and away.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use imbl::{OrdMap, OrdSet};
 use mesarch_proto::mesos::v1::DomainInfo;
 use mesarch_types::{
     AgentCapability, AgentId, Conversion, ConversionError, Epoch, ExecutorId, FrameworkId, LaunchId, Millis,
-    OfferId, Resource, ResourceVersion, TaskId, UpdateUuid, WallMillis,
+    OfferId, ProviderId, Resource, ResourceVersion, TaskId, UpdateUuid, WallMillis,
     digest::SetHash,
     resource::Resources,
     view::{AgentView, Unavailability},
 };
 use prost::Message;
 
-use super::{Ledger, OperationKey, Task, TaskKey};
+use super::{Heard, Ledger, OperationKey, Provider, Task, TaskKey};
 use crate::command::{AgentSpec, Link};
 
 /// An agent that is registered and not given up.
@@ -36,6 +39,10 @@ pub struct Agent {
     /// Volumes that were destroyed and may still be there with what they held: until the agent has stored all, none of the
     /// same name is created.
     pub leaving: Resources,
+    /// Who else brings resources here. From level 4 on.
+    pub providers: BTreeMap<ProviderId, Arc<Provider>>,
+    /// The agent's last word on them that was taken.
+    pub heard: Heard,
     /// Its last link. Ends that name an older one are refused.
     pub link: Link,
     /// Whether it is there.
@@ -177,10 +184,31 @@ pub enum Attachment {
 }
 
 impl Agent {
-    /// All that it has: what it brings, with what operators made of it.
+    /// All that it has: what it brings, with what operators made of it, and what its resource providers have.
     pub fn total(&self) -> Resources {
+        self.total_with(|_| true)
+    }
+
+    /// The same without what may not be offered because its resource provider is away.
+    pub fn offerable(&self) -> Resources {
+        self.total_with(Provider::is_offered)
+    }
+
+    fn total_with(&self, counts: impl Fn(&Provider) -> bool) -> Resources {
+        let counting = self.providers.values().filter(|provider| counts(provider));
+        counting.fold(self.own_total(), |sum, provider| sum.saturating_add(&provider.total))
+    }
+
+    /// What the agent itself brings, with what operators made of it.
+    pub(crate) fn own_total(&self) -> Resources {
         let converted = self.converted.as_ref().and_then(|converted| converted.of(&self.spec.total));
         converted.unwrap_or_else(|| self.spec.total.clone())
+    }
+
+    /// The resource provider that brings this; none if the agent does.
+    pub(crate) fn provider_of(&self, resource: &Resource) -> Option<&ProviderId> {
+        let provider = resource.provider.as_deref()?;
+        self.providers.get_key_value(provider).map(|(id, _)| id)
     }
 
     /// Whether messages reach it now.
@@ -244,7 +272,7 @@ impl Agent {
             id: self.id.clone(),
             hostname: self.spec.hostname.clone(),
             attributes: self.spec.attributes.clone(),
-            total: self.total(),
+            total: self.offerable(),
             capabilities: self.spec.capabilities,
             active: self.is_active(),
             region,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use mesarch_types::{
     AgentId, ClusterId, Epoch, ExecutorId, FrameworkId, LaunchId, Millis, OfferId, OperationId,
-    OperationState, Reason, ResourceVersion, Role, Source, StreamId, TaskId, TaskState, UpdateUuid,
-    WallMillis,
+    OperationState, ProviderId, Reason, ResourceVersion, Role, Source, StreamId, TaskId, TaskState,
+    UpdateUuid, WallMillis,
     attribute::{Attribute, AttributeValue},
     capability::{AgentCapabilities, FrameworkCapabilities},
     filter::RefuseFilter,
@@ -20,9 +20,9 @@ use crate::{
     command::{AgentSpec, ExecutorKey, ExecutorSpec, FrameworkSpec, Link, OutboxPosition, TaskSpec, Window},
     machine::Meta,
     model::{
-        Administration, Agent, Attachment, Connection, Executor, Framework, GoneAgent, InverseAnswer,
-        InverseOffer, Kill, Machine, MachineId, MachineMode, Offer, Operation, OperationNews, OutboxItem,
-        RemovedFramework, Report, Task, TaskNews, UnreachableAgent,
+        Administration, Agent, Attachment, Connection, Executor, Framework, GoneAgent, Heard, InverseAnswer,
+        InverseOffer, Kill, Machine, MachineId, MachineMode, Offer, OnProvider, Operation, OperationNews,
+        OutboxItem, Provider, RemovedFramework, Report, Task, TaskNews, UnreachableAgent,
     },
 };
 
@@ -101,7 +101,7 @@ macro_rules! stored_text_ids {
         })+
     };
 }
-stored_text_ids! { FrameworkId AgentId OfferId TaskId ExecutorId OperationId StreamId Role }
+stored_text_ids! { FrameworkId AgentId OfferId TaskId ExecutorId OperationId ProviderId StreamId Role }
 
 stored_as! {
     ClusterId as [u8; 16]: |id| id.0, |bytes| Some(ClusterId(bytes));
@@ -144,7 +144,7 @@ stored_struct! {
     Agent {
         id, nonce, spec, version, link, attachment, incarnation, registered, reregistered, forgetting,
         pending_shutdowns | set_hash, unsettled, ledger, offers, tasks, executors, owes_inventory, converted,
-        administration, unavailability, converted_at, stored, leaving, operations
+        administration, unavailability, converted_at, stored, leaving, operations, providers, heard
     }
     UnreachableAgent { agent, epoch, since, wall, tasks }
     Framework {
@@ -168,7 +168,10 @@ stored_struct! {
     InverseOffer { id, issued }
     InverseAnswer { accepted, at }
     ResourceVersion { incarnation, epoch }
-    Operation { framework, id, agent, uuid, info, made, version, finished }
+    Operation { framework, id, agent, uuid, info, made, version, finished | on_provider }
+    OnProvider { provider, version, serial, taken, is_open, told, end, message }
+    Provider { id, info, total, version, connected, doubtful }
+    Heard { link, sequence }
     OperationNews { operation, agent, state, message }
 }
 

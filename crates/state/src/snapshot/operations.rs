@@ -1,4 +1,5 @@
-//! Records about operations and what agents store of them. Clusters below level 3 have none, and keep their bytes.
+//! Records about operations, what agents store of them, and resource providers. Clusters below level 3 have none, and keep
+//! their bytes; those below level 4 have no resource providers.
 
 use std::{io, sync::Arc};
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     machine::State,
-    model::{Agent, Operation},
+    model::{Agent, Heard, OnProvider, Operation, OperationKey, Provider},
 };
 
 impl Records<'_> {
@@ -23,7 +24,23 @@ impl Records<'_> {
             let known = (agent.converted_at, agent.stored, agent.leaving.clone());
             self.put(kind::RESOURCES, &(agent.id.clone(), known))
         })?;
-        self.put_all(kind::OPERATION, state.operations.values())
+        self.put_all(kind::OPERATION, state.operations.values())?;
+        self.put_providers(state)
+    }
+
+    fn put_providers(&mut self, state: &State) -> io::Result<()> {
+        let away = state.unreachable_agents().map(|away| &*away.agent);
+        for agent in state.agents().chain(away).filter(|agent| agent.heard != Heard::default()) {
+            self.put(kind::HEARD, &(agent.id.clone(), agent.heard))?;
+            for provider in agent.providers.values() {
+                self.put(kind::PROVIDER, &(agent.id.clone(), provider.clone()))?;
+            }
+        }
+        let on_providers = state.operations().filter_map(|one| Some((one, one.on_provider.clone()?)));
+        for (operation, on) in on_providers {
+            self.put(kind::ON_PROVIDER, &(operation.key(), on))?;
+        }
+        Ok(())
     }
 }
 
@@ -34,6 +51,26 @@ impl State {
             let operation = Arc::<Operation>::take(input)?;
             self.operations.insert(operation.key(), operation);
             return Ok(());
+        }
+        match kind {
+            kind::HEARD => {
+                let (id, heard) = <(AgentId, Heard)>::take(input)?;
+                self.agent_record_mut(&id).ok_or(Malformed)?.heard = heard;
+                return Ok(());
+            }
+            kind::PROVIDER => {
+                let (id, provider) = <(AgentId, Arc<Provider>)>::take(input)?;
+                let agent = self.agent_record_mut(&id).ok_or(Malformed)?;
+                agent.providers.insert(provider.id.clone(), provider);
+                return Ok(());
+            }
+            kind::ON_PROVIDER => {
+                let (key, on) = <(OperationKey, Arc<OnProvider>)>::take(input)?;
+                let operation = self.operations.get_mut(&key).ok_or(Malformed)?;
+                Arc::make_mut(operation).on_provider = Some(on);
+                return Ok(());
+            }
+            _ => {}
         }
         type Known = (ResourceVersion, ResourceVersion, Resources);
         let (id, known) = <(AgentId, Known)>::take(input)?;

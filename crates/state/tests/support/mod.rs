@@ -5,15 +5,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use mesarch_proto::mesos::v1::FrameworkInfo;
 use mesarch_state::{
-    Applied, Command, FEATURE_LEVEL_MAX, LEVEL_ADMIN, State,
+    Applied, Command, FEATURE_LEVEL_MAX, LEVEL_ADMIN, LEVEL_PROVIDERS, State,
     command::*,
-    model::{MachineId, MachineMode, Task},
+    model::{self, MachineId, MachineMode, Task},
 };
 use mesarch_types::{
-    AgentId, At, ClusterId, Constraint, Constraints, Conversion, Disk, Epoch, FrameworkId, LaunchId, Millis,
-    OfferId, OperationId, Predicate, Priority, Quantities, Quota, Resource, ResourceVersion, Role, Scalar,
-    Selector, Source, StreamId, TaskId, TaskState, TextPattern, Unavailability, UpdateUuid, WallMillis,
-    Weight,
+    AgentId, At, ClusterId, Constraint, Constraints, Conversion, Disk, DiskSource, Epoch, FrameworkId,
+    LaunchId, Millis, OfferId, OperationId, OperationState, Predicate, Priority, ProviderId, Quantities,
+    Quota, Reservations, Resource, ResourceVersion, Role, Scalar, Selector, Source, StreamId, TaskId,
+    TaskState, TextPattern, Unavailability, UpdateUuid, WallMillis, Weight,
     capability::{AgentCapabilities, FrameworkCapabilities, FrameworkCapability},
     resource::{Resources, parse_resources},
 };
@@ -52,6 +52,14 @@ fn pick<T>(list: impl IntoIterator<Item = T>, choice: u8) -> Option<T> {
     (count > 0).then(|| list.swap_remove(usize::from(choice) % count))
 }
 
+/// Dynamically reserved, too.
+fn reserved(resource: Resource, role: &Role) -> Resource {
+    let like = resources(&format!("disk({role},op):1"));
+    let innermost = like.iter().flat_map(|one| one.reservations.iter()).cloned();
+    let reservations = resource.reservations.iter().cloned().chain(innermost).collect();
+    Resource { reservations, ..resource }
+}
+
 impl Driver {
     pub(crate) fn new() -> Self {
         Self::of_level(FEATURE_LEVEL_MAX)
@@ -82,6 +90,9 @@ impl Driver {
         let few_agents = self.state.agents().count() < 4;
         if self.state.level() >= LEVEL_ADMIN && kind % 16 == 15 {
             return self.administer(a, b, c);
+        }
+        if self.state.level() >= LEVEL_PROVIDERS && kind % 16 == 14 {
+            return self.provide(a, b, c);
         }
         match kind % 50 {
             0 if a < 64 => self.begin_term(),
@@ -115,6 +126,70 @@ impl Driver {
             49 => self.convert(a, b, c),
             _ => self.record(a, b, c),
         }
+    }
+
+    /// What agents tell of their resource providers, and these of operations.
+    fn provide(&self, a: u8, b: u8, c: u8) -> Command {
+        let pending = self.state.operations().filter(|one| one.on_provider.is_some() && !one.finished);
+        match pick(pending, a) {
+            Some(operation) if !c.is_multiple_of(3) => self.told_of(operation, b),
+            _ => self.told_of_providers(a, b, c),
+        }
+    }
+
+    fn told_of(&self, operation: &model::Operation, b: u8) -> Command {
+        let on = operation.on_provider.as_ref().expect("on a provider's resources");
+        let states = [OperationState::Finished, OperationState::Failed, OperationState::Dropped];
+        let taken = on.taken.iter().next().expect("an operation takes something");
+        let update = OperationUpdate {
+            provider: on.provider.clone(),
+            operation: if b == 0 { UpdateUuid([0; 16]) } else { operation.uuid },
+            state: pick(states, b / 2).filter(|_| b != 1).unwrap_or(OperationState::Pending),
+            status: (!b.is_multiple_of(5)).then_some(UpdateUuid([b; 16])),
+            message: "told".into(),
+            converted: Self::provided(&on.provider, b, taken.reservations.clone()),
+        };
+        let agent = operation.agent.clone();
+        Command::RecordOperations(RecordOperations { agent, updates: vec![update] })
+    }
+
+    fn told_of_providers(&self, a: u8, b: u8, c: u8) -> Command {
+        let agent = self.agent(a);
+        let known = self.state.agent(&agent);
+        let (link, heard) = known.map(|known| (known.link, known.heard)).unwrap_or_default();
+        let sequence = if heard.link == link { heard.sequence } else { 0 } + u64::from(b != 2);
+        let pending: Vec<_> = known
+            .into_iter()
+            .flat_map(|known| &known.operations)
+            .filter_map(|(framework, id)| self.state.operation(framework, id))
+            .map(|operation| (operation.uuid, c.is_multiple_of(5)))
+            .filter(|(uuid, _)| !(uuid.0[0] ^ b).is_multiple_of(3))
+            .collect();
+        let words = [("p0", 1), ("p1", 2)].into_iter().filter(|(_, bit)| b & bit == 0 || b < 64);
+        let providers = words.map(|(id, bit)| ProviderWord {
+            id: id.into(),
+            info: Bytes::copy_from_slice(&[bit]),
+            connected: c & 4 == 0,
+            state: (!c.is_multiple_of(7)).then(|| ProviderState {
+                version: UpdateUuid([c % 4 + bit; 16]),
+                total: [b, c].into_iter().fold(Resources::default(), |sum, choice| {
+                    sum.saturating_add(&Self::provided(&id.into(), choice, Reservations::default()))
+                }),
+                operations: pending.clone(),
+            }),
+        });
+        let providers = providers.collect();
+        Command::UpdateProviders(UpdateProviders { agent, link, sequence, providers })
+    }
+
+    /// A disk of a provider's.
+    fn provided(provider: &ProviderId, choice: u8, reservations: Reservations) -> Resources {
+        let source = [DiskSource::Raw, DiskSource::Mount, DiskSource::Block][usize::from(choice % 3)];
+        let disk = Disk { source, source_id: Some(format!("d{}", choice % 4).into()), ..Disk::default() };
+        let plain = resources("disk:10").iter().next().expect("one").clone();
+        let provider = Some(provider.as_str().into());
+        Resources::new([Resource { disk: Some(Arc::new(disk)), provider, reservations, ..plain }])
+            .expect("one")
     }
 
     /// What an operator may decide about agents and machines, and what frameworks say to that.
@@ -541,7 +616,12 @@ impl Driver {
         let one = |resource: Resource| Resources::new([resource]).expect("one of an offer");
         let dynamic = |one: &Resource| one.to_string().contains(",op)") && !one.is_persistent();
         let volume = pick_of(Resource::is_persistent);
-        let conversion = match (a.wrapping_add(number) % 6, volume) {
+        let provided = pick_of(|one| one.provider.is_some() && !one.is_persistent());
+        let conversion = match (a.wrapping_add(number) % 8, volume) {
+            (6, _) if provided.is_some() => Conversion::ChangeDisk(provided.expect("looked at")),
+            (7, _) if provided.is_some() => {
+                Conversion::Reserve(one(reserved(provided.expect("looked at"), &role)))
+            }
             (0, _) => Conversion::Reserve(resources(&format!("cpus({role},op):{}", 1 + b % 3))),
             (1, _) => Conversion::Unreserve(pick_of(dynamic).map(one).unwrap_or_default()),
             (2, Some(volume)) => Conversion::Destroy(one(volume)),

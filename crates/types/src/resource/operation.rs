@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Disk, Quantities, ReservationKind, Resource, Resources, Scalar, Value};
+use crate::ProviderId;
 
 /// What an operation asks for. The same value drives the masters' state, the allocator's books and what-if players.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,9 @@ pub enum Conversion {
         /// How much of it; something remains.
         subtract: Scalar,
     },
+    /// Have a resource provider make another disk of one that it brought (CREATE_DISK, DESTROY_DISK). It is taken, and what
+    /// comes in its place only the provider can say.
+    ChangeDisk(Resource),
 }
 
 /// Why an operation is not possible.
@@ -61,6 +65,15 @@ pub enum ConversionError {
     /// Nothing, or all of the volume and more.
     #[error("{volume} cannot shrink by {subtract}: something must be taken, and something must remain")]
     BadShrink { volume: String, subtract: Scalar },
+    /// Only a provider can make another disk of one.
+    #[error("{resource} is no disk of a resource provider")]
+    NoProvider { resource: String },
+    /// An operation goes to the agent, or to one provider.
+    #[error("the operation names resources of several resource providers, or of one and of the agent")]
+    SeveralProviders,
+    /// Operators change what agents bring, frameworks also what resource providers do.
+    #[error("not implemented: operators' changes of what a resource provider brings")]
+    OfProvider,
     /// What would be converted is not there.
     #[error("{missing} is not among {available}")]
     NotThere { missing: Resources, available: Resources },
@@ -82,7 +95,19 @@ impl Conversion {
             Self::Destroy(named) => (named.clone(), map(named, without_volume)?),
             Self::Grow { volume, addition } => grow(volume, addition)?,
             Self::Shrink { volume, subtract } => shrink(volume, *subtract)?,
+            Self::ChangeDisk(disk) => (changeable(disk)?, Resources::default()),
         })
+    }
+
+    /// The one resource provider that it is for; none: the agent itself.
+    pub fn provider(&self) -> Result<Option<ProviderId>, ConversionError> {
+        let (consumed, _) = self.sides()?;
+        let mut providers = consumed.iter().map(|resource| resource.provider.as_deref());
+        let first = providers.next().flatten();
+        match providers.all(|other| other == first) {
+            true => Ok(first.map(ProviderId::from)),
+            false => Err(ConversionError::SeveralProviders),
+        }
     }
 
     /// The same, of resources that are stamped as allocated to nobody.
@@ -97,13 +122,14 @@ impl Conversion {
                 Self::Grow { volume: plain(volume), addition: plain(addition) }
             }
             Self::Shrink { volume, subtract } => Self::Shrink { volume: plain(volume), subtract: *subtract },
+            Self::ChangeDisk(disk) => Self::ChangeDisk(plain(disk)),
         }
     }
 }
 
 impl Resources {
     /// These resources after an operation on some of them. Amounts by kind stay the same, and so does whatever the
-    /// operation does not name.
+    /// operation does not name; but a disk that is changed is not there until its provider says what it has become.
     pub fn apply(&self, operation: &Conversion) -> Result<Self, ConversionError> {
         let (consumed, made) = operation.sides()?;
         if let Conversion::Create(volumes) = operation {
@@ -114,7 +140,10 @@ impl Resources {
             available: self.clone(),
         })?;
         let result = rest.checked_add(&made).ok_or(ConversionError::Overflow)?;
-        debug_assert_eq!(amounts(&result), amounts(self));
+        debug_assert!(
+            matches!(operation, Conversion::ChangeDisk(_)) || amounts(&result) == amounts(self),
+            "{result} is not as much as {self}"
+        );
         Ok(result)
     }
 
@@ -211,6 +240,17 @@ fn resizable(volume: &Resource) -> Result<Resource, ConversionError> {
     match whole || below.provider.is_some() {
         true => Err(ConversionError::FixedSize { resource: volume.to_string() }),
         false => Ok(below),
+    }
+}
+
+/// What a provider is to make another disk of.
+fn changeable(disk: &Resource) -> Result<Resources, ConversionError> {
+    if disk.is_persistent() {
+        return Err(ConversionError::IsVolume { resource: disk.to_string() });
+    }
+    match disk.provider.is_some() && disk.disk.is_some() {
+        true => some([disk.clone()]),
+        false => Err(ConversionError::NoProvider { resource: disk.to_string() }),
     }
 }
 
@@ -312,6 +352,29 @@ mod tests {
         assert_eq!(created.apply(&Conversion::Destroy(volume("v1", 30))), Ok(before));
         let again = created.apply(&Conversion::Create(volume("v1", 10)));
         assert_eq!(again, Err(ConversionError::VolumeExists { id: "v1".into() }));
+    }
+
+    #[test]
+    fn a_providers_disk_is_taken_until_the_provider_says_what_it_became() {
+        let raw = Disk { source: DiskSource::Raw, source_id: Some("d1".into()), ..Disk::default() };
+        let plain = one(&r("disk:100"));
+        let disk = Resource { disk: Some(Arc::new(raw)), provider: Some("p1".into()), ..plain.clone() };
+        let before = Resources::new([disk.clone(), one(&r("cpus:1"))]).expect("good");
+        let change = Conversion::ChangeDisk(disk.clone());
+        assert_eq!(before.apply(&change), Ok(r("cpus:1")));
+        assert_eq!(change.provider(), Ok(Some("p1".into())));
+        assert_eq!(Conversion::Reserve(r("cpus(eng,ops):1")).provider(), Ok(None));
+        let without = Conversion::ChangeDisk(plain).sides();
+        assert!(matches!(without, Err(ConversionError::NoProvider { .. })), "{without:?}");
+        let mixed = Conversion::Unreserve(
+            r("disk(eng,ops):1")
+                .checked_add(
+                    &Resources::new([Resource { provider: Some("p1".into()), ..one(&r("disk(eng,ops):2")) }])
+                        .expect("good"),
+                )
+                .expect("small"),
+        );
+        assert_eq!(mixed.provider(), Err(ConversionError::SeveralProviders));
     }
 
     #[test]

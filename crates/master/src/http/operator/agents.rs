@@ -7,12 +7,13 @@ use mesarch_mesos_v1::{
     writer::{Field, Fields},
 };
 use mesarch_proto::mesos::v1::{
-    self, AgentInfo, DrainConfig, DrainInfo, DurationInfo, agent_info::Capability,
-    master::response::get_agents::Agent as Shown,
+    self, AgentInfo, DrainConfig, DrainInfo, DurationInfo, ResourceProviderInfo,
+    agent_info::Capability,
+    master::response::get_agents::{Agent as Shown, agent::ResourceProvider},
 };
 use mesarch_state::{
     State,
-    model::{Agent, Drain, DrainState, Holder},
+    model::{Agent, Drain, DrainState, Holder, Provider},
 };
 use mesarch_types::resource::Resources;
 use prost::Message;
@@ -42,9 +43,23 @@ pub(super) fn shown(agent: &Agent) -> Shown {
         total_resources: resources_to_v1(&agent.total(), ResourceForm::Both),
         allocated_resources: held(agent.ledger.used()),
         offered_resources: held(agent.ledger.offered()),
+        resource_providers: agent
+            .providers
+            .values()
+            .filter_map(|provider| shown_provider(provider))
+            .collect(),
         capabilities: spec.capabilities.numbers().map(|number| Capability { r#type: Some(number) }).collect(),
-        ..Shown::default()
     }
+}
+
+/// One that is away is listed with nothing.
+fn shown_provider(provider: &Provider) -> Option<ResourceProvider> {
+    let total = if provider.connected { provider.total.clone() } else { Resources::default() };
+    Some(ResourceProvider {
+        // Our own encoding of what the agent said.
+        resource_provider_info: ResourceProviderInfo::decode(provider.info.clone()).ok()?,
+        total_resources: resources_to_v1(&total, ResourceForm::Both),
+    })
 }
 
 /// A drain as both APIs show it.
