@@ -17,6 +17,7 @@ mod levels;
 mod one_thread;
 mod operations;
 mod protocol;
+mod providers;
 mod silent_leader;
 mod snapshot;
 mod states_differ;

@@ -23,6 +23,7 @@ use crate::{
     info::Identity,
     launch::Rules,
     link::{Follower, OtherCluster},
+    providers::{self, Providers, Publishing},
     requests::REQUESTS_MAX,
     runner::{Clock, Decided, Facts, Runner, RunnerEnd},
     status::Renderer,
@@ -166,8 +167,16 @@ impl Agent {
         let (core, outputs) = core::Agent::recover(config(&self.options), clock.now(), self.records);
         let renderer = Renderer { agent: core.id().cloned(), ip: self.identity.address.ip() };
         let speaker = Speaker { identity: self.identity, nonce: self.checkpoint.nonce(), renderer };
+        let providers = Providers::new(core.durable(), sender.clone(), tasks.clone());
+        tasks.spawn("clock of resource providers", providers::clock(sender.clone()));
         let runner = Runner {
             core,
+            providers,
+            publishing: Publishing::default(),
+            gone: Vec::new(),
+            incarnation: None,
+            requests_again: sender.clone(),
+            tasks: tasks.clone(),
             checkpoint: Some(self.checkpoint),
             clock,
             requests,

@@ -147,7 +147,9 @@ fn converted(task: &TaskInfo) -> Result<Resources, WireError> {
     let dynamic = |resource: &Resource| {
         resource.reservations.last().is_some_and(|innermost| innermost.kind == ReservationKind::Dynamic)
     };
-    Ok(all.filter(|resource| resource.is_persistent() || dynamic(resource)))
+    // What a resource provider brings it is asked for.
+    let own = |resource: &Resource| resource.provider.is_none();
+    Ok(all.filter(|resource| own(resource) && (resource.is_persistent() || dynamic(resource))))
 }
 
 /// What the task asks for that is not there. A task must not run without something that its framework relies on.
@@ -158,6 +160,9 @@ fn refusal(task: &TaskInfo) -> Option<String> {
         return Some(format!("not implemented: {what}"));
     }
     let own = executor.map(|executor| executor.resources.as_slice()).unwrap_or_default();
+    if own.iter().any(|resource| resource.provider_id.is_some()) {
+        return Some("not implemented: executors on what a resource provider brings".to_owned());
+    }
     if let Some(what) = [&task.resources[..], own].into_iter().find_map(volumes::refusal) {
         return Some(what);
     }

@@ -33,6 +33,7 @@ mod info;
 mod launch;
 mod link;
 mod masters;
+mod providers;
 mod requests;
 mod runner;
 mod sandbox;

@@ -38,6 +38,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// The largest message in either direction; an inventory is the largest one.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
+/// The cluster's feature level from which on its masters know of resource providers.
+const PROVIDERS_LEVEL: u32 = 4;
+
 /// Without a leader for this long, it is time to say so; and again after each of the longer intervals.
 const COMPLAIN_AFTER: Duration = Duration::from_secs(5);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -159,7 +162,8 @@ impl Follower {
 
     fn session(&self, link: u64, master: Arc<str>) -> Session {
         let (requests, rules) = (self.requests.clone(), self.rules.clone());
-        Session { link, master, requests, rules, attached: self.attached.clone() }
+        let attached = self.attached.clone();
+        Session { link, master, requests, rules, attached, knows_providers: AtomicBool::new(false) }
     }
 
     fn tell_end(&mut self, link: u64, term: u64, end: &LinkEnd) {
@@ -243,6 +247,8 @@ struct Session {
     requests: mpsc::Sender<Request>,
     rules: Arc<Rules>,
     attached: Arc<AtomicBool>,
+    /// Whether the runner was told that this leader knows of resource providers.
+    knows_providers: AtomicBool,
 }
 
 impl Session {
@@ -279,6 +285,10 @@ impl Session {
     }
 
     async fn take(&self, message: ToAgent, pongs: &mpsc::WeakSender<FromAgent>) -> Result<(), LinkEnd> {
+        let knows = message.level >= PROVIDERS_LEVEL;
+        if knows && !self.knows_providers.swap(true, Ordering::Relaxed) {
+            self.tell(Request::LeaderKnowsProviders { link: self.link }).await?;
+        }
         let kind = message.kind.ok_or(WireError("kind"))?;
         if let to_agent::Kind::Ping(ping) = &kind {
             let pong = FromAgent { kind: Some(from_agent::Kind::Pong(Pong { number: ping.number })) };

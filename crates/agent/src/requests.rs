@@ -5,10 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mesarch_agent_core::{Input, Run};
 use mesarch_mesos_v1::ContentType;
-use mesarch_proto::{link::FromAgent, mesos::v1::executor::Call};
+use mesarch_proto::{
+    link::FromAgent,
+    mesos::v1::{executor::Call, resource_provider::Call as ProviderCall},
+};
+use mesarch_types::{ProviderId, UpdateUuid};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::http::state::Look;
+use crate::{http::state::Look, providers::ProviderRefusal};
 
 /// Most requests that wait for the runner; whoever asks for more waits himself.
 pub(crate) const REQUESTS_MAX: usize = 1024;
@@ -45,6 +49,50 @@ pub(crate) enum Request {
         /// Accepted or not.
         reply: oneshot::Sender<Result<(), CallRefusal>>,
     },
+    /// A resource provider opens its event stream.
+    ProviderSubscribe {
+        /// A valid SUBSCRIBE.
+        call: Box<ProviderCall>,
+        /// How events are written.
+        content_type: ContentType,
+        /// The stream's id, and frames, ready to be written.
+        reply: oneshot::Sender<Result<(String, EventStream), ProviderRefusal>>,
+    },
+    /// Another call of a resource provider, valid in itself.
+    ProviderCall {
+        /// UPDATE_…
+        call: Box<ProviderCall>,
+        /// The stream that it names.
+        stream: String,
+        /// Accepted or not.
+        reply: oneshot::Sender<Result<(), ProviderRefusal>>,
+    },
+    /// An event stream of a resource provider broke.
+    ProviderStreamClosed {
+        /// Whose.
+        provider: ProviderId,
+        /// Which.
+        stream: u64,
+    },
+    /// An operator gives a resource provider up.
+    MarkProviderGone {
+        /// Which.
+        provider: ProviderId,
+        /// Whether it is.
+        reply: oneshot::Sender<Result<(), GoneRefusal>>,
+    },
+    /// It is time to tell of resource providers again.
+    ProvidersTick,
+    /// Resources should be usable by now.
+    PublishDue {
+        /// Under which name that was asked for.
+        uuid: UpdateUuid,
+    },
+    /// The leader on this link knows of resource providers.
+    LeaderKnowsProviders {
+        /// Which.
+        link: u64,
+    },
     /// An event stream broke.
     StreamClosed {
         /// Whose.
@@ -64,6 +112,17 @@ pub(crate) enum Request {
         /// What there is to see now, to be rendered elsewhere.
         reply: oneshot::Sender<Box<Look>>,
     },
+}
+
+/// Why a resource provider is not given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum GoneRefusal {
+    /// 404
+    #[error("Resource provider cannot be found")]
+    Unknown,
+    /// 500, as Mesos has it
+    #[error("Resource provider cannot be marked gone while tasks use its resources")]
+    InUse,
 }
 
 /// What is written to an executor.

@@ -23,7 +23,7 @@ use mesarch_proto::{
         executor_info,
     },
 };
-use mesarch_types::{Millis, ResourceVersion, Resources, WallMillis};
+use mesarch_types::{Millis, ProviderId, ResourceVersion, Resources, WallMillis};
 use prost::Message;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -35,9 +35,11 @@ use crate::{
     history::History,
     http::state::Look,
     metrics,
-    requests::{CallRefusal, EventStream, Request},
+    providers::{Providers, Publishing},
+    requests::{CallRefusal, EventStream, GoneRefusal, Request},
     sandbox::Places,
     streams::Streams,
+    tasks::Tasks,
     volumes::{self, VolumeError},
     wire::{self, Speaker},
 };
@@ -58,6 +60,15 @@ pub(crate) struct Runner {
     pub(crate) history: History,
     pub(crate) facts: Arc<Facts>,
     pub(crate) link: Option<OpenLink>,
+    pub(crate) providers: Providers,
+    pub(crate) publishing: Publishing,
+    /// Given up, and to be told so once that is stored.
+    pub(crate) gone: Vec<(ProviderId, oneshot::Sender<Result<(), GoneRefusal>>)>,
+    /// The cluster's incarnation when the providers last said what they have.
+    pub(crate) incarnation: Option<u64>,
+    /// For what comes later.
+    pub(crate) requests_again: mpsc::Sender<Request>,
+    pub(crate) tasks: Tasks,
     /// Decided and not yet performed.
     pub(crate) decided: Vec<Decided>,
     /// Since when no leader has listened.
@@ -194,7 +205,7 @@ impl Runner {
         earlier.for_each(|view| self.posix.adopt(view.run));
     }
 
-    fn step(&mut self, input: Input) {
+    pub(crate) fn step(&mut self, input: Input) {
         for output in self.core.step(self.clock.now(), input) {
             let on = match &output {
                 Output::ToMaster(_) => self.link_number(),
@@ -223,6 +234,19 @@ impl Runner {
             Request::Call { call, reply } => {
                 let _ = reply.send(self.call(*call));
             }
+            Request::ProviderSubscribe { call, content_type, reply } => {
+                let _ = reply.send(self.subscribe_provider(*call, content_type));
+            }
+            Request::ProviderCall { call, stream, reply } => {
+                let _ = reply.send(self.provider_call(*call, &stream));
+            }
+            Request::ProviderStreamClosed { provider, stream } => self.providers.closed(&provider, stream),
+            Request::MarkProviderGone { provider, reply } => self.mark_provider_gone(&provider, reply),
+            Request::ProvidersTick => self.providers.tick(),
+            Request::PublishDue { uuid } => {
+                self.give_up(uuid, "the resource provider did not answer in time")
+            }
+            Request::LeaderKnowsProviders { link } => self.providers.known_on(link),
             Request::StreamClosed { run, stream } => {
                 if self.streams.closed(&run, stream) {
                     self.step(Input::ExecutorStreamClosed { run });
@@ -299,9 +323,28 @@ impl Runner {
             records.iter().for_each(|record| self.history.apply(record));
             self.store(records).await?;
         }
+        self.renew_providers();
         self.perform(decided)?;
+        self.serve_providers();
+        self.tell_of_providers();
         self.measure();
         Ok(())
+    }
+
+    /// In a cluster that was restored it is not known what its providers have done since.
+    fn renew_providers(&mut self) {
+        let now = self.core.durable().fence.map(|fence| fence.incarnation);
+        if now != self.incarnation && self.incarnation.is_some() {
+            self.providers.renew();
+        }
+        self.incarnation = now;
+    }
+
+    /// A link is not told of providers before it is attached: what is said before that counts for nothing.
+    fn tell_of_providers(&mut self) {
+        let link = self.link_number().filter(|_| self.core.attached());
+        let messages = self.providers.take_for_master(link);
+        self.send(messages);
     }
 
     async fn store(&mut self, records: Vec<Record>) -> Result<(), RunnerEnd> {
@@ -343,8 +386,7 @@ impl Runner {
                         self.tell_executor(&run, event);
                     }
                 }
-                // None can subscribe to this agent yet, so the masters know none of it that they could ask.
-                Output::ToProvider(told) => tracing::error!(?told, "not implemented: resource providers"),
+                Output::ToProvider(order) => self.order(order),
                 Output::ToMaster(message) => {
                     if on.is_some() && on == self.link_number() {
                         self.queue(&mut messages, message);
@@ -418,20 +460,20 @@ impl Runner {
 
     fn tell_executor(&mut self, run: &Run, event: ExecutorEvent) {
         match self.event(run, event) {
-            Ok(event) => {
-                let group = event.launch_group.as_ref().map(|launch| launch.task_group.tasks.as_slice());
-                let alone = event.launch.as_ref().map(|launch| std::slice::from_ref(&launch.task));
-                let mut tasks = alone.or(group).unwrap_or_default().iter();
-                match tasks.all(|task| self.link_volumes(run, task)) {
-                    true => self.streams.send(run, &event),
-                    false => self.posix.kill(run),
-                }
-            }
+            Ok(event) => self.deliver(run, event),
             Err(error) => {
                 // These bytes were read when they came; the executor would wait for ever for what it cannot be told.
                 tracing::error!(executor = %run.executor, %error, "an event cannot be made");
                 self.streams.close(run);
             }
+        }
+    }
+
+    /// Writes an event; a launch with the volumes of all its tasks in place.
+    pub(crate) fn write_to_executor(&mut self, run: &Run, event: &Event) {
+        match launched(event).iter().all(|task| self.link_volumes(run, task)) {
+            true => self.streams.send(run, event),
+            false => self.posix.kill(run),
         }
     }
 
@@ -499,6 +541,7 @@ impl Runner {
             facts: Arc::clone(&self.facts),
             pids: self.posix.pids(),
             launch_failures: self.posix.failures(),
+            providers: self.providers.shown(),
             master: self.link.as_ref().map(|link| link.master.clone()),
         }
     }
@@ -516,6 +559,13 @@ impl Runner {
         ::metrics::gauge!(metrics::EXECUTORS).set(self.core.durable().runs.len() as f64);
         ::metrics::gauge!(metrics::TASKS).set(self.core.durable().tasks.len() as f64);
     }
+}
+
+/// The tasks that an event hands to its executor.
+pub(crate) fn launched(event: &Event) -> &[TaskInfo] {
+    let alone = event.launch.as_ref().map(|launch| std::slice::from_ref(&launch.task));
+    let group = event.launch_group.as_ref().map(|launch| launch.task_group.tasks.as_slice());
+    alone.or(group).unwrap_or_default()
 }
 
 fn of(kind: event::Type) -> Event {

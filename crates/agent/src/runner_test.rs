@@ -41,8 +41,15 @@ impl Driven {
             Posix::new(dir.path().into(), "/no/such/program".into(), common, sender.clone(), tasks.clone());
         let renderer = Renderer { agent: None, ip: identity.address.ip() };
         let facts = Facts::new(dir.path().into(), Map::new(), clock.now().wall);
+        let providers = Providers::new(core.durable(), sender.clone(), tasks.clone());
         let runner = Runner {
             core,
+            providers,
+            publishing: Publishing::default(),
+            gone: Vec::new(),
+            incarnation: None,
+            requests_again: sender.clone(),
+            tasks: tasks.clone(),
             speaker: Speaker { identity, nonce: checkpoint.nonce(), renderer },
             checkpoint: Some(checkpoint),
             clock,

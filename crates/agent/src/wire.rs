@@ -248,10 +248,11 @@ pub(crate) fn merge(last: &mut from_agent::Kind, next: from_agent::Kind) -> Opti
 }
 
 /// What this agent can do, beyond running tasks.
-const CAPABILITIES: [AgentCapability; 7] = [
+const CAPABILITIES: [AgentCapability; 8] = [
     AgentCapability::MultiRole,
     AgentCapability::HierarchicalRole,
     AgentCapability::ReservationRefinement,
+    AgentCapability::ResourceProvider,
     AgentCapability::ResizeVolume,
     AgentCapability::AgentOperationFeedback,
     AgentCapability::AgentDraining,

@@ -9,12 +9,13 @@ use mesarch_mesos_v1::convert::resources_from_v1;
 use mesarch_proto::mesos::v1::{
     self,
     offer::{self, operation::Type},
+    resource::disk_info::source::Type as SourceType,
     volume::Mode,
 };
 use mesarch_state::command::Operation;
 use mesarch_types::{
-    Conversion, FrameworkCapabilities, FrameworkCapability, OperationId, Resource, Resources, Role, Scalar,
-    UpdateUuid, valid_text_id,
+    Conversion, Disk, DiskSource, FrameworkCapabilities, FrameworkCapability, OperationId, Resource,
+    Resources, Role, Scalar, UpdateUuid, valid_text_id,
 };
 use prost::Message;
 
@@ -69,11 +70,13 @@ fn convert(operation: &offer::Operation, claims: &Claims) -> Result<Conversion, 
             let subtract = Scalar::from_f64(shrink.subtract.value).ok_or("'subtract' is out of range")?;
             Conversion::Shrink { volume: single(&shrink.volume, claims)?, subtract }
         }
-        Type::Unknown | Type::Launch | Type::LaunchGroup | Type::CreateDisk | Type::DestroyDisk => {
+        Type::CreateDisk => create_disk(operation.create_disk.as_ref().ok_or_else(missing)?, claims)?,
+        Type::DestroyDisk => destroy_disk(operation.destroy_disk.as_ref().ok_or_else(missing)?, claims)?,
+        Type::Unknown | Type::Launch | Type::LaunchGroup => {
             return Err(format!("{} is no operation on resources", kind.as_str_name()));
         }
     };
-    conversion.sides().map_err(|error| error.to_string())?;
+    conversion.provider().map_err(|error| error.to_string())?;
     Ok(conversion)
 }
 
@@ -87,9 +90,6 @@ fn offered(list: &[v1::Resource], claims: &Claims) -> Result<Resources, String> 
         }
         if resource.shared {
             return Err("not implemented: shared volumes".to_owned());
-        }
-        if resource.provider.is_some() {
-            return Err("not implemented: resource providers".to_owned());
         }
     }
     Ok(resources.without_allocation())
@@ -136,6 +136,44 @@ fn create(create: &offer::operation::Create, claims: &Claims) -> Result<Conversi
         check_principal("DiskInfo.Persistence", persistence.principal.as_deref(), claims)?;
     }
     Ok(Conversion::Create(offered(&create.volumes, claims)?))
+}
+
+/// A RAW disk becomes a MOUNT or BLOCK disk, by a profile that is the disk's or is given here.
+fn create_disk(create: &offer::operation::CreateDisk, claims: &Claims) -> Result<Conversion, String> {
+    let source = single(&create.source, claims)?;
+    if source.disk.as_ref().is_none_or(|disk| disk.source != DiskSource::Raw) {
+        return Err("'source' is not a RAW disk resource".to_owned());
+    }
+    if source.provider.is_none() {
+        return Err("'source' is not managed by a resource provider".to_owned());
+    }
+    if !matches!(create.target_type(), SourceType::Mount | SourceType::Block) {
+        return Err("'target_type' is neither MOUNT nor BLOCK".to_owned());
+    }
+    let own = create.source.disk.as_ref().and_then(|disk| disk.source.as_ref()?.profile.as_ref());
+    if own.is_some() == create.target_profile.is_some() {
+        return Err("Exactly one of the profile of 'source' and 'target_profile' must be set".to_owned());
+    }
+    Ok(Conversion::ChangeDisk(source))
+}
+
+/// A disk that its provider can name becomes RAW again, or gives up what it is RAW of.
+fn destroy_disk(destroy: &offer::operation::DestroyDisk, claims: &Claims) -> Result<Conversion, String> {
+    let source = single(&destroy.source, claims)?;
+    if source.provider.is_none() {
+        return Err("'source' is not managed by a resource provider".to_owned());
+    }
+    if source.is_persistent() {
+        return Err("A disk resource that is a persistent volume must be destroyed as one first".to_owned());
+    }
+    let made = |disk: &Arc<Disk>| {
+        matches!(disk.source, DiskSource::Mount | DiskSource::Block | DiskSource::Raw)
+            && disk.source_id.is_some()
+    };
+    match source.disk.as_ref().is_some_and(made) {
+        true => Ok(Conversion::ChangeDisk(source)),
+        false => Err("'source' is neither a MOUNT, BLOCK nor RAW disk with an id".to_owned()),
+    }
 }
 
 fn check_principal(what: &str, by: Option<&str>, claims: &Claims) -> Result<(), String> {

@@ -21,6 +21,7 @@ pub mod operator;
 pub mod query;
 pub mod recordio;
 pub mod required;
+pub mod resource_provider;
 pub mod scheduler;
 pub mod v0;
 pub mod writer;

@@ -44,6 +44,8 @@ mod offer_test;
 #[cfg(test)]
 mod operation_test;
 #[cfg(test)]
+mod provider_test;
+#[cfg(test)]
 mod quota_test;
 #[cfg(test)]
 mod term_test;

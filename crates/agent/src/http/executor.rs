@@ -107,7 +107,7 @@ fn refused(error: NotTaken) -> Response {
 }
 
 /// A stream of events: each frame is one record and becomes one chunk. Dropped when the reader goes away.
-struct Events(EventStream);
+pub(super) struct Events(pub(super) EventStream);
 
 impl http_body::Body for Events {
     type Data = Bytes;

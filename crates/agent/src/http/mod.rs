@@ -7,6 +7,7 @@ mod gates;
 mod grpc;
 mod metrics;
 mod operator;
+mod resource_provider;
 mod server;
 mod site;
 pub(crate) mod state;
@@ -36,6 +37,7 @@ async fn route(site: &Site, request: HttpRequest) -> Response {
     let query = Query::parse(request.uri().query());
     match endpoint(request.uri().path()) {
         Some(Endpoint::Executor) => executor::handle(site, request).await,
+        Some(Endpoint::ResourceProvider) => resource_provider::handle(site, request).await,
         Some(Endpoint::Operator) => operator::handle(site, request).await,
         Some(Endpoint::Health) => StatusCode::OK.into_response(),
         Some(Endpoint::Version) => answer(&version(), &query),
@@ -65,6 +67,7 @@ async fn route(site: &Site, request: HttpRequest) -> Response {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Endpoint {
     Executor,
+    ResourceProvider,
     Operator,
     Health,
     Version,
@@ -89,7 +92,7 @@ enum Endpoint {
 /// Longer ones before those that they begin with. Those of the agent itself may have its name in front.
 const ENDPOINTS: [(&str, Endpoint); 22] = [
     ("/api/v1/executor", Endpoint::Executor),
-    ("/api/v1/resource_provider", Endpoint::Unimplemented("resource providers")),
+    ("/api/v1/resource_provider", Endpoint::ResourceProvider),
     ("/api/v1", Endpoint::Operator),
     ("/health", Endpoint::Health),
     ("/version", Endpoint::Version),

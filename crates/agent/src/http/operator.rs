@@ -1,7 +1,7 @@
 //! `/api/v1`: the gates in Mesos' order, then the call. What is listed comes from one look at the agent.
 
 use axum::{
-    extract::Request,
+    extract::Request as HttpRequest,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,17 +13,21 @@ use mesarch_mesos_v1::{
     writer::{Field, Fields, message},
 };
 use mesarch_proto::mesos::v1::{
-    Flag, Metric, VersionInfo,
+    Flag, Metric, Resource, ResourceProviderInfo, VersionInfo,
     agent::{
         Call, Response as Answer,
-        call::{SetLoggingLevel, Type},
-        response::{self, Type as AnswerType},
+        call::{MarkResourceProviderGone, SetLoggingLevel, Type},
+        response::{self, Type as AnswerType, get_resource_providers::ResourceProvider},
     },
 };
 use mesarch_telemetry::logs;
+use tokio::sync::oneshot;
 
 use super::{API_LEVEL, Site, containers, files, gates, metrics, state::Look, state::v1};
-use crate::runner::Facts;
+use crate::{
+    requests::{GoneRefusal, Request},
+    runner::Facts,
+};
 
 /// An answer that grows with what runs: its type, its field, and what is in it.
 struct Long {
@@ -43,7 +47,7 @@ const CONTAINERS: Long =
     Long { kind: AnswerType::GetContainers, field: Field("get_containers", 10), write: write_containers };
 
 /// Answers one call.
-pub(super) async fn handle(site: &Site, request: Request) -> Response {
+pub(super) async fn handle(site: &Site, request: HttpRequest) -> Response {
     let (headers, call) = match gates::call::<Call>(site, request).await {
         Ok(admitted) => admitted,
         Err(refused) => return *refused,
@@ -90,7 +94,10 @@ pub(super) async fn carry_out(
         Type::GetTasks => long(site, content_type, &TASKS).await,
         Type::GetAgent => short(site, content_type, get_agent).await,
         Type::GetOperations => small(content_type, &operations()),
-        Type::GetResourceProviders => small(content_type, &resource_providers()),
+        Type::GetResourceProviders => short(site, content_type, resource_providers).await,
+        Type::MarkResourceProviderGone => {
+            mark_gone(site, call.mark_resource_provider_gone.unwrap_or_default()).await
+        }
         Type::LaunchNestedContainer
         | Type::WaitNestedContainer
         | Type::KillNestedContainer
@@ -105,7 +112,6 @@ pub(super) async fn carry_out(
         | Type::AddResourceProviderConfig
         | Type::UpdateResourceProviderConfig
         | Type::RemoveResourceProviderConfig
-        | Type::MarkResourceProviderGone
         | Type::PruneImages => super::not_implemented(kind.as_str_name()),
         Type::Unknown => super::not_implemented("a call of type UNKNOWN"),
     }
@@ -225,8 +231,33 @@ fn operations() -> Answer {
     Answer { get_operations: Some(response::GetOperations::default()), ..of(AnswerType::GetOperations) }
 }
 
-/// None: they cannot subscribe here.
-fn resource_providers() -> Answer {
-    let get_resource_providers = Some(response::GetResourceProviders::default());
+/// All that have ever subscribed and were not given up; one that is away has nothing.
+fn resource_providers(look: &Look) -> Answer {
+    let shown = |(info, resources): &(ResourceProviderInfo, Vec<Resource>)| ResourceProvider {
+        resource_provider_info: info.clone(),
+        total_resources: resources.clone(),
+    };
+    let resource_providers = look.providers.iter().map(shown).collect();
+    let get_resource_providers = Some(response::GetResourceProviders { resource_providers });
     Answer { get_resource_providers, ..of(AnswerType::GetResourceProviders) }
+}
+
+/// It is answered once it is stored that the provider never comes back.
+async fn mark_gone(site: &Site, call: MarkResourceProviderGone) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let provider = call.resource_provider_id.value.into();
+    if site.requests.send(Request::MarkProviderGone { provider, reply }).await.is_err() {
+        return super::ending();
+    }
+    match answer.await {
+        Ok(Ok(())) => StatusCode::OK.into_response(),
+        Ok(Err(refusal)) => {
+            let status = match refusal {
+                GoneRefusal::Unknown => StatusCode::NOT_FOUND,
+                GoneRefusal::InUse => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            *gates::refuse(status, &refusal.to_string())
+        }
+        Err(_) => super::ending(),
+    }
 }

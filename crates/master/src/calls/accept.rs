@@ -5,7 +5,7 @@ use mesarch_proto::mesos::v1::{
     scheduler::call,
 };
 use mesarch_state::{
-    Command, LEVEL_GROUPS, LEVEL_OPERATIONS,
+    Command, LEVEL_GROUPS, LEVEL_OPERATIONS, LEVEL_PROVIDERS,
     command::{AcceptOffers, ExecutorKey, Launch, Operation},
 };
 use mesarch_types::{ExecutorId, OfferId, Role, time::LAUNCHES_PER_COMMAND_MAX};
@@ -32,6 +32,10 @@ impl Caller<'_> {
         }
         if accept.operations.iter().any(|operation| kind(operation) == Type::LaunchGroup) {
             check_level(self.app, LEVEL_GROUPS, "LAUNCH_GROUP in ACCEPT")?;
+        }
+        let for_provider = |operation| matches!(kind(operation), Type::CreateDisk | Type::DestroyDisk);
+        if accept.operations.iter().any(for_provider) {
+            check_level(self.app, LEVEL_PROVIDERS, "CREATE_DISK and DESTROY_DISK in ACCEPT")?;
         }
         let offers = offer_ids(accept.offer_ids);
         let context = self.context(&offers, &accept.operations);
@@ -89,9 +93,11 @@ fn kind(operation: &offer::Operation) -> Type {
 /// With anything in it that is not there yet, the whole call is refused.
 fn check_operations(operations: &[offer::Operation]) -> Result<(), CallError> {
     let missing = |kind: &Type| match kind {
-        Type::Unknown | Type::CreateDisk | Type::DestroyDisk => true,
+        Type::Unknown => true,
         Type::Launch
         | Type::LaunchGroup
+        | Type::CreateDisk
+        | Type::DestroyDisk
         | Type::Reserve
         | Type::Unreserve
         | Type::Create
@@ -163,10 +169,9 @@ mod tests {
         assert_eq!(check_operations(&[operation(Type::Launch, 1000)]), Ok(()));
         let too_many = [operation(Type::Launch, 600), operation(Type::Launch, 401)];
         assert_eq!(check_operations(&too_many), Err(CallError::TooManyTasks { tasks: 1001, max: 1000 }));
-        let mixed =
-            [operation(Type::Launch, 1), operation(Type::CreateDisk, 0), operation(Type::DestroyDisk, 0)];
+        let mixed = [operation(Type::Launch, 1), operation(Type::CreateDisk, 0), operation(Type::Unknown, 0)];
         let error = check_operations(&mixed).expect_err("not there").to_string();
-        assert_eq!(error, "not implemented: operations of ACCEPT: CREATE_DISK, DESTROY_DISK");
+        assert_eq!(error, "not implemented: operations of ACCEPT: UNKNOWN");
         assert_eq!(check_operations(&[operation(Type::Reserve, 0), operation(Type::Launch, 1)]), Ok(()));
     }
 

@@ -12,7 +12,10 @@ use mesarch_mesos_v1::convert::{ResourceForm, attributes_from_v1, resources_from
 use mesarch_mesos_v1::v0::Attributes;
 use mesarch_proto::{
     json::Json,
-    mesos::v1::{ExecutorInfo, FrameworkInfo, Resource, TaskInfo, executor_info, framework_info},
+    mesos::v1::{
+        ExecutorInfo, FrameworkInfo, Resource, ResourceProviderInfo, TaskInfo,
+        agent::response::get_resource_providers::ResourceProvider, executor_info, framework_info,
+    },
 };
 use mesarch_types::{AgentId, ContainerId, FrameworkId, Resources, TaskState};
 use prost::Message;
@@ -41,6 +44,8 @@ pub(crate) struct Look {
     pub(crate) pids: BTreeMap<ContainerId, i32>,
     /// Runs that could not be started since the agent was.
     pub(crate) launch_failures: u64,
+    /// Resource providers, each with what it has.
+    pub(crate) providers: Vec<(ResourceProviderInfo, Vec<Resource>)>,
     /// Who leads, host:port, as far as there is a link.
     pub(crate) master: Option<Arc<str>>,
 }
@@ -50,6 +55,16 @@ type Task<'a> = (&'a TaskKey, &'a Told);
 type TasksByRun<'a> = BTreeMap<&'a ContainerId, Vec<Task<'a>>>;
 
 impl Look {
+    fn resource_providers(&self) -> Vec<Value> {
+        let shown = self.providers.iter().map(|(info, resources)| {
+            json_of(&ResourceProvider {
+                resource_provider_info: info.clone(),
+                total_resources: resources.clone(),
+            })
+        });
+        shown.collect()
+    }
+
     /// The whole document.
     pub(crate) fn render(&self) -> Value {
         let info = &self.identity.info;
@@ -75,7 +90,7 @@ impl Look {
             "unreserved_resources_full": full(&unreserved(&total)),
             "reserved_resources_allocated": by_role(&allocated, amounts),
             "unreserved_resources_allocated": amounts(&unreserved(&allocated)),
-            "resource_providers": [],
+            "resource_providers": self.resource_providers(),
             "attributes": self.attributes(),
             "flags": self.facts.flags,
             "frameworks": self.frameworks(),
