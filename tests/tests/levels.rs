@@ -8,7 +8,7 @@ use mesarch_testkit::{Cluster, Settings, wait_for};
 use crate::support::admin::{make_leader, set_weight, status};
 
 const OLD: &str = "--feature-level-max=1";
-const NEW_LEVEL: u32 = 4;
+const NEW_LEVEL: u32 = 5;
 
 async fn levels(cluster: &Cluster) -> Option<Vec<u32>> {
     let mut levels = Vec::new();

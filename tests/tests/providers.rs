@@ -1,5 +1,5 @@
 //! A resource provider brings a raw disk to an agent. A framework has a file system made of it, creates a volume there,
-//! launches on it, and gives everything back under another leader.
+//! launches on it, and gives everything back under another leader. What the provider has begun outlives its agent.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -39,8 +39,38 @@ struct Provider {
 
 impl Provider {
     async fn subscribe(agent: &str, root: &Path, done: Done) -> Result<Self> {
-        let call = json!({"type": "SUBSCRIBE", "subscribe": {"resource_provider_info":
-            {"type": "org.mesarch.test", "name": "disks"}}});
+        let mut own = Self::open(agent, root, done, None).await?;
+        own.disk = own.raw();
+        own.tell(json!([])).await?;
+        Ok(own)
+    }
+
+    /// The same provider, of which this is what it has under way, at an agent that was started again.
+    async fn again(&self, apply: &Value) -> Result<Self> {
+        let reopened = wait_for("the agent to take its provider again", async || {
+            Self::open(&self.agent, &self.root, self.done.clone(), Some(&self.id)).await.ok()
+        });
+        let mut own = reopened.await?;
+        ensure!(own.id == self.id, "it was given another id");
+        own.disk = self.disk.clone();
+        let operation = json!({"uuid": apply["operation_uuid"], "info": apply["info"],
+            "framework_id": apply["framework_id"], "latest_status": {"state": "OPERATION_PENDING"}});
+        own.tell(json!([operation])).await?;
+        Ok(own)
+    }
+
+    async fn tell(&self, operations: Value) -> Result<()> {
+        let state =
+            json!({"resources": [self.disk], "operations": operations, "resource_version_uuid": uuid(1)});
+        self.call("UPDATE_STATE", "update_state", state).await
+    }
+
+    async fn open(agent: &str, root: &Path, done: Done, id: Option<&str>) -> Result<Self> {
+        let mut info = json!({"type": "org.mesarch.test", "name": "disks"});
+        if let Some(id) = id {
+            info["id"] = json!({"value": id});
+        }
+        let call = json!({"type": "SUBSCRIBE", "subscribe": {"resource_provider_info": info}});
         let mut events = RawHttp::connect(agent).await?;
         let headers = ["Content-Type: application/json", "Accept: application/json"];
         let head = events.request("POST", PATH, &headers, call.to_string().as_bytes()).await?;
@@ -51,10 +81,6 @@ impl Provider {
         let subscribed = own.next().await?.context("the stream has ended")?;
         let id = &subscribed["subscribed"]["provider_id"]["value"];
         own.id = id.as_str().context("the provider has an id")?.to_owned();
-        own.disk = own.raw();
-        let state =
-            json!({"resources": [own.disk.clone()], "operations": [], "resource_version_uuid": uuid(1)});
-        own.call("UPDATE_STATE", "update_state", state).await?;
         Ok(own)
     }
 
@@ -123,6 +149,8 @@ impl Provider {
                 self.note("acknowledged".to_owned());
                 Ok(())
             }
+            // What is under way here ends at once, and is told then.
+            Some("RECONCILE_OPERATIONS") => Ok(()),
             other => bail!("an unexpected event: {other:?}"),
         }
     }
@@ -246,6 +274,15 @@ struct Owner {
 }
 
 impl Owner {
+    async fn connect(cluster: &Cluster) -> Result<Self> {
+        let mut info = framework("owner");
+        info.principal = Some("owner".to_owned());
+        info.roles = vec![ROLE.to_owned()];
+        let scheduler = Scheduler::connect(Options::new(cluster.addresses(), info)).await?;
+        let (finished, ended) = (BTreeSet::new(), BTreeSet::new());
+        Ok(Self { scheduler, offers: VecDeque::new(), seen: BTreeSet::new(), finished, ended })
+    }
+
     async fn next(&mut self) -> Result<()> {
         let event = timeout(DEADLINE, self.scheduler.next()).await.context("no event in time")??;
         match event {
@@ -313,12 +350,7 @@ async fn use_a_disk() -> Result<()> {
     let agent = cluster.agents[0].address.to_string();
     let provider = Provider::subscribe(&agent, &root, done.clone()).await?;
     let serving = tokio::spawn(provider.serve());
-    let mut info = framework("owner");
-    info.principal = Some("owner".to_owned());
-    info.roles = vec![ROLE.to_owned()];
-    let scheduler = Scheduler::connect(Options::new(cluster.addresses(), info)).await?;
-    let (finished, ended) = (BTreeSet::new(), BTreeSet::new());
-    let mut owner = Owner { scheduler, offers: VecDeque::new(), seen: BTreeSet::new(), finished, ended };
+    let mut owner = Owner::connect(&cluster).await?;
 
     let (offer, raw) = owner.disk(Source::Raw, false).await?;
     owner.scheduler.calls().accept([offer.id], [create_disk(raw)], None).await?;
@@ -371,4 +403,42 @@ async fn use_a_disk() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_providers_disk_is_made_used_and_given_back_under_two_leaders() {
     use_a_disk().await.unwrap();
+}
+
+/// The provider has begun when its agent dies, and tells the next one what became of it.
+async fn outlive_an_agent() -> Result<()> {
+    let flags = vec!["--resources=cpus:4;mem:2048;disk:1000".to_owned()];
+    let mut cluster = Cluster::start(3, 1, Settings { agent_flags: flags, ..Settings::default() }).await?;
+    let root = cluster.dir().join("provided");
+    std::fs::create_dir_all(&root)?;
+    let (agent, done) = (cluster.agents[0].address.to_string(), Done::default());
+    let mut provider = Provider::subscribe(&agent, &root, done.clone()).await?;
+    let mut owner = Owner::connect(&cluster).await?;
+    let (offer, raw) = owner.disk(Source::Raw, false).await?;
+    owner.scheduler.calls().accept([offer.id], [create_disk(raw)], None).await?;
+    let event = provider.events_or_silence().await?;
+    ensure!(event["type"] == "APPLY_OPERATION", "{event}");
+
+    cluster.agents[0].kill()?;
+    cluster.agents[0].start()?;
+    let mut provider = provider.again(&event["apply_operation"]).await?;
+    provider.take(&event).await?;
+    loop {
+        let next = provider.events_or_silence().await?;
+        ensure!(next["type"] != "APPLY_OPERATION", "it is to do the same again");
+        provider.take(&next).await?;
+        if next["type"] == "ACKNOWLEDGE_OPERATION_STATUS" {
+            break;
+        }
+    }
+    owner.until_finished(&[Type::CreateDisk]).await?;
+    owner.disk(Source::Mount, false).await?;
+    let did = done.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    ensure!(did == ["CREATE_DISK", "acknowledged"], "{did:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_outlives_the_agent_through_which_its_provider_began_it() {
+    outlive_an_agent().await.unwrap();
 }

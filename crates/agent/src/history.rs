@@ -10,7 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use mesarch_agent_core::{Body, ExecutorKey, ExecutorSpec, FrameworkSpec, Record, Run, TaskKey, Update};
-use mesarch_types::{ContainerId, FrameworkId, TaskId, TaskState};
+use mesarch_proto::mesos::v1::TaskStatus;
+use mesarch_types::{ContainerId, FrameworkId, Reason, TaskId, TaskState};
+use prost::Message;
 
 /// Most ended runs of executors remembered; the oldest go first.
 pub(crate) const RUNS_MAX: usize = 1_000;
@@ -31,6 +33,8 @@ pub(crate) struct Told {
     pub(crate) state: TaskState,
     /// Oldest first.
     pub(crate) statuses: VecDeque<Update>,
+    /// Its agent is drained: that is why it ends, as the masters tell its framework too.
+    drained: bool,
 }
 
 /// A run with its descriptions.
@@ -94,6 +98,7 @@ impl History {
                     container: task.container.clone(),
                     state: task.state,
                     statuses: VecDeque::new(),
+                    drained: false,
                 };
                 self.live.insert(task.key.clone(), told);
             }
@@ -126,6 +131,13 @@ impl History {
             | Record::FrameworkEnding(_)
             | Record::Finished(..)
             | Record::Watermark(_) => {}
+        }
+    }
+
+    /// A task is to end because the agent is drained.
+    pub(crate) fn drained(&mut self, key: &TaskKey) {
+        if let Some(task) = self.live.get_mut(key) {
+            task.drained = true;
         }
     }
 
@@ -212,7 +224,8 @@ impl Told {
     fn take(&mut self, update: &Update) {
         self.state = update.state;
         self.statuses.pop_back_if(|last| last.state == update.state);
-        self.statuses.push_back(update.clone());
+        let is_drained = self.drained && matches!(update.state, TaskState::Killing | TaskState::Killed);
+        self.statuses.push_back(if is_drained { of_drain(update) } else { update.clone() });
         if self.statuses.len() > STATUSES_MAX {
             self.statuses.pop_front();
         }
@@ -225,6 +238,19 @@ impl Told {
         };
         self.info.len() + self.statuses.iter().map(body).sum::<usize>()
     }
+}
+
+/// The same update with the reason that its executor cannot know.
+fn of_drain(update: &Update) -> Update {
+    let reason = Reason::AgentDraining;
+    let body = match &update.body {
+        Body::Agent { message, .. } => Body::Agent { reason: Some(reason), message: message.clone() },
+        Body::Executor(status) => Body::Executor(match TaskStatus::decode(status.clone()) {
+            Ok(known) => TaskStatus { reason: Some(reason as i32), ..known }.encode_to_vec().into(),
+            Err(_) => status.clone(),
+        }),
+    };
+    Update { body, ..update.clone() }
 }
 
 fn first_of(framework: &FrameworkId) -> TaskKey {

@@ -122,3 +122,30 @@ fn a_task_that_repeats_itself_keeps_few_statuses() {
     }
     assert_eq!(count(&history), STATUSES_MAX);
 }
+
+#[test]
+fn what_a_drain_ends_says_so_and_nothing_else_does() {
+    let sent = |state: TaskState| {
+        let status = TaskStatus { state: state as i32, ..TaskStatus::default() };
+        let body = Body::Executor(status.encode_to_vec().into());
+        Update { uuid: UpdateUuid([state as u8; 16]), state, wall: WallMillis(0), body }
+    };
+    let reasons = |is_drained: bool| {
+        let mut history = History::default();
+        [framework(), task(1, b"")].iter().for_each(|record| history.apply(record));
+        if is_drained {
+            history.drained(&key(1));
+        }
+        for state in [TaskState::Running, TaskState::Killed] {
+            history.apply(&Record::Update(key(1), sent(state)));
+        }
+        let (_, told) = history.live().next().unwrap();
+        let reason = |update: &Update| match &update.body {
+            Body::Executor(status) => TaskStatus::decode(status.clone()).unwrap().reason,
+            Body::Agent { .. } => panic!("the executor sent it"),
+        };
+        told.statuses.iter().map(reason).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(true), [None, Some(Reason::AgentDraining as i32)]);
+    assert_eq!(reasons(false), [None, None]);
+}

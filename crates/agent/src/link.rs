@@ -290,6 +290,11 @@ impl Session {
             self.tell(Request::LeaderKnowsProviders { link: self.link }).await?;
         }
         let kind = message.kind.ok_or(WireError("kind"))?;
+        if let to_agent::Kind::KillTask(kill) = &kind
+            && kill.draining
+        {
+            self.tell(Request::Drained { key: wire::key_from(kill.key.clone())? }).await?;
+        }
         if let to_agent::Kind::Ping(ping) = &kind {
             let pong = FromAgent { kind: Some(from_agent::Kind::Pong(Pong { number: ping.number })) };
             let sender = pongs.upgrade().ok_or(LinkEnd::GivenUp)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mesarch_agent_core::{Input, Run};
+use mesarch_agent_core::{Input, Run, TaskKey};
 use mesarch_mesos_v1::ContentType;
 use mesarch_proto::{
     link::FromAgent,
@@ -87,6 +87,11 @@ pub(crate) enum Request {
     PublishDue {
         /// Under which name that was asked for.
         uuid: UpdateUuid,
+    },
+    /// A task is about to be ended because its agent is drained.
+    Drained {
+        /// Which.
+        key: TaskKey,
     },
     /// The leader on this link knows of resource providers.
     LeaderKnowsProviders {

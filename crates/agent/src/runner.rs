@@ -58,6 +58,7 @@ pub(crate) struct Runner {
     pub(crate) posix: Posix,
     pub(crate) speaker: Speaker,
     pub(crate) history: History,
+    pub(crate) calls: Calls,
     pub(crate) facts: Arc<Facts>,
     pub(crate) link: Option<OpenLink>,
     pub(crate) providers: Providers,
@@ -232,8 +233,12 @@ impl Runner {
                 let _ = reply.send(self.subscribe(*call, content_type));
             }
             Request::Call { call, reply } => {
-                let _ = reply.send(self.call(*call));
+                let is_message = call.message.is_some();
+                let taken = self.call(*call);
+                self.calls.count(is_message, taken.is_ok());
+                let _ = reply.send(taken);
             }
+            Request::Drained { key } => self.history.drained(&key),
             Request::ProviderSubscribe { call, content_type, reply } => {
                 let _ = reply.send(self.subscribe_provider(*call, content_type));
             }
@@ -542,6 +547,9 @@ impl Runner {
             pids: self.posix.pids(),
             launch_failures: self.posix.failures(),
             providers: self.providers.shown(),
+            operations: self.providers.operations(self.core.id()),
+            streams_of_providers: self.providers.streams(),
+            calls: self.calls,
             master: self.link.as_ref().map(|link| link.master.clone()),
         }
     }
@@ -558,6 +566,25 @@ impl Runner {
         ::metrics::gauge!(metrics::ATTACHED).set(f64::from(u8::from(attached)));
         ::metrics::gauge!(metrics::EXECUTORS).set(self.core.durable().runs.len() as f64);
         ::metrics::gauge!(metrics::TASKS).set(self.core.durable().tasks.len() as f64);
+    }
+}
+
+/// Calls of executors since the agent was started, as Mesos counts them. Updates that were taken are in the history.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) messages: u64,
+    pub(crate) messages_refused: u64,
+    pub(crate) updates_refused: u64,
+}
+
+impl Calls {
+    fn count(&mut self, is_message: bool, is_taken: bool) {
+        match (is_message, is_taken) {
+            (true, true) => self.messages += 1,
+            (true, false) => self.messages_refused += 1,
+            (false, true) => {}
+            (false, false) => self.updates_refused += 1,
+        }
     }
 }
 

@@ -46,6 +46,7 @@ impl Driven {
             core,
             providers,
             publishing: Publishing::default(),
+            calls: Calls::default(),
             gone: Vec::new(),
             incarnation: None,
             requests_again: sender.clone(),

@@ -14,6 +14,7 @@ use mesarch_types::{
 };
 use prost::Message;
 
+use crate::http::API_LEVEL;
 use crate::{info::Identity, launch, status::Renderer};
 
 /// The named field is missing or not in its form.
@@ -188,7 +189,8 @@ impl Speaker {
 
     fn hello(&self, hello: Hello) -> from_agent::Kind {
         let nonce = Bytes::copy_from_slice(&self.nonce);
-        let (info, version) = (self.identity.bytes.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        // Tools compare it with what Mesos' agents say: it is the level of the API.
+        let (info, version) = (self.identity.bytes.clone(), API_LEVEL.to_owned());
         let capabilities = CAPABILITIES.iter().map(|one| *one as i32).collect();
         let Some(agent) = hello.agent else {
             return from_agent::Kind::Register(link::Register { nonce, info, version, capabilities });

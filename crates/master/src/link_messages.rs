@@ -81,6 +81,7 @@ pub(crate) fn to_agent(
         ToAgent::KillTask { framework, task, launch } => Kind::KillTask(link::KillTask {
             key: Some(key(framework, task, *launch)),
             policy: kill_policy(state, framework, task, *launch),
+            draining: is_drained(state, framework, task, *launch),
         }),
         ToAgent::Acknowledged { framework, task, launch, uuid } => Kind::Acknowledged(link::Acknowledged {
             key: Some(key(framework, task, *launch)),
@@ -189,6 +190,11 @@ fn run_task_group(state: &State, launch: LaunchId) -> Option<link::RunTaskGroup>
 fn kill_policy(state: &State, framework: &FrameworkId, task: &TaskId, launch: LaunchId) -> Bytes {
     let kill = this_life(state, framework, task, launch).and_then(|task| task.kill.as_ref());
     kill.and_then(|kill| kill.policy.clone()).unwrap_or_default()
+}
+
+fn is_drained(state: &State, framework: &FrameworkId, task: &TaskId, launch: LaunchId) -> bool {
+    let agent = this_life(state, framework, task, launch).and_then(|task| state.agent(&task.agent));
+    agent.is_some_and(|agent| agent.administration.drain.is_some())
 }
 
 /// The first message of a link.

@@ -102,7 +102,7 @@ fn single(resource: &v1::Resource, claims: &Claims) -> Result<Resource, String> 
 
 fn reserve(reserve: &offer::operation::Reserve, claims: &Claims) -> Result<Conversion, String> {
     if !reserve.source.is_empty() {
-        return Err("not implemented: 'source' in a RESERVE of a framework".to_owned());
+        return Err("'source' is for operators: a framework unreserves and reserves".to_owned());
     }
     let resources = offered(&reserve.resources, claims)?;
     for resource in resources.iter() {

@@ -41,7 +41,6 @@ pub fn validate(call: &Call) -> Result<Type, InvalidCall> {
         Type::MarkResourceProviderGone => {
             ("mark_resource_provider_gone", call.mark_resource_provider_gone.is_some())
         }
-        Type::PruneImages => ("prune_images", call.prune_images.is_some()),
         Type::Unknown
         | Type::GetHealth
         | Type::GetFlags
@@ -54,7 +53,8 @@ pub fn validate(call: &Call) -> Result<Type, InvalidCall> {
         | Type::GetOperations
         | Type::GetTasks
         | Type::GetAgent
-        | Type::GetResourceProviders => return Ok(kind),
+        | Type::GetResourceProviders
+        | Type::PruneImages => return Ok(kind),
     };
     if is_present { Ok(kind) } else { Err(InvalidCall::Missing(name)) }
 }
@@ -75,7 +75,7 @@ mod tests {
                 needing += 1;
             }
         }
-        assert_eq!(needing, 20);
+        assert_eq!(needing, 19);
         assert_eq!(validate(&Call::default()), Err(InvalidCall::NoType));
         let unknown = Call { r#type: Some(1_000), ..Call::default() };
         assert_eq!(validate(&unknown), Err(InvalidCall::NoType));

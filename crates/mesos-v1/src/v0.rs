@@ -103,6 +103,32 @@ impl Serialize for Attributes<'_> {
     }
 }
 
+/// `/help`: endpoints, for programs as they are and for people as a page.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HelpView {
+    endpoints: Vec<EndpointView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct EndpointView {
+    path: &'static str,
+    text: &'static str,
+}
+
+impl HelpView {
+    /// Of these paths, each with what is there. Neither may have characters that HTML gives a meaning.
+    pub fn of(endpoints: impl Iterator<Item = (&'static str, &'static str)>) -> Self {
+        Self { endpoints: endpoints.map(|(path, text)| EndpointView { path, text }).collect() }
+    }
+
+    /// The page, in HTML.
+    pub fn page(&self) -> String {
+        let row = |one: &EndpointView| format!("<dt><code>{}</code></dt><dd>{}</dd>\n", one.path, one.text);
+        let rows: String = self.endpoints.iter().map(row).collect();
+        format!("<!DOCTYPE html>\n<title>Help</title>\n<h1>Endpoints</h1>\n<dl>\n{rows}</dl>\n")
+    }
+}
+
 /// `/system/stats.json`: the machine, as tools read it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct SystemView {

@@ -21,7 +21,7 @@ use crate::{
 
 /// The highest feature level that this version understands. Any change of what a command does to any state raises it,
 /// so that replicas of different versions agree as long as the cluster stays on the lower level.
-pub const FEATURE_LEVEL_MAX: u32 = 4;
+pub const FEATURE_LEVEL_MAX: u32 = 5;
 
 /// From this level on, updates that refuse a task of an ACCEPT name the agent that the task names, and an ACCEPT whose
 /// offers are good answers for a task that is live already with its known state, as one whose offers are gone does. An
@@ -51,6 +51,10 @@ pub const LEVEL_GROUPS: u32 = 4;
 /// From this level on agents may have resource providers, and ACCEPT may hold operations on what these bring. Nothing of
 /// it is in the states of lower levels.
 pub const LEVEL_PROVIDERS: u32 = 4;
+
+/// From this level on operators may reserve otherwise what is reserved already. Nothing of it is in the states of lower
+/// levels.
+pub const LEVEL_RERESERVE: u32 = 5;
 
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///

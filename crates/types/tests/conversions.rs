@@ -23,7 +23,7 @@ fn volume(id: u8, units: i64) -> Resource {
 
 /// An operation that may or may not be possible.
 fn conversion() -> impl Strategy<Value = Conversion> {
-    (0..6u8, any::<u8>(), 1..40i64, 1..40i64).prop_map(|(kind, id, some, more)| {
+    (0..7u8, any::<u8>(), 1..40i64, 1..40i64).prop_map(|(kind, id, some, more)| {
         let reserved = r(&format!("cpus(eng,op):{};disk(eng,op):{more}", some % 5));
         let volumes = Resources::new([volume(id, some)]).expect("one");
         match kind {
@@ -34,6 +34,11 @@ fn conversion() -> impl Strategy<Value = Conversion> {
             4 => {
                 let addition = one(&r(&format!("disk(eng,op):{more}"))).expect("one");
                 Conversion::Grow { volume: volume(id, some), addition }
+            }
+            5 => {
+                let roles = ["eng", "ops"];
+                let cpus = |role: usize| r(&format!("cpus({},op):{}", roles[role % 2], some % 5));
+                Conversion::Rereserve { source: cpus(id.into()), target: cpus(usize::from(id) + 1) }
             }
             _ => Conversion::Shrink { volume: volume(id, some), subtract: Scalar::from_units(more) },
         }
@@ -52,6 +57,7 @@ fn opposite(conversion: &Conversion) -> Conversion {
             let size = volume.value.as_scalar().and_then(|size| size.checked_add(subtract)).expect("small");
             Conversion::Shrink { volume: Resource { value: Value::Scalar(size), ..volume }, subtract }
         }
+        Conversion::Rereserve { source, target } => Conversion::Rereserve { source: target, target: source },
         Conversion::ChangeDisk(_) => unreachable!("none is drawn: only a provider can undo it"),
         Conversion::Shrink { volume, subtract } => {
             let size = volume.value.as_scalar().and_then(|size| size.checked_sub(subtract)).expect("fits");

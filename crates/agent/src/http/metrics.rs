@@ -20,9 +20,18 @@ pub(super) fn gather(look: &Look) -> BTreeMap<String, f64> {
     set("frameworks_active", look.core.durable().frameworks.len() as f64);
     set("container_launch_errors", look.launch_failures as f64);
     set("valid_status_updates", look.history.counts().updates as f64);
+    set("invalid_status_updates", look.calls.updates_refused as f64);
+    set("valid_framework_messages", look.calls.messages as f64);
+    set("invalid_framework_messages", look.calls.messages_refused as f64);
     tasks(look, &mut set);
     executors(look, &mut set);
     amounts(look, &mut set);
+    let (opened, open) = look.streams_of_providers;
+    let of_providers =
+        [("subscribed", open), ("events/subscribe", opened), ("events/disconnect", opened - open)];
+    values.extend(
+        of_providers.map(|(name, value)| (format!("resource_provider_manager/{name}"), value as f64)),
+    );
     values
 }
 

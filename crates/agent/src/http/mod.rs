@@ -19,7 +19,11 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use mesarch_mesos_v1::{Query, duration, query::Toggle, v0::SystemView};
+use mesarch_mesos_v1::{
+    Query, duration,
+    query::Toggle,
+    v0::{HelpView, SystemView},
+};
 use mesarch_telemetry::{Host, logs};
 use serde_json::{Value, json};
 pub(crate) use server::serve;
@@ -27,7 +31,7 @@ pub(crate) use site::Site;
 use site::ending;
 
 /// The level of the Mesos API that is spoken here: clients switch features on by it.
-const API_LEVEL: &str = "1.11.0";
+pub(crate) const API_LEVEL: &str = "1.11.0";
 
 /// How long a connection may be without a whole request: shorter than what clients take for a dead server.
 const UNUSED_MAX: Duration = Duration::from_secs(30);
@@ -59,6 +63,9 @@ async fn route(site: &Site, request: HttpRequest) -> Response {
         }
         Some(Endpoint::Logging) => logging(&query),
         Some(Endpoint::System) => answer(&system(), &query),
+        // Containers are made in one go: nothing of it is ever left to be waited for.
+        Some(Endpoint::Pending) => answer(&json!({ "pending": [] }), &query),
+        Some(Endpoint::Help) => help(request.uri().path(), &query),
         Some(Endpoint::Unimplemented(name)) => not_implemented(name),
         None => (StatusCode::NOT_FOUND, "no such endpoint\n").into_response(),
     }
@@ -85,34 +92,36 @@ enum Endpoint {
     FileNames,
     Logging,
     System,
+    Pending,
+    Help,
     /// Known in Mesos, not there yet.
     Unimplemented(&'static str),
 }
 
-/// Longer ones before those that they begin with. Those of the agent itself may have its name in front.
-const ENDPOINTS: [(&str, Endpoint); 22] = [
-    ("/api/v1/executor", Endpoint::Executor),
-    ("/api/v1/resource_provider", Endpoint::ResourceProvider),
-    ("/api/v1", Endpoint::Operator),
-    ("/health", Endpoint::Health),
-    ("/version", Endpoint::Version),
-    ("/metrics/snapshot", Endpoint::MetricsSnapshot),
-    ("/metrics", Endpoint::Metrics),
-    ("/state", Endpoint::State),
-    ("/flags", Endpoint::Flags),
-    ("/containers", Endpoint::Containers),
-    ("/monitor/statistics", Endpoint::Statistics),
-    ("/containerizer/debug", Endpoint::Unimplemented("/containerizer/debug")),
-    ("/files/browse", Endpoint::Browse),
-    ("/files/read", Endpoint::Read),
-    ("/files/download", Endpoint::Download),
-    ("/files/debug", Endpoint::FileNames),
-    ("/logging/toggle", Endpoint::Logging),
-    ("/system/stats.json", Endpoint::System),
-    ("/help", Endpoint::Unimplemented("/help of an agent")),
-    ("/profiler", Endpoint::Unimplemented("/profiler")),
-    ("/memory-profiler", Endpoint::Unimplemented("/memory-profiler")),
-    ("/__processes__", Endpoint::Unimplemented("/__processes__")),
+/// With what each is for; longer ones before those that they begin with. Those of the agent itself may have its name in front.
+const ENDPOINTS: [(&str, Endpoint, &str); 22] = [
+    ("/api/v1/executor", Endpoint::Executor, "executor API"),
+    ("/api/v1/resource_provider", Endpoint::ResourceProvider, "resource provider API"),
+    ("/api/v1", Endpoint::Operator, "operator API"),
+    ("/health", Endpoint::Health, "200 while the agent serves"),
+    ("/version", Endpoint::Version, "the level of the API, and the version"),
+    ("/metrics/snapshot", Endpoint::MetricsSnapshot, "metrics by the names of Mesos; timeout, jsonp"),
+    ("/metrics", Endpoint::Metrics, "metrics for Prometheus"),
+    ("/state", Endpoint::State, "what runs and what ran; jsonp"),
+    ("/flags", Endpoint::Flags, "how the agent was started; jsonp"),
+    ("/containers", Endpoint::Containers, "running containers and what they use; container_id, jsonp"),
+    ("/monitor/statistics", Endpoint::Statistics, "what executors use; jsonp"),
+    ("/containerizer/debug", Endpoint::Pending, "operations of the containerizer that are not done; jsonp"),
+    ("/files/browse", Endpoint::Browse, "a folder of a sandbox; path, jsonp"),
+    ("/files/read", Endpoint::Read, "a part of a file; path, offset, length, jsonp"),
+    ("/files/download", Endpoint::Download, "a file; path"),
+    ("/files/debug", Endpoint::FileNames, "where sandboxes are; jsonp"),
+    ("/logging/toggle", Endpoint::Logging, "the level of the log; level, duration"),
+    ("/system/stats.json", Endpoint::System, "the machine; jsonp"),
+    ("/help", Endpoint::Help, "this list; format=json"),
+    ("/profiler", Endpoint::Unimplemented("/profiler"), ""),
+    ("/memory-profiler", Endpoint::Unimplemented("/memory-profiler"), ""),
+    ("/__processes__", Endpoint::Unimplemented("/__processes__"), ""),
 ];
 
 fn endpoint(path: &str) -> Option<Endpoint> {
@@ -122,7 +131,7 @@ fn endpoint(path: &str) -> Option<Endpoint> {
     let path = path.strip_prefix("/slave(1)").unwrap_or(path);
     let below =
         |known: &str| path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    ENDPOINTS.iter().find(|(known, _)| below(known)).map(|(_, endpoint)| *endpoint)
+    ENDPOINTS.iter().find(|(known, ..)| below(known)).map(|(_, endpoint, _)| *endpoint)
 }
 
 fn version() -> Value {
@@ -174,6 +183,20 @@ fn system() -> Value {
     })
 }
 
+/// `/help`: which endpoints there are; below it, those whose path begins with what follows.
+fn help(path: &str, query: &Query) -> Response {
+    let asked = path.strip_prefix("/slave(1)").unwrap_or(path).strip_prefix("/help").unwrap_or_default();
+    let asked = asked.strip_prefix("/slave(1)").unwrap_or(asked).trim_end_matches('/');
+    let is_served = |endpoint: &Endpoint| !matches!(endpoint, Endpoint::Unimplemented(_));
+    let endpoints =
+        ENDPOINTS.iter().filter(|(path, endpoint, _)| is_served(endpoint) && path.starts_with(asked));
+    let view = HelpView::of(endpoints.map(|(path, _, text)| (*path, *text)));
+    match query.get("format") {
+        Some("json") => answer(&json!(view), query),
+        _ => ([(header::CONTENT_TYPE, "text/html")], view.page()).into_response(),
+    }
+}
+
 /// JSON, as it is asked for.
 fn answer(value: &Value, query: &Query) -> Response {
     let (body, kind) = query.wrap(value.to_string().into_bytes());
@@ -209,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_endpoint_is_reached_by_its_own_path() {
-        for (path, expect) in ENDPOINTS {
+        for (path, expect, _) in ENDPOINTS {
             assert_eq!(endpoint(path), Some(expect), "{path}");
         }
     }

@@ -93,7 +93,9 @@ pub(super) async fn carry_out(
         Type::GetExecutors => long(site, content_type, &EXECUTORS).await,
         Type::GetTasks => long(site, content_type, &TASKS).await,
         Type::GetAgent => short(site, content_type, get_agent).await,
-        Type::GetOperations => small(content_type, &operations()),
+        Type::GetOperations => short(site, content_type, operations).await,
+        // There are no images, of which none could be in use.
+        Type::PruneImages => StatusCode::OK.into_response(),
         Type::GetResourceProviders => short(site, content_type, resource_providers).await,
         Type::MarkResourceProviderGone => {
             mark_gone(site, call.mark_resource_provider_gone.unwrap_or_default()).await
@@ -111,8 +113,7 @@ pub(super) async fn carry_out(
         | Type::RemoveContainer
         | Type::AddResourceProviderConfig
         | Type::UpdateResourceProviderConfig
-        | Type::RemoveResourceProviderConfig
-        | Type::PruneImages => super::not_implemented(kind.as_str_name()),
+        | Type::RemoveResourceProviderConfig => super::not_implemented(kind.as_str_name()),
         Type::Unknown => super::not_implemented("a call of type UNKNOWN"),
     }
 }
@@ -226,9 +227,10 @@ fn get_agent(look: &Look) -> Answer {
     Answer { get_agent: Some(get_agent), ..of(AnswerType::GetAgent) }
 }
 
-/// None: what operators and frameworks make of resources is kept by the masters, and takes effect there.
-fn operations() -> Answer {
-    Answer { get_operations: Some(response::GetOperations::default()), ..of(AnswerType::GetOperations) }
+/// Those on what resource providers bring: the others are done when they are accepted.
+fn operations(look: &Look) -> Answer {
+    let get_operations = Some(response::GetOperations { operations: look.operations.clone() });
+    Answer { get_operations, ..of(AnswerType::GetOperations) }
 }
 
 /// All that have ever subscribed and were not given up; one that is away has nothing.

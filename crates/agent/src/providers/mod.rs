@@ -16,7 +16,7 @@ use mesarch_mesos_v1::{ContentType, recordio};
 use mesarch_proto::{
     link::{self, from_agent::Kind},
     mesos::v1::{
-        self, FrameworkId, OperationState, OperationStatus, ResourceProviderInfo, Uuid, offer,
+        self, FrameworkId, Operation, OperationState, OperationStatus, ResourceProviderInfo, Uuid, offer,
         resource_provider::{
             Event,
             call::{self, UpdateState},
@@ -24,7 +24,7 @@ use mesarch_proto::{
         },
     },
 };
-use mesarch_types::{ProviderId, UpdateUuid};
+use mesarch_types::{AgentId, ProviderId, UpdateUuid};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
@@ -466,6 +466,22 @@ impl Providers {
         shown.collect()
     }
 
+    /// What providers are to do, or have done and masters do not know yet, as far as this agent knows what it is.
+    pub(crate) fn operations(&self, agent: Option<&AgentId>) -> Vec<Operation> {
+        let all = self.known.values().flat_map(|provider| {
+            let known = provider.operations.values();
+            let sent = known.filter_map(|known| Some((known.order.as_ref()?, known.end.as_ref())));
+            sent.chain(provider.waiting.iter().map(|order| (order, None)))
+        });
+        all.map(|(order, end)| shown(order, end, agent)).collect()
+    }
+
+    /// Event streams: opened since the agent was started, and open now.
+    pub(crate) fn streams(&self) -> (u64, u64) {
+        let open = self.known.values().filter(|provider| provider.stream.is_some()).count();
+        (self.opened, open as u64)
+    }
+
     fn tell(&mut self, id: &ProviderId, event: Event) {
         let stream = self.known.get(id).and_then(|provider| provider.stream.as_ref());
         if let Some(number) = stream.map(|stream| stream.number) {
@@ -600,6 +616,27 @@ fn strip_marks(info: &mut offer::Operation) {
     ];
     let all = many.into_iter().flatten().flatten().chain(one.into_iter().flatten());
     all.for_each(|resource| resource.allocation_info = None);
+}
+
+fn shown(order: &ProviderOperation, end: Option<&OperationStatus>, agent: Option<&AgentId>) -> Operation {
+    let agent_id = agent.map(|id| v1::AgentId { value: id.to_string() });
+    // What was handed on could be read.
+    let info = offer::Operation::decode(order.info.clone()).unwrap_or_default();
+    let pending = || OperationStatus {
+        operation_id: info.id.clone(),
+        state: OperationState::OperationPending as i32,
+        agent_id: agent_id.clone(),
+        resource_provider_id: Some(to_v1(&order.provider)),
+        ..OperationStatus::default()
+    };
+    Operation {
+        framework_id: Some(FrameworkId { value: order.framework.to_string() }),
+        latest_status: end.cloned().unwrap_or_else(pending),
+        agent_id,
+        info,
+        statuses: end.cloned().into_iter().collect(),
+        uuid: to_uuid(order.operation),
+    }
 }
 
 /// In messages that the link takes.

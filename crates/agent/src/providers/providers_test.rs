@@ -271,3 +271,22 @@ async fn ends_are_packed_by_count_and_size() {
     assert_eq!(packs(9, UPDATES_BYTES_MAX / 4), [3, 3, 3]);
     assert_eq!(packs(2, UPDATES_BYTES_MAX + 1), [1, 1]);
 }
+
+#[tokio::test]
+async fn operations_are_shown_until_they_are_over() {
+    let mut case = Case::new();
+    let shown = |case: &Case| {
+        let all = case.providers.operations(Some(&"agent".into())).into_iter();
+        all.map(|one| (one.uuid.value[0], one.latest_status.state())).collect::<Vec<_>>()
+    };
+    case.providers.apply(order(10, 1));
+    assert_eq!(shown(&case), [(10, OperationState::OperationPending)]);
+    case.state(1, vec![]);
+    assert_eq!(shown(&case), [(10, OperationState::OperationPending)]);
+    case.status(10, OperationState::OperationFailed, Some(3));
+    assert_eq!(shown(&case), [(10, OperationState::OperationFailed)]);
+    case.providers.acknowledged(&P.into(), uuid(10), uuid(3));
+    assert!(shown(&case).is_empty());
+    case.again();
+    assert_eq!(case.providers.streams(), (2, 1));
+}

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, pin::Pin, time::Duration};
 use bytes::Bytes;
 use mesarch_proto::{
     link::{
-        Acknowledged, Attached, FromAgent, KillTask, LaunchId, LeaderChange, RunTask, TaskKey, ToAgent,
-        Update, WatchLeaderRequest,
+        Acknowledged, Attached, FromAgent, KillTask, LaunchId, LeaderChange, ResourceVersion, Resources,
+        RunTask, TaskKey, ToAgent, Update, WatchLeaderRequest,
         agent_link_server::{AgentLink, AgentLinkServer},
         from_agent, to_agent,
     },
-    mesos::v1::{FrameworkInfo, TaskInfo, TaskState, TaskStatus},
+    mesos::v1::{FrameworkInfo, Resource, TaskInfo, TaskState, TaskStatus},
 };
 use prost::Message;
 use tokio::{
@@ -156,7 +156,22 @@ impl Master {
     }
 
     pub(crate) async fn kill(&self, task: &str, launch: u64, policy: Bytes) {
-        self.send(to_agent::Kind::KillTask(KillTask { key: Some(key(task, launch)), policy })).await;
+        let kill = KillTask { key: Some(key(task, launch)), policy, draining: false };
+        self.send(to_agent::Kind::KillTask(kill)).await;
+    }
+
+    /// Ends a task because its agent is drained.
+    pub(crate) async fn drain(&self, task: &str, launch: u64) {
+        let kill = KillTask { key: Some(key(task, launch)), policy: Bytes::new(), draining: true };
+        self.send(to_agent::Kind::KillTask(kill)).await;
+    }
+
+    /// Says what was made of the agent's resources.
+    pub(crate) async fn convert(&self, taken: &Resource, made: &Resource) {
+        let version = Some(ResourceVersion { incarnation: 1, epoch: 1 });
+        let list = |resource: &Resource| vec![resource.encode_to_vec().into()];
+        let resources = Resources { version, taken: list(taken), made: list(made) };
+        self.send(to_agent::Kind::Resources(resources)).await;
     }
 
     pub(crate) async fn acknowledge(&self, update: &Update) {

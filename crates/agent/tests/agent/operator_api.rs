@@ -3,10 +3,15 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use mesarch_proto::mesos::v1::{
-    Label, Labels, TaskInfo,
-    TaskState::*,
-    agent::{Call, Response, call},
+use mesarch_proto::{
+    link::from_agent,
+    mesos::v1::{
+        Label, Labels, Resource, TaskInfo,
+        TaskState::*,
+        agent::{Call, Response, call},
+        resource::{ReservationInfo, reservation_info},
+        value::{Scalar, Type},
+    },
 };
 use prost::Message;
 use serde_json::{Value, json};
@@ -221,11 +226,21 @@ async fn what_is_not_there_and_what_is_wrong_is_said_plainly() {
     };
     check(json!({}), 400, "Failed to validate agent::Call: Expecting 'type' to be present").await;
     check(json!({ "type": "READ_FILE" }), 400, "Expecting 'read_file' to be present").await;
-    check(json!({ "type": "PRUNE_IMAGES", "prune_images": {} }), 501, "not implemented: PRUNE_IMAGES").await;
+    check(json!({ "type": "PRUNE_IMAGES", "prune_images": {} }), 200, "").await;
+    check(json!({ "type": "PRUNE_IMAGES" }), 200, "").await;
     let wait = json!({ "container_id": { "value": "c" } });
     check(json!({ "type": "WAIT_CONTAINER", "wait_container": wait }), 501, "WAIT_CONTAINER").await;
     assert_eq!(get(agent.address, "/api/v1").await.0, 405);
-    assert_eq!(get(agent.address, "/containerizer/debug").await.0, 501);
+    assert_eq!(get(agent.address, "/profiler/start").await.0, 501);
+    assert_eq!(get_json(agent.address, "/containerizer/debug").await, json!({ "pending": [] }));
+    let help = get_json(agent.address, "/help/slave(1)/files?format=json").await;
+    let paths: Vec<_> = help["endpoints"].as_array().unwrap().iter().map(|one| &one["path"]).collect();
+    assert_eq!(paths, ["/files/browse", "/files/read", "/files/download", "/files/debug"]);
+    let (code, page) = get(agent.address, "/help").await;
+    assert!(
+        code == 200 && page.contains("<code>/api/v1/executor</code>") && !page.contains("profiler"),
+        "{page}"
+    );
     assert_eq!(get(agent.address, "/metrics/snapshot?timeout=x").await.0, 400);
     assert_eq!(get(agent.address, "/logging/toggle?level=1").await.0, 400);
     assert_eq!(get(agent.address, "/logging/toggle").await, (200, "0\n".to_owned()));
@@ -245,4 +260,70 @@ async fn a_run_of_an_earlier_agent_keeps_its_process() {
     assert_eq!(status(&killed).state(), TaskKilled);
     assert_eq!(status(&killed).container_status.unwrap().executor_pid, Some(pid));
     drop(agent);
+}
+
+#[tokio::test]
+async fn a_drain_is_the_reason_of_the_end_that_it_brings() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let (agent, _) = running(&mut master, dir.path(), "exec sleep 1000").await;
+    master.drain("t", 1).await;
+    let told = status(&master.update().await);
+    assert_eq!((told.state(), told.reason), (TaskKilled, None), "masters add the reason themselves");
+    let tasks = called(agent.address, "GET_TASKS").await;
+    let last = tasks["terminated_tasks"][0]["statuses"].as_array().unwrap().last().unwrap();
+    assert_eq!((&last["state"], &last["reason"]), (&json!("TASK_KILLED"), &json!("REASON_AGENT_DRAINING")));
+}
+
+#[tokio::test]
+async fn what_operators_reserved_is_told_as_reserved() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let agent = Process::start(dir.path(), &[&master]).await;
+    master.attach().await;
+    let before = get_json(agent.address, "/state").await;
+    let cpus = Resource {
+        name: "cpus".to_owned(),
+        r#type: Type::Scalar as i32,
+        scalar: Some(Scalar { value: 0.5 }),
+        ..Resource::default()
+    };
+    let reservation = ReservationInfo {
+        r#type: Some(reservation_info::Type::Dynamic as i32),
+        role: Some("eng".to_owned()),
+        ..ReservationInfo::default()
+    };
+    let reserved = Resource { reservations: vec![reservation], ..cpus.clone() };
+    master.convert(&cpus, &reserved).await;
+    let stored = master.next().await;
+    assert!(matches!(stored, from_agent::Kind::ResourcesStored(_)), "{stored:?}");
+    let after = get_json(agent.address, "/state").await;
+    assert_eq!(after["reserved_resources"]["eng"]["cpus"], 0.5);
+    let cpus_of = |state: &Value, field: &str| state[field]["cpus"].as_f64().unwrap();
+    assert_eq!(cpus_of(&after, "resources"), cpus_of(&before, "resources"));
+    assert_eq!(cpus_of(&after, "unreserved_resources"), cpus_of(&before, "unreserved_resources") - 0.5,);
+}
+
+/// All names that Mesos has, with parts in `<>` that differ, and by whom they are served.
+const MESOS: &str = include_str!("../../../../tests/metrics_of_mesos.tsv");
+/// Which are not served here, and why.
+const NOT_HERE: &str = include_str!("../../../../ops/metrics-of-mesos.md");
+
+#[tokio::test]
+async fn every_metric_of_mesos_agents_is_served_or_documented() {
+    let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
+    let (agent, _) = running(&mut master, dir.path(), "exec sleep 1000").await;
+    let snapshot = get_json(agent.address, "/metrics/snapshot").await;
+    let served = snapshot.as_object().unwrap();
+    let mut wrong = Vec::new();
+    for row in MESOS.lines().skip(1) {
+        let (name, whom) = row.split_once('\t').unwrap();
+        let is_documented = NOT_HERE.contains(&format!("\n| `{name}` | {whom} | "));
+        if matches!(whom, "agent" | "both") && served.contains_key(name) == is_documented {
+            wrong.push(format!("{name}: documented {is_documented}"));
+        }
+    }
+    let names: Vec<&str> = MESOS.lines().filter_map(|row| row.split('\t').next()).collect();
+    let unknown =
+        |name: &&String| !names.contains(&name.as_str()) && !NOT_HERE.contains(&format!("`{name}`"));
+    wrong.extend(served.keys().filter(unknown).map(|name| format!("{name}: neither Mesos' nor documented")));
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

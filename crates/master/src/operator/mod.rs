@@ -5,7 +5,7 @@ pub(crate) mod request;
 
 use mesarch_mesos_v1::convert::InvalidResource;
 use mesarch_state::{
-    Command, LEVEL_ADMIN, LEVEL_OPERATIONS, LEVEL_SHARING, Outcome,
+    Command, LEVEL_ADMIN, LEVEL_OPERATIONS, LEVEL_RERESERVE, LEVEL_SHARING, Outcome,
     command::ConvertResources,
     outcome::{Denial, Refusal},
 };
@@ -85,6 +85,9 @@ fn level_of(command: &Command) -> u32 {
             conversion: Conversion::Grow { .. } | Conversion::Shrink { .. },
             ..
         }) => LEVEL_OPERATIONS,
+        Command::ConvertResources(ConvertResources { conversion: Conversion::Rereserve { .. }, .. }) => {
+            LEVEL_RERESERVE
+        }
         _ => LEVEL_SHARING,
     }
 }

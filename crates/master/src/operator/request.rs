@@ -89,6 +89,18 @@ pub(crate) fn convert(
     Ok(Command::ConvertResources(ConvertResources { agent, conversion }))
 }
 
+/// Other reservations for resources of an agent.
+pub(crate) fn rereserve(
+    agent: AgentId,
+    source: &[v1::Resource],
+    target: &[v1::Resource],
+) -> Result<Command, Invalid> {
+    let read = |list| Ok::<_, Invalid>(resources_from_v1(list)?.without_allocation());
+    let conversion = Conversion::Rereserve { source: read(source)?, target: read(target)? };
+    conversion.sides().map_err(|error| invalid(format!("resources: {error}")))?;
+    Ok(Command::ConvertResources(ConvertResources { agent, conversion }))
+}
+
 /// Another size for a volume of an agent.
 pub(crate) fn resize(
     agent: AgentId,

@@ -168,6 +168,9 @@ async fn operators_change_weights_quota_and_reservations() {
     let reserve = |agent: &Value, resource: Value| {
         ("RESERVE_RESOURCES", json!({"agent_id": agent, "resources": [resource]}))
     };
+    let again = |source: Value, resource: Value| {
+        ("RESERVE_RESOURCES", json!({"agent_id": id, "source": [source], "resources": [resource]}))
+    };
     let unreserve =
         |resource: Value| ("UNRESERVE_RESOURCES", json!({"agent_id": id, "resources": [resource]}));
     let mut allocated = cpus(1.0, Some("eng"));
@@ -191,8 +194,13 @@ async fn operators_change_weights_quota_and_reservations() {
         (reserve(&id, cpus(1.0, Some("eng"))), 202, ""),
         (reserve(&id, cpus(1000.0, Some("eng"))), 409, "is not among"),
         (reserve(&id, cpus(1.0, None)), 400, "not dynamically reserved"),
-        (reserve(&id, allocated), 400, "must not be allocated"),
+        (reserve(&id, allocated.clone()), 400, "must not be allocated"),
         (reserve(&json!({"value": "nope"}), cpus(1.0, Some("eng"))), 400, "there is no nope"),
+        (again(cpus(1.0, Some("eng")), cpus(1.0, Some("ops"))), 202, ""),
+        (again(cpus(1.0, Some("eng")), cpus(1.0, Some("ops"))), 409, "is not among"),
+        (again(cpus(1.0, Some("ops")), cpus(2.0, Some("eng"))), 400, "under other reservations"),
+        (again(allocated, cpus(1.0, Some("eng"))), 400, "source: cpus must not be allocated"),
+        (again(cpus(1.0, Some("ops")), cpus(1.0, Some("eng"))), 202, ""),
         (unreserve(cpus(1.0, Some("eng"))), 202, ""),
         (unreserve(cpus(1.0, Some("eng"))), 409, "is not among"),
         (("TEARDOWN", json!({"framework_id": {"value": "nope"}})), 400, "no such framework"),

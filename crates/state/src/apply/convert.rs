@@ -13,9 +13,9 @@ use mesarch_types::{
 use crate::{
     change::Change,
     command::{ConvertResources, Refuse},
-    machine::LEVEL_OPERATIONS,
+    machine::{LEVEL_OPERATIONS, LEVEL_RERESERVE},
     model::{Agent, Converted, OutboxItem},
-    outcome::{Denial, Outcome},
+    outcome::{Denial, Outcome, Refusal},
     step::Step,
 };
 
@@ -25,6 +25,10 @@ const RESCINDED_REFUSAL: Refuse = Refuse { duration: Millis::from_secs(5) };
 impl Step<'_> {
     /// Withdraws just enough offers of the agent, then converts.
     pub(crate) fn convert_resources(&mut self, c: &ConvertResources) -> Outcome {
+        let is_new = matches!(c.conversion, Conversion::Rereserve { .. });
+        if is_new && self.state.meta.level < LEVEL_RERESERVE {
+            return Outcome::Refused(Refusal::LevelTooLow);
+        }
         let planned = match self.state.agents.get(&c.agent) {
             // A provider would have to be told, and to say that it did so; there is no framework that would hear of it.
             Some(agent) if agent.is_asked_of_provider(&c.conversion) => {

@@ -146,3 +146,38 @@ fn a_reservation_is_consumption_of_its_role() {
     world.give_up(&agent);
     assert_eq!(world.state.consumed(&"eng".into()), Some(&Default::default()));
 }
+
+#[test]
+fn what_is_reserved_is_reserved_otherwise_in_one_step_and_only_from_its_level_on() {
+    let otherwise = |text: &str, target: &str| Conversion::Rereserve {
+        source: resources(text),
+        target: resources(target),
+    };
+    let mut world = World::new();
+    let (agent, framework) = (world.agent(1), world.framework());
+    convert(&mut world, &agent, reserve("cpus(eng,op):3"));
+    let offer = world.offer(&framework, &agent, "cpus:5");
+    let applied = convert(&mut world, &agent, otherwise("cpus(eng,op):2", "cpus(ops,op):2"));
+    assert_eq!(applied.outcome, Outcome::Changed { rescinded: 0 });
+    assert_eq!(total(&world, &agent), "cpus:5;cpus(eng,op):1;cpus(ops,op):2;mem:8192");
+    let applied = convert(&mut world, &agent, otherwise("cpus:1", "cpus(ops,op):1"));
+    assert_eq!(applied.outcome, Outcome::Changed { rescinded: 1 });
+    assert!(world.state.offer(&offer).is_none());
+    let denied = convert(&mut world, &agent, otherwise("cpus(eng,op):2", "cpus(ops,op):2")).outcome;
+    assert!(matches!(denied, Outcome::Denied(_)), "{denied:?}");
+
+    let mut world = World::of_level(crate::LEVEL_RERESERVE - 1);
+    let agent = world.agent(1);
+    let refused = convert(&mut world, &agent, otherwise("cpus:1", "cpus(ops,op):1")).outcome;
+    assert_eq!(refused, Outcome::Refused(crate::outcome::Refusal::LevelTooLow));
+}
+
+#[test]
+fn a_new_reservation_of_what_was_reserved_stays_itself_in_the_log() {
+    let conversion = Conversion::Rereserve {
+        source: resources("cpus(eng,op):2;mem(eng,op):64"),
+        target: resources("cpus(ops,op):2;mem(ops,op):64"),
+    };
+    let command = Command::ConvertResources(ConvertResources { agent: "a".into(), conversion });
+    assert_eq!(Command::decode(&command.encode()).expect("as it was written"), command);
+}

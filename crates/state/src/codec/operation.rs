@@ -25,8 +25,13 @@ impl Logged for Conversion {
             Self::Grow { volume, addition } => (Kind::Grow, to_logs(&[volume.clone(), addition.clone()]), 0),
             Self::Shrink { volume, subtract } => (Kind::Shrink, vec![volume.to_log()], subtract.0),
             Self::ChangeDisk(disk) => (Kind::ChangeDisk, vec![disk.to_log()], 0),
+            Self::Rereserve { target, .. } => all(Kind::Rereserve, target),
         };
-        log::Conversion { kind: kind as i32, resources, subtract }
+        let sources = match self {
+            Self::Rereserve { source, .. } => to_resources(source),
+            _ => Vec::new(),
+        };
+        log::Conversion { kind: kind as i32, resources, subtract, sources }
     }
 
     fn from_log(message: log::Conversion) -> Result<Self, DecodeError> {
@@ -49,6 +54,7 @@ impl Logged for Conversion {
                 let [disk] = exactly(list)?;
                 Self::ChangeDisk(disk)
             }
+            Kind::Rereserve => Self::Rereserve { source: all(message.sources)?, target: all(list)? },
         })
     }
 }
@@ -62,13 +68,13 @@ impl Logged for ConvertResources {
     type Message = log::ConvertResources;
 
     fn to_log(&self) -> log::ConvertResources {
-        let log::Conversion { kind, resources, subtract } = self.conversion.to_log();
-        log::ConvertResources { agent: self.agent.to_string(), kind, resources, subtract }
+        let log::Conversion { kind, resources, subtract, sources } = self.conversion.to_log();
+        log::ConvertResources { agent: self.agent.to_string(), kind, resources, subtract, sources }
     }
 
     fn from_log(message: log::ConvertResources) -> Result<Self, DecodeError> {
-        let log::ConvertResources { agent, kind, resources, subtract } = message;
-        let conversion = Conversion::from_log(log::Conversion { kind, resources, subtract })?;
+        let log::ConvertResources { agent, kind, resources, subtract, sources } = message;
+        let conversion = Conversion::from_log(log::Conversion { kind, resources, subtract, sources })?;
         Ok(Self { agent: AgentId::from(agent), conversion })
     }
 }

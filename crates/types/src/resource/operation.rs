@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Disk, Quantities, ReservationKind, Resource, Resources, Scalar, Value};
+use super::{
+    Disk, Quantities, Reservation, ReservationKind, Reservations, Resource, Resources, Scalar, Value,
+};
 use crate::ProviderId;
 
 /// What an operation asks for. The same value drives the masters' state, the allocator's books and what-if players.
@@ -35,6 +37,13 @@ pub enum Conversion {
     /// Have a resource provider make another disk of one that it brought (CREATE_DISK, DESTROY_DISK). It is taken, and what
     /// comes in its place only the provider can say.
     ChangeDisk(Resource),
+    /// Put other dynamic reservations in the place of those that there are, if any, down to what both have in common.
+    Rereserve {
+        /// As it is, all of it reserved in one way.
+        source: Resources,
+        /// As it is then, all of it reserved in one way.
+        target: Resources,
+    },
 }
 
 /// Why an operation is not possible.
@@ -65,6 +74,12 @@ pub enum ConversionError {
     /// Nothing, or all of the volume and more.
     #[error("{volume} cannot shrink by {subtract}: something must be taken, and something must remain")]
     BadShrink { volume: String, subtract: Scalar },
+    /// What is reserved otherwise is the same but for its reservations.
+    #[error("{target} is not {found} under other reservations")]
+    OtherResources { target: Resources, found: Resources },
+    /// What is reserved otherwise was, and will be, reserved in one way.
+    #[error("{resources} are not all reserved in the same way")]
+    MixedReservations { resources: Resources },
     /// Only a provider can make another disk of one.
     #[error("{resource} is no disk of a resource provider")]
     NoProvider { resource: String },
@@ -96,6 +111,7 @@ impl Conversion {
             Self::Grow { volume, addition } => grow(volume, addition)?,
             Self::Shrink { volume, subtract } => shrink(volume, *subtract)?,
             Self::ChangeDisk(disk) => (changeable(disk)?, Resources::default()),
+            Self::Rereserve { source, target } => rereserve(source, target)?,
         })
     }
 
@@ -123,6 +139,9 @@ impl Conversion {
             }
             Self::Shrink { volume, subtract } => Self::Shrink { volume: plain(volume), subtract: *subtract },
             Self::ChangeDisk(disk) => Self::ChangeDisk(plain(disk)),
+            Self::Rereserve { source, target } => {
+                Self::Rereserve { source: source.without_allocation(), target: target.without_allocation() }
+            }
         }
     }
 }
@@ -193,6 +212,38 @@ fn without_reservation(resource: &Resource) -> Result<Resource, ConversionError>
             Ok(Resource { reservations: outer, ..resource.clone() })
         }
         _ => Err(ConversionError::NotDynamic { resource: named() }),
+    }
+}
+
+/// Reservations that both have from the outermost on stay; the others must be such as can be made and undone.
+fn rereserve(source: &Resources, target: &Resources) -> Result<(Resources, Resources), ConversionError> {
+    let bare = |one: &Resource| match (one.revocable, one.is_persistent()) {
+        (true, _) => Err(ConversionError::Revocable { resource: one.to_string() }),
+        (_, true) => Err(ConversionError::IsVolume { resource: one.to_string() }),
+        _ => Ok(Resource { reservations: Reservations::default(), ..one.clone() }),
+    };
+    if map(source, bare)? != map(target, bare)? {
+        return Err(ConversionError::OtherResources { target: target.clone(), found: source.clone() });
+    }
+    let (from, to) = (uniform(source)?, uniform(target)?);
+    let common = from.iter().zip(to.iter()).take_while(|(one, other)| one == other).count();
+    let made = |list: &[Reservation]| list.iter().all(|one| one.kind == ReservationKind::Dynamic);
+    let is_dynamic = to.last().is_some_and(|innermost| innermost.kind == ReservationKind::Dynamic);
+    for (resources, good) in [(source, made(&from[common..])), (target, made(&to[common..]) && is_dynamic)] {
+        if !good {
+            return Err(ConversionError::NotDynamic { resource: resources.to_string() });
+        }
+    }
+    Ok((source.clone(), target.clone()))
+}
+
+/// The reservations of all of them.
+fn uniform(resources: &Resources) -> Result<Reservations, ConversionError> {
+    let mut all = resources.iter().map(|one| &one.reservations);
+    let first = all.next().ok_or(ConversionError::Nothing)?;
+    match all.all(|other| other == first) {
+        true => Ok(first.clone()),
+        false => Err(ConversionError::MixedReservations { resources: resources.clone() }),
     }
 }
 
@@ -443,6 +494,30 @@ mod tests {
         for (operation, expect) in table {
             assert_eq!(r("cpus:4").apply(&operation).expect_err(expect).to_string(), expect);
         }
+    }
+
+    #[test]
+    fn what_is_reserved_can_be_reserved_otherwise_at_once() {
+        let check = |source: &str, target: &str, expect: Result<&str, &str>| {
+            let conversion = Conversion::Rereserve { source: r(source), target: r(target) };
+            let before = r("cpus:4;mem(eng,op):64").apply(&Conversion::Reserve(r("cpus(eng,op):3")));
+            let after = before.expect("possible").apply(&conversion).map(|after| after.to_string());
+            match (after, expect) {
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (after, expect) => assert_eq!(after.ok().as_deref(), expect.ok(), "{source} -> {target}"),
+            }
+        };
+        check("cpus(eng,op):2", "cpus(ops,op):2", Ok("cpus:1;cpus(eng,op):1;cpus(ops,op):2;mem(eng,op):64"));
+        check("cpus:1", "cpus(ops,op):1", Ok("cpus(eng,op):3;cpus(ops,op):1;mem(eng,op):64"));
+        check("cpus(eng,op):3;mem(eng,op):64", "cpus(a,):3;mem(a,):64", Ok("cpus:1;cpus(a,):3;mem(a,):64"));
+        check("cpus(eng,op):2", "cpus(ops,op):1", Err("is not cpus(eng,op):2 under other reservations"));
+        check("cpus(eng,op):2", "mem(ops,op):2", Err("under other reservations"));
+        check("cpus(eng,op):1;cpus:1", "cpus(ops,op):2", Err("not all reserved in the same way"));
+        check("cpus(eng,op):2", "cpus:2", Err("not dynamically reserved"));
+        check("cpus(eng,op):2", "cpus(ops):2", Err("not dynamically reserved"));
+        check("cpus(eng):2", "cpus(ops,op):2", Err("not dynamically reserved"));
+        check("cpus(eng,op):9", "cpus(ops,op):9", Err("is not among"));
+        check("", "", Err("names no resources"));
     }
 
     #[test]

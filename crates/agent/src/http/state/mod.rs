@@ -13,7 +13,7 @@ use mesarch_mesos_v1::v0::Attributes;
 use mesarch_proto::{
     json::Json,
     mesos::v1::{
-        ExecutorInfo, FrameworkInfo, Resource, ResourceProviderInfo, TaskInfo,
+        ExecutorInfo, FrameworkInfo, Operation, Resource, ResourceProviderInfo, TaskInfo,
         agent::response::get_resource_providers::ResourceProvider, executor_info, framework_info,
     },
 };
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     history::{History, PastRun, Told},
     info::Identity,
-    runner::Facts,
+    runner::{Calls, Facts},
     sandbox::Places,
     status::{Renderer, seconds},
     wire::capability_names,
@@ -46,6 +46,12 @@ pub(crate) struct Look {
     pub(crate) launch_failures: u64,
     /// Resource providers, each with what it has.
     pub(crate) providers: Vec<(ResourceProviderInfo, Vec<Resource>)>,
+    /// What these are to do, or have done and masters do not know yet.
+    pub(crate) operations: Vec<Operation>,
+    /// Their event streams: opened since the agent was started, and open now.
+    pub(crate) streams_of_providers: (u64, u64),
+    /// What executors asked for.
+    pub(crate) calls: Calls,
     /// Who leads, host:port, as far as there is a link.
     pub(crate) master: Option<Arc<str>>,
 }
@@ -68,7 +74,7 @@ impl Look {
     /// The whole document.
     pub(crate) fn render(&self) -> Value {
         let info = &self.identity.info;
-        let total = resources(&info.resources);
+        let total = self.converted();
         let allocated = self.allocated();
         let mut document = json!({
             "version": super::API_LEVEL,
@@ -103,6 +109,15 @@ impl Look {
             document["domain"] = json_of(domain);
         }
         document
+    }
+
+    /// What the agent brings, with what operators and frameworks made of it.
+    fn converted(&self) -> Resources {
+        let total = resources(&self.identity.info.resources);
+        let facts = &self.core.durable().resources;
+        // Started with other resources than those that were converted, it can tell of these alone.
+        let converted = total.checked_sub(&facts.taken).and_then(|rest| rest.checked_add(&facts.made));
+        converted.unwrap_or(total)
     }
 
     fn frameworks(&self) -> Vec<Value> {

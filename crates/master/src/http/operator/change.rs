@@ -148,14 +148,18 @@ pub(in crate::http) async fn teardown(
     committed(app, session, command, StatusCode::OK).await
 }
 
-/// A reservation of what is not reserved yet.
+/// A reservation of what is not reserved yet, or, with `source`, of what is reserved in another way.
 pub(super) async fn reserve(
     app: &App,
     session: &Session,
     reserve: &ReserveResources,
 ) -> Result<Response<Body>, ChangeError> {
     if !reserve.source.is_empty() {
-        return Ok(error::not_implemented("RESERVE_RESOURCES with a source"));
+        check_unallocated("source", &reserve.source)?;
+        check_unallocated("resources", &reserve.resources)?;
+        let agent = reserve.agent_id.value.as_str().into();
+        let command = request::rereserve(agent, &reserve.source, &reserve.resources)?;
+        return committed(app, session, command, StatusCode::ACCEPTED).await;
     }
     convert(app, session, &reserve.agent_id.value, &reserve.resources, Conversion::Reserve).await
 }
@@ -168,11 +172,16 @@ pub(in crate::http) async fn convert(
     resources: &[v1::Resource],
     conversion: fn(Resources) -> Conversion,
 ) -> Result<Response<Body>, ChangeError> {
-    if let Some(marked) = resources.iter().find(|resource| resource.allocation_info.is_some()) {
-        return Err(invalid(format!("resources: {} must not be allocated to a role", marked.name)).into());
-    }
+    check_unallocated("resources", resources)?;
     let command = request::convert(agent.into(), resources, conversion)?;
     committed(app, session, command, StatusCode::ACCEPTED).await
+}
+
+fn check_unallocated(field: &str, resources: &[v1::Resource]) -> Result<(), Invalid> {
+    match resources.iter().find(|resource| resource.allocation_info.is_some()) {
+        Some(marked) => Err(invalid(format!("{field}: {} must not be allocated to a role", marked.name))),
+        None => Ok(()),
+    }
 }
 
 /// A volume that becomes larger. Without an agent id it would be a resource provider's, and there are none.

@@ -43,13 +43,15 @@ pub(super) fn shown(task: &Task, told: TaskState) -> Shown {
     // Our own encoding of what the framework said.
     let info = TaskInfo::decode(task.spec.info.clone()).unwrap_or_default();
     let uuid = |report: &Report| report.uuid.map(|uuid| bytes::Bytes::copy_from_slice(&uuid.0));
+    // What masters concluded was never forwarded from an agent.
+    let forwarded = task.statuses.iter().rev().find(|report| report.uuid.is_some());
     let course = Course {
         framework: task.framework.to_string(),
         agent: task.agent.to_string(),
         state: v1_state(told),
         resources: resources_to_v1(&task.spec.resources, ResourceForm::New),
         statuses: task.statuses.iter().map(|report| status(task, report)).collect(),
-        forwarded: task.forwarded().map(|report| (v1_state(report.state), uuid(report))),
+        forwarded: forwarded.map(|report| (v1_state(report.state), uuid(report))),
     };
     task_to_v1(task.spec.id.as_str(), info, course)
 }
