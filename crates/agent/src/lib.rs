@@ -32,7 +32,6 @@ mod http;
 mod info;
 mod launch;
 mod link;
-mod masters;
 mod providers;
 mod requests;
 mod runner;
@@ -46,6 +45,7 @@ mod wire;
 pub mod command_executor;
 pub mod default_executor;
 pub mod launcher;
+pub mod masters;
 pub mod metrics;
 pub mod options;
 

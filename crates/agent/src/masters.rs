@@ -1,6 +1,7 @@
 //! The watch on every master: who leads, and a warm connection to it.
 //!
 //! The connection over which a master is watched is the one on which a link is opened when that master comes to lead.
+//! Public for simulated agents, which find their leader as real ones do.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -16,27 +17,27 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What one master says of itself.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub struct Standing {
     master: Arc<str>,
     /// Present while this master leads, in this term: a link may be opened on it.
-    pub(crate) leads: Option<(u64, Channel)>,
+    pub leads: Option<(u64, Channel)>,
     /// Why it cannot be watched at the moment; none if it answers.
     trouble: Option<Arc<str>>,
 }
 
 impl Standing {
     /// Which master.
-    pub(crate) fn master(&self) -> &Arc<str> {
+    pub fn master(&self) -> &Arc<str> {
         &self.master
     }
 
     /// Whether it can be watched.
-    pub(crate) fn answers(&self) -> bool {
+    pub fn answers(&self) -> bool {
         self.trouble.is_none()
     }
 
     /// Of a master that was not asked yet.
-    pub(crate) fn unknown(master: &str) -> Self {
+    pub fn unknown(master: &str) -> Self {
         Self { master: master.into(), leads: None, trouble: Some("not asked yet".into()) }
     }
 }
@@ -49,7 +50,7 @@ impl fmt::Display for Standing {
 }
 
 /// Watches one master for ever.
-pub(crate) async fn follow(master: String, standing: watch::Sender<Standing>) {
+pub async fn follow(master: String, standing: watch::Sender<Standing>) {
     let mut backoff = Backoff::new();
     loop {
         let trouble = match watch_once(&master, &standing, &mut backoff).await {

@@ -95,11 +95,21 @@ impl Progress {
 pub(crate) async fn fill(cluster: &Cluster, shape: Shape) -> anyhow::Result<Filled> {
     let began = Instant::now();
     let agents = start_agents(cluster, shape.agents).await?;
+    let frameworks = launch(&cluster.ready.masters, shape).await?;
+    Ok(Filled { _agents: agents, _frameworks: frameworks, took: began.elapsed() })
+}
+
+/// Frameworks that launch what the shape says on agents that are there. Those that are returned stay subscribed; one that
+/// ends has an error.
+///
+/// # Errors
+/// As [`fill`].
+pub(crate) async fn launch(masters: &[String], shape: Shape) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
     let progress = Arc::new(Progress::default());
     let mut frameworks = JoinSet::new();
     for number in 0..shape.frameworks() {
         let info = build::framework(&format!("bench {number}"));
-        let scheduler = Scheduler::connect(Options::new(cluster.ready.masters.clone(), info)).await?;
+        let scheduler = Scheduler::connect(Options::new(masters.to_vec(), info)).await?;
         let share = Share {
             running: shape.share(shape.running, number),
             done: shape.share(shape.completed, number),
@@ -109,7 +119,17 @@ pub(crate) async fn fill(cluster: &Cluster, shape: Shape) -> anyhow::Result<Fill
         frameworks.spawn(share.keep(scheduler, progress.clone()));
     }
     wait(shape, &progress, &mut frameworks).await?;
-    Ok(Filled { _agents: agents, _frameworks: frameworks, took: began.elapsed() })
+    Ok(frameworks)
+}
+
+/// The agent of this number.
+pub(crate) fn host(number: usize) -> Spec {
+    Spec {
+        hostname: format!("sim-{number}"),
+        cpus: AGENT_CPUS,
+        mem_mb: AGENT_MEM_MB,
+        finish: Finish::Named(DONE),
+    }
 }
 
 async fn start_agents(cluster: &Cluster, count: usize) -> anyhow::Result<Vec<SimAgent>> {
@@ -123,13 +143,7 @@ async fn start_agents(cluster: &Cluster, count: usize) -> anyhow::Result<Vec<Sim
         while starting.len() >= AGENTS_AT_ONCE {
             agents.push(starting.join_next().await.context("none starts")???);
         }
-        let spec = Spec {
-            hostname: format!("sim-{number}"),
-            cpus: AGENT_CPUS,
-            mem_mb: AGENT_MEM_MB,
-            finish: Finish::Named(DONE),
-        };
-        starting.spawn(SimAgent::start_on(channel.clone(), spec));
+        starting.spawn(SimAgent::start_on(channel.clone(), host(number)));
     }
     while let Some(agent) = starting.join_next().await {
         agents.push(agent??);

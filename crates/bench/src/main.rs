@@ -6,7 +6,7 @@
 //! **Must never do:** judge. Targets stand in the design, results with their conditions in `ops/benchmarks.md`.
 //!
 //! Start reading at `report.rs`, then at the bench of interest. The agents here are simulated (`sim_agent.rs`): they
-//! speak the real link over TCP and run nothing. `allocate` (without `--masters`) and `delay-scheduling` need no cluster:
+//! speak the real link over TCP and run nothing. Those of `failover` follow the leader as real ones do. `allocate` (without `--masters`) and `delay-scheduling` need no cluster:
 //! they drive the allocator itself.
 
 mod allocate;
@@ -14,6 +14,7 @@ mod calls;
 mod cluster;
 mod decline;
 mod delay_scheduling;
+mod failover;
 mod fill;
 mod http1;
 mod idle;
@@ -51,6 +52,10 @@ enum Bench {
     Launch(launch::Args),
     /// As `launch`, told for whole life-cycles: launch, RUNNING, FINISHED, each acknowledged and committed.
     Lifecycle(launch::Args),
+    /// Losing the leader again and again: until the next commit, the next offer, and the last agent's return.
+    Failover(failover::Args),
+    /// As `failover`, told for a fleet of agents that come back with what they run.
+    Reattach(failover::Args),
     /// The leader's cost while nothing happens, with all masters up and with one follower dead.
     Idle(idle::Args),
     /// The leader's cost while frameworks decline everything that agents have.
@@ -71,6 +76,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     let report = match cli.bench {
         Bench::Launch(args) => launch::run("launch", args).await?,
         Bench::Lifecycle(args) => launch::run("lifecycle", args).await?,
+        Bench::Failover(args) => failover::run("failover", args).await?,
+        Bench::Reattach(args) => failover::run("reattach", args).await?,
         Bench::Idle(args) => idle::run(args).await?,
         Bench::Decline(args) => decline::run(args).await?,
         Bench::Read(args) => read::run(args).await?,

@@ -1,24 +1,30 @@
-//! A simulated agent: speaks the real link over real TCP, but runs nothing. A task is RUNNING as soon as it arrives, and
+//! Simulated agents: they speak the real link over real TCP, but run nothing. A task is RUNNING as soon as it arrives, and
 //! FINISHED as soon as RUNNING is acknowledged.
+//!
+//! [`SimAgent`] stays at one master for good; a [`Fleet`] follows the leader as real agents do.
 
-use std::{collections::HashMap, time::Duration};
+mod fleet;
+mod tasks;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use mesarch_proto::{
     link::{
-        self, ForgottenUpdate, FromAgent, TaskKey, ToAgent, Update, agent_link_client::AgentLinkClient,
-        from_agent::Kind as Say, to_agent::Kind as Hear,
+        FromAgent, ToAgent, agent_link_client::AgentLinkClient, from_agent::Kind as Say,
+        to_agent::Kind as Hear,
     },
-    mesos::v1::{AgentId, AgentInfo, Resource, TaskInfo, TaskState, TaskStatus, task_status, value},
+    mesos::v1::{Resource, value},
 };
-use prost::Message;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Streaming,
     transport::{Channel, Endpoint},
 };
+
+pub(crate) use fleet::Fleet;
+use tasks::Tasks;
 
 /// What a simulated agent is told to be.
 #[derive(Clone)]
@@ -66,20 +72,20 @@ impl SimAgent {
 
     /// The same on a connection that several agents share.
     pub(crate) async fn start_on(channel: Channel, spec: Spec) -> anyhow::Result<Self> {
-        let (out, messages) = mpsc::channel(OUT_MAX);
-        out.send(say(Say::Register(register(&spec)))).await?;
-        let inbound =
-            AgentLinkClient::new(channel).connect(ReceiverStream::new(messages)).await?.into_inner();
-        let (attached, wait) = tokio::sync::oneshot::channel();
-        let task = tokio::spawn(serve(inbound, out, spec.finish, Some(attached)));
-        tokio::time::timeout(ATTACH_DEADLINE, wait)
-            .await
-            .context("the leader did not attach the agent")??;
+        let (attached, mut wait) = mpsc::channel(1);
+        let task = tokio::spawn(async move {
+            let mut tasks = Tasks::new(spec, Arc::default());
+            let never = serve(channel, &mut tasks, |_| {
+                let _ = attached.try_send(());
+            })
+            .await?;
+            match never {}
+        });
+        let attached = tokio::time::timeout(ATTACH_DEADLINE, wait.recv()).await;
+        attached.context("the leader did not attach the agent")?.context("the link ended at once")?;
         Ok(Self { task })
     }
-}
 
-impl SimAgent {
     /// Whether its link has ended.
     pub(crate) fn is_gone(&self) -> bool {
         self.task.is_finished()
@@ -102,130 +108,29 @@ pub(crate) async fn connect(leader: &str) -> anyhow::Result<Channel> {
         .with_context(|| format!("no connection to the leader at {leader}"))
 }
 
-async fn serve(
-    mut inbound: Streaming<ToAgent>,
-    out: mpsc::Sender<FromAgent>,
-    finish: Finish,
-    mut attached: Option<tokio::sync::oneshot::Sender<()>>,
-) -> anyhow::Result<()> {
-    let mut tasks = Tasks { agent: String::new(), finish, live: HashMap::new() };
+/// One link: says who it is and serves until the link ends, which is always an error. `attached` is told the leader's
+/// term once it has taken the agent.
+async fn serve(channel: Channel, tasks: &mut Tasks, attached: impl Fn(u64)) -> anyhow::Result<Infallible> {
+    let (out, messages) = mpsc::channel(OUT_MAX);
+    out.send(say(tasks.hello())).await?;
+    let mut client = AgentLinkClient::new(channel);
+    let mut inbound: Streaming<ToAgent> = client.connect(ReceiverStream::new(messages)).await?.into_inner();
     while let Some(message) = inbound.message().await? {
+        let fence = message.fence.context("a message without a fence")?;
         let Some(kind) = message.kind else { continue };
-        if let Hear::Attached(welcome) = &kind {
-            tasks.agent.clone_from(&welcome.agent);
-            if let Some(attached) = attached.take() {
-                let _ = attached.send(());
-            }
-        }
-        for answer in tasks.hear(kind)? {
+        let is_attached = matches!(kind, Hear::Attached(_));
+        for answer in tasks.hear(&fence, kind)? {
             out.send(say(answer)).await?;
+        }
+        if is_attached {
+            attached(fence.term);
         }
     }
     bail!("the leader closed the link")
 }
 
-struct Tasks {
-    agent: String,
-    finish: Finish,
-    live: HashMap<(String, String), TaskState>,
-}
-
-impl Tasks {
-    fn hear(&mut self, message: Hear) -> anyhow::Result<Vec<Say>> {
-        Ok(match message {
-            Hear::RunTask(run) => {
-                let key = run.key.context("RunTask without a key")?;
-                let known = self.live.insert(name(&key), TaskState::TaskRunning);
-                debug_assert!(
-                    known.is_none_or(|state| state == TaskState::TaskRunning),
-                    "a launch came twice"
-                );
-                TaskInfo::decode(run.info).context("RunTask with an undecodable TaskInfo")?;
-                vec![self.update(key, TaskState::TaskRunning)]
-            }
-            Hear::RunTaskGroup(group) => {
-                let said: anyhow::Result<Vec<Vec<Say>>> =
-                    group.tasks.into_iter().map(|run| self.hear(Hear::RunTask(run))).collect();
-                said?.concat()
-            }
-            Hear::Acknowledged(ack) => {
-                self.acknowledged(ack.key.context("Acknowledged without a key")?, ack.uuid)
-            }
-            Hear::KillTask(kill) => {
-                let key = kill.key.context("KillTask without a key")?;
-                self.live.insert(name(&key), TaskState::TaskKilled);
-                vec![self.update(key, TaskState::TaskKilled)]
-            }
-            Hear::Ping(ping) => vec![Say::Pong(link::Pong { number: ping.number })],
-            Hear::InventoryRequest(_) => vec![Say::Inventory(link::Inventory::default())],
-            Hear::ShutdownFramework(end) => {
-                vec![Say::Forgot(link::Forgot { updates: Vec::new(), frameworks: vec![end.framework] })]
-            }
-            Hear::Shutdown(shutdown) => bail!("the masters end this agent: {}", shutdown.reason),
-            Hear::Resources(_) => bail!("resources to store, for an agent that stores none"),
-            Hear::ApplyOperation(_) | Hear::OperationAcknowledged(_) => {
-                bail!("an operation for a resource provider, for an agent that has none")
-            }
-            Hear::Attached(_) | Hear::ShutdownExecutor(_) | Hear::Message(_) | Hear::ExecutorExitNoted(_) => {
-                Vec::new()
-            }
-        })
-    }
-
-    fn acknowledged(&mut self, key: TaskKey, uuid: Bytes) -> Vec<Say> {
-        let forgot = link::Forgot {
-            updates: vec![ForgottenUpdate { key: Some(key.clone()), uuid }],
-            frameworks: Vec::new(),
-        };
-        let mut answers = vec![Say::Forgot(forgot)];
-        match self.live.get(&name(&key)) {
-            Some(TaskState::TaskRunning) if self.finish.ends(&key.task) => {
-                self.live.insert(name(&key), TaskState::TaskFinished);
-                answers.push(self.update(key, TaskState::TaskFinished));
-            }
-            Some(TaskState::TaskFinished | TaskState::TaskKilled) => {
-                self.live.remove(&name(&key));
-            }
-            _ => {}
-        }
-        answers
-    }
-
-    fn update(&self, key: TaskKey, state: TaskState) -> Say {
-        let status = TaskStatus {
-            task_id: mesarch_proto::mesos::v1::TaskId { value: key.task.clone() },
-            state: state as i32,
-            agent_id: Some(AgentId { value: self.agent.clone() }),
-            uuid: Some(Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes())),
-            source: Some(task_status::Source::Executor as i32),
-            ..TaskStatus::default()
-        };
-        let update = Update { key: Some(key), status: status.encode_to_vec().into(), latest: state as i32 };
-        Say::Updates(link::Updates { updates: vec![update] })
-    }
-}
-
-fn name(key: &TaskKey) -> (String, String) {
-    (key.framework.clone(), key.task.clone())
-}
-
 fn say(kind: Say) -> FromAgent {
     FromAgent { kind: Some(kind) }
-}
-
-fn register(spec: &Spec) -> link::Register {
-    let info = AgentInfo {
-        hostname: spec.hostname.clone(),
-        port: Some(5051),
-        resources: vec![scalar("cpus", spec.cpus), scalar("mem", spec.mem_mb)],
-        ..AgentInfo::default()
-    };
-    link::Register {
-        nonce: Bytes::copy_from_slice(uuid::Uuid::new_v4().as_bytes()),
-        info: info.encode_to_vec().into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        ..link::Register::default()
-    }
 }
 
 /// A scalar resource as the wire has it.
