@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     InvalidOptions, Options,
+    calls::Calls,
     checkpoint::{Checkpoint, CheckpointError},
     containerizer::posix::Posix,
     environment::Common,
@@ -25,7 +26,7 @@ use crate::{
     link::{Follower, OtherCluster},
     providers::{self, Providers, Publishing},
     requests::REQUESTS_MAX,
-    runner::{Calls, Clock, Decided, Facts, Runner, RunnerEnd},
+    runner::{Clock, Decided, Facts, Runner, RunnerEnd},
     status::Renderer,
     streams::Streams,
     tasks::Tasks,

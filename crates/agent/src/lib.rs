@@ -23,6 +23,7 @@
 //! `default_executor/`.
 
 mod agent;
+mod calls;
 mod checkpoint;
 mod containerizer;
 mod environment;

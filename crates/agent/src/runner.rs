@@ -29,6 +29,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    calls::Calls,
     checkpoint::{Checkpoint, CheckpointError},
     containerizer::posix::Posix,
     default_executor,
@@ -566,25 +567,6 @@ impl Runner {
         ::metrics::gauge!(metrics::ATTACHED).set(f64::from(u8::from(attached)));
         ::metrics::gauge!(metrics::EXECUTORS).set(self.core.durable().runs.len() as f64);
         ::metrics::gauge!(metrics::TASKS).set(self.core.durable().tasks.len() as f64);
-    }
-}
-
-/// Calls of executors since the agent was started, as Mesos counts them. Updates that were taken are in the history.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Calls {
-    pub(crate) messages: u64,
-    pub(crate) messages_refused: u64,
-    pub(crate) updates_refused: u64,
-}
-
-impl Calls {
-    fn count(&mut self, is_message: bool, is_taken: bool) {
-        match (is_message, is_taken) {
-            (true, true) => self.messages += 1,
-            (true, false) => self.messages_refused += 1,
-            (false, true) => {}
-            (false, false) => self.updates_refused += 1,
-        }
     }
 }
 

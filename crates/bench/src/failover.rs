@@ -172,8 +172,10 @@ impl Scene {
         }
         let at = Instant::now();
         self.strike(lost, fault).await?;
+        // A master that ends in order answers for a while: only what is sent once it is gone shows that the next one serves.
+        let (planned, over) = (fault == Fault::Terminate, Instant::now());
         let (commit, offer, attached) = tokio::join!(
-            probes.success_after(at, fault == Fault::Terminate, DEADLINE),
+            probes.success_after(if planned { over } else { at }, planned, DEADLINE),
             self.watcher.offer_after(ended, DEADLINE),
             self.fleet.all_attached_above(term, DEADLINE),
         );

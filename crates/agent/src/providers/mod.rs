@@ -5,10 +5,11 @@
 //! once: not before the provider has said on its present stream which ones it knows, and not if that is among them. One
 //! that rests on an older word of the provider than its newest is dropped here, before it could do harm.
 
+mod provider;
 mod publish;
 mod serve;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use mesarch_agent_core::{Durable, ProviderOperation};
@@ -33,19 +34,16 @@ use crate::{
     tasks::Tasks,
     wire::uuid_to,
 };
+use provider::{Known, OPERATION_BYTES, OPERATIONS_MAX, Provider, Stream, is_terminal};
 pub(crate) use publish::Publishing;
 pub(crate) use serve::clock;
 
 /// Most providers of an agent (the masters' bound).
 pub(crate) const PROVIDERS_MAX: usize = 32;
-/// Most operations of one provider that are not over; more are not handed on until some are.
-const OPERATIONS_MAX: usize = 4096;
 /// Most events that a provider may leave unread; then its stream is closed, and it subscribes again.
 const EVENTS_MAX: usize = 1024;
 /// Most that all providers may say together, in bytes: it goes to the masters in one message.
 const WORDS_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// What an operation takes of that.
-const OPERATION_BYTES: usize = 32;
 /// Most ends of operations in one message to the masters, and most bytes of them beside the last one's.
 const UPDATES_MAX: usize = 256;
 const UPDATES_BYTES_MAX: usize = 1024 * 1024;
@@ -114,61 +112,6 @@ pub(crate) struct Providers {
     is_news: bool,
     /// There is one, or was one once, of which masters may know.
     was_any: bool,
-}
-
-#[derive(Debug)]
-struct Provider {
-    info: ResourceProviderInfo,
-    stream: Option<Stream>,
-    /// What it said last, on whatever stream since the agent started.
-    word: Option<Word>,
-    /// It has said on this stream what it has and knows.
-    is_ready: bool,
-    operations: BTreeMap<UpdateUuid, Known>,
-    /// Came while it was not ready.
-    waiting: Vec<ProviderOperation>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    number: u64,
-    /// As the provider names it.
-    id: String,
-    content_type: ContentType,
-    frames: mpsc::Sender<Bytes>,
-}
-
-#[derive(Debug)]
-struct Word {
-    version: UpdateUuid,
-    resources: Vec<v1::Resource>,
-    /// Whether what it did is in the resources.
-    operations: BTreeMap<UpdateUuid, bool>,
-}
-
-/// An operation that its provider has, or was sent on its present stream.
-#[derive(Debug, Default)]
-struct Known {
-    /// As it was handed on; none if that was before the agent's start.
-    order: Option<ProviderOperation>,
-    /// How it ended; with a uuid of this agent if its provider gave none.
-    end: Option<OperationStatus>,
-    /// The provider does not wait for an acknowledgement.
-    is_silent: bool,
-}
-
-impl Known {
-    /// Masters acknowledge what has a uuid: so every end gets one, and is told until it is acknowledged.
-    fn end_with(&mut self, mut status: OperationStatus) {
-        self.is_silent = status.uuid.is_none();
-        status.uuid.get_or_insert_with(|| to_uuid(UpdateUuid(uuid::Uuid::new_v4().into_bytes())));
-        self.end = Some(status);
-    }
-
-    fn ended_with(&self, status: UpdateUuid) -> bool {
-        let end = self.end.as_ref().and_then(|end| end.uuid.as_ref());
-        end.is_some_and(|uuid| uuid_of(uuid) == Some(status))
-    }
 }
 
 /// Who subscribes, once it is stored.
@@ -282,7 +225,7 @@ impl Providers {
     }
 
     /// The provider behind a call that names this stream.
-    pub(crate) fn caller(&mut self, id: &ProviderId, given: &str) -> Result<(), ProviderRefusal> {
+    pub(crate) fn caller(&self, id: &ProviderId, given: &str) -> Result<(), ProviderRefusal> {
         let provider = self.known.get(id).ok_or_else(|| ProviderRefusal::Unknown(id.clone()))?;
         let stream = provider.stream.as_ref().ok_or(ProviderRefusal::NotSubscribed)?;
         match stream.id == given {
@@ -506,90 +449,6 @@ impl Providers {
     }
 }
 
-impl Provider {
-    fn new(info: ResourceProviderInfo) -> Self {
-        Self {
-            info,
-            stream: None,
-            word: None,
-            is_ready: false,
-            operations: BTreeMap::new(),
-            waiting: Vec::new(),
-        }
-    }
-
-    fn lose_stream(&mut self) {
-        (self.stream, self.is_ready) = (None, false);
-    }
-
-    /// Counts what waits, so that all of it can be handed on.
-    fn is_full(&self) -> bool {
-        self.operations.len() + self.waiting.len() >= OPERATIONS_MAX
-    }
-
-    fn bytes(&self) -> usize {
-        let word = self.word.as_ref();
-        word.map_or(0, |word| {
-            let resources = word.resources.iter().map(Message::encoded_len).sum::<usize>();
-            resources + word.operations.len() * OPERATION_BYTES
-        })
-    }
-
-    /// Takes over what the provider says. Gives back what is to be handed on now: what has waited, and what was sent on an
-    /// earlier stream and did not get there.
-    fn hear(&mut self, update: UpdateState) -> Vec<ProviderOperation> {
-        let is_first = !std::mem::replace(&mut self.is_ready, true);
-        let mut again = Vec::new();
-        let listed: Vec<_> = update
-            .operations
-            .into_iter()
-            .filter_map(|one| Some((uuid_of(&one.uuid)?, one.latest_status)))
-            .collect();
-        let named: BTreeSet<UpdateUuid> = listed.iter().map(|(uuid, _)| *uuid).collect();
-        if is_first {
-            let is_there = |uuid: &UpdateUuid, known: &Known| known.end.is_some() || named.contains(uuid);
-            let missing = self.operations.iter().filter(|(uuid, known)| !is_there(uuid, known));
-            again.extend(missing.filter_map(|(_, known)| known.order.clone()));
-            self.operations.retain(|uuid, known| is_there(uuid, known));
-        }
-        // What was sent on this stream and is not listed is on its way, and the provider will say what becomes of it.
-        let mut operations: BTreeMap<UpdateUuid, bool> =
-            self.operations.iter().map(|(uuid, known)| (*uuid, known.end.is_some())).collect();
-        for (uuid, latest) in listed {
-            operations.insert(uuid, is_terminal(&latest));
-            let known = self.operations.entry(uuid).or_default();
-            match is_terminal(&latest) {
-                true => known.end_with(latest),
-                false => known.end = None,
-            }
-        }
-        self.word = Some(Word {
-            version: uuid_of(&update.resource_version_uuid).unwrap_or(UpdateUuid([0; 16])),
-            resources: update.resources,
-            operations,
-        });
-        again.append(&mut self.waiting);
-        again
-    }
-
-    fn to_link(&self, id: &ProviderId) -> link::Provider {
-        let known = |(uuid, ended): (&UpdateUuid, &bool)| link::KnownOperation {
-            operation: uuid_to(*uuid),
-            ended: *ended,
-        };
-        link::Provider {
-            id: id.to_string(),
-            info: self.info.encode_to_vec().into(),
-            connected: self.is_ready,
-            state: self.word.as_ref().map(|word| link::ProviderState {
-                version: uuid_to(word.version),
-                resources: word.resources.iter().map(|one| one.encode_to_vec().into()).collect(),
-                operations: word.operations.iter().map(known).collect(),
-            }),
-        }
-    }
-}
-
 /// Tells the runner when the reader is gone.
 async fn watch(
     closed: oneshot::Receiver<()>,
@@ -658,10 +517,6 @@ fn packed(updates: BTreeMap<(ProviderId, UpdateUuid), OperationStatus>) -> Vec<K
         }
     }
     packs.into_iter().map(Kind::OperationUpdates).collect()
-}
-
-fn is_terminal(status: &OperationStatus) -> bool {
-    mesarch_types::OperationState::from_number(status.state).is_some_and(|state| state.is_terminal())
 }
 
 fn uuid_of(uuid: &Uuid) -> Option<UpdateUuid> {

@@ -22,9 +22,10 @@ use prost::Message;
 use serde_json::{Value, json};
 
 use crate::{
+    calls::Calls,
     history::{History, PastRun, Told},
     info::Identity,
-    runner::{Calls, Facts},
+    runner::Facts,
     sandbox::Places,
     status::{Renderer, seconds},
     wire::capability_names,
