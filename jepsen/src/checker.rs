@@ -31,12 +31,19 @@ pub(crate) enum Promise {
     RunsOnce,
     /// After a terminal update nothing else is told.
     TerminalIsFinal,
-    /// Every accepted task ends with a report; here nothing lets one fail.
+    /// Every accepted task ends with a report. Here none fails or is dropped but one that did not start because its agent was
+    /// killed, or was away from a new leader for too long.
     EveryTaskEnds,
     /// One update at a time, each acknowledged; none comes back after the next one came.
     UpdatesInOrder,
     /// No agent gives away more than it has.
     NothingTwice,
+    /// A register is read and written as if one operation came after the other, each between its begin and its end.
+    Linearizable,
+    /// A stale answer shows what the log says up to its index: no more and no less, and at one master never less than before.
+    StaleAsItSays,
+    /// The masters' disks hold one log, with one leader in each term, and it makes one state of it at each place.
+    OneLog,
     /// After every fault the cluster is whole again, and until then nothing but the fault's victim ends.
     ComesBack,
 }
@@ -46,12 +53,34 @@ pub(crate) fn check(entries: &[Entry], marks: &Marks) -> Vec<Anomaly> {
     let mut stories: BTreeMap<&str, Story<'_>> = BTreeMap::new();
     let mut anomalies = Vec::new();
     let acknowledged = acknowledged(entries);
+    let mut agents_away = false;
     for entry in entries {
         match &entry.event {
             Event::Accept { tasks } => {
-                tasks.iter().for_each(|task| stories.entry(task).or_default().accept(entry.kind));
+                for task in tasks {
+                    let story = stories.entry(task).or_default();
+                    story.framework = entry.process;
+                    story.accept(entry.kind);
+                    story.may_stay_unsent |= agents_away;
+                }
+            }
+            Event::Reconcile { tasks } if entry.kind == Kind::Invoke => {
+                tasks.iter().for_each(|task| stories.entry(task).or_default().asked = true);
+            }
+            Event::FrameworkEnds => {
+                let its = stories.values_mut().filter(|story| story.framework == entry.process);
+                its.for_each(Story::framework_ends);
             }
             Event::Told(told) => stories.entry(&told.task).or_default().tell(told),
+            Event::AgentEnds { .. } => {
+                agents_away = true;
+                stories.values_mut().for_each(Story::may_not_start);
+            }
+            Event::AgentsAway => {
+                agents_away = true;
+                stories.values_mut().for_each(Story::may_stay_unsent);
+            }
+            Event::AgentsBack => agents_away = false,
             Event::Account { agent, resource, total, given } if *given > total + HALF_A_THOUSANDTH => {
                 let seen = format!("{given} of {total} {resource} are used and offered");
                 anomalies.push(Anomaly { promise: Promise::NothingTwice, about: agent.clone(), seen });
@@ -60,7 +89,11 @@ pub(crate) fn check(entries: &[Entry], marks: &Marks) -> Vec<Anomaly> {
             | Event::Unreadable { .. }
             | Event::Acknowledge { .. }
             | Event::Reconcile { .. }
-            | Event::Fault { .. } => {}
+            | Event::Fault { .. }
+            | Event::Ends { .. }
+            | Event::Serves { .. }
+            | Event::Register { .. }
+            | Event::StaleRead { .. } => {}
         }
     }
     for (task, mut story) in stories {
@@ -71,9 +104,9 @@ pub(crate) fn check(entries: &[Entry], marks: &Marks) -> Vec<Anomaly> {
     anomalies
 }
 
-/// uuids whose acknowledgement was taken at least once.
+/// uuids whose acknowledgement was taken at least once, or may have been.
 fn acknowledged(entries: &[Entry]) -> BTreeSet<&str> {
-    let taken = entries.iter().filter(|entry| entry.kind == Kind::Ok);
+    let taken = entries.iter().filter(|entry| matches!(entry.kind, Kind::Ok | Kind::Unknown));
     let uuids = taken.filter_map(|entry| match &entry.event {
         Event::Acknowledge { uuid, .. } => Some(uuid.as_str()),
         _ => None,
@@ -88,14 +121,26 @@ struct Story<'a> {
     accepted: bool,
     /// ACCEPTs that were begun.
     tries: usize,
+    /// Whose it is.
+    framework: u32,
     /// An ACCEPT is open, or its outcome is unknown.
     open: bool,
+    /// It was asked for since its last ACCEPT was answered.
+    asked: bool,
     /// Its ACCEPT was refused, and none was begun since.
     refused: bool,
     /// The uuids of its updates, in order of arrival, neighbours that are equal merged.
     uuids: Vec<&'a str>,
     last: Option<TaskState>,
     terminal: Option<TaskState>,
+    /// An agent was killed after its ACCEPT and before it was seen to run.
+    may_not_start: bool,
+    /// An agent was out of reach between its ACCEPT and the first that was told of it.
+    may_stay_unsent: bool,
+    /// The masters said that it never left them.
+    unsent: bool,
+    /// Its agent said that its executor never got it.
+    lost_on_the_way: bool,
     found: Vec<(Promise, String)>,
 }
 
@@ -106,13 +151,34 @@ impl<'a> Story<'a> {
                 self.refused = false;
                 self.tries += 1;
             }
-            Kind::Ok => self.accepted = true,
+            Kind::Ok => (self.accepted, self.asked) = (true, false),
             Kind::Unknown => self.open = true,
             Kind::Fail | Kind::Info => {}
         }
     }
 
+    /// A task that nothing was heard of may have been refused on the stream that is gone.
+    fn framework_ends(&mut self) {
+        if self.accepted && self.last.is_none() {
+            (self.accepted, self.open) = (false, true);
+        }
+    }
+
+    /// An agent that is killed between storing a launch and starting it cannot know whether it did, and starts none twice:
+    /// the task has failed. One that is killed before the task has reached a running executor drops it.
+    fn may_not_start(&mut self) {
+        self.may_not_start |= self.last.is_none();
+        self.may_stay_unsent();
+    }
+
+    /// A new leader takes launches for agents that it expects, and drops them if one does not come back in time.
+    fn may_stay_unsent(&mut self) {
+        self.may_stay_unsent |= self.last.is_none();
+    }
+
     fn tell(&mut self, told: &'a Told) {
+        self.unsent |= told.is_unsent();
+        self.lost_on_the_way |= told.is_lost_on_the_way();
         if let Some(uuid) = told.uuid.as_deref() {
             self.step(told.state, uuid);
         } else if told.is_refusal() {
@@ -171,7 +237,8 @@ impl<'a> Story<'a> {
             Some(terminal) if state != terminal && !is_lost(state) => {
                 self.find(Promise::TerminalIsFinal, format!("{name} after {}", terminal.as_str_name()));
             }
-            None if self.accepted && is_lost(state) => {
+            // Without a question since, it is the answer to an older one, from before the task was there.
+            None if self.accepted && self.asked && is_lost(state) => {
                 self.find(Promise::AcceptedIsKnown, format!("reconciliation says {name}"));
             }
             // Of two tries one has worked: now that is certain.
@@ -193,7 +260,10 @@ impl<'a> Story<'a> {
         if starts > 0 && !self.accepted && !self.open {
             self.find(Promise::RefusedIsNot, "ran, but no ACCEPT can have done it".to_owned());
         }
-        if self.accepted && self.terminal != Some(TaskState::TaskFinished) {
+        let may_have_failed = self.terminal == Some(TaskState::TaskFailed) || self.lost_on_the_way;
+        let not_started = self.may_not_start && starts == 0 && may_have_failed;
+        let unsent = self.may_stay_unsent && starts == 0 && self.unsent;
+        if self.accepted && self.terminal != Some(TaskState::TaskFinished) && !not_started && !unsent {
             let last = self.last.map_or("nothing", |state| state.as_str_name());
             self.find(Promise::EveryTaskEnds, format!("the last that was told is {last}"));
         }

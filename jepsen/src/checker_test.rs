@@ -22,12 +22,21 @@ fn told(state: TaskState, uuid: &str) -> Entry {
     entry(Info, Event::Told(Told { task: TASK.to_owned(), state, reason: None, uuid }))
 }
 
+fn dropped(reason: Reason, uuid: &str) -> Entry {
+    let (reason, uuid) = (Some(reason), Some(uuid.to_owned()));
+    entry(Info, Event::Told(Told { task: TASK.to_owned(), state: TaskDropped, reason, uuid }))
+}
+
 fn without_uuid(state: TaskState, reason: Reason) -> Entry {
     entry(Info, Event::Told(Told { task: TASK.to_owned(), state, reason: Some(reason), uuid: None }))
 }
 
 fn answer(state: TaskState) -> Entry {
     without_uuid(state, Reason::Reconciliation)
+}
+
+fn asked() -> Entry {
+    entry(Invoke, Event::Reconcile { tasks: vec![TASK.to_owned()] })
 }
 
 fn refusal(state: TaskState) -> Entry {
@@ -65,12 +74,24 @@ fn ended(after: &[Entry]) -> Vec<Entry> {
 
 #[test]
 fn good_histories_are_clean() {
+    let successor = entry(Info, Event::FrameworkEnds);
+    let told_and_left = entry(Unknown, Event::Acknowledge { task: TASK.to_owned(), uuid: "b".to_owned() });
     let histories = [
         ("plain", life(&[])),
         ("an update comes twice in a row", life(&[told(TaskRunning, "a"), acknowledged("a")])),
         ("an answer tells the truth", life(&[answer(TaskRunning), account(4.0)])),
         ("what has ended may be forgotten", ended(&[answer(TaskUnknown), answer(TaskFinished)])),
         ("an unknown ACCEPT that worked", [vec![accept(Invoke), accept(Unknown)], life(&[])].concat()),
+        ("an answer that is older than its ACCEPT", life(&[answer(TaskUnknown)])),
+        (
+            "refused on a stream that was gone, then done again",
+            [vec![accept(Invoke), accept(Ok), successor.clone(), asked(), answer(TaskUnknown)], life(&[])]
+                .concat(),
+        ),
+        (
+            "an acknowledgement that its scheduler did not live to see answered",
+            [life(&[]).split_at(5).0.to_vec(), vec![told_and_left, successor]].concat(),
+        ),
         (
             "refused, then done again",
             [vec![accept(Invoke), accept(Ok), refusal(TaskDropped)], life(&[])].concat(),
@@ -94,11 +115,12 @@ type Bad = (&'static str, Vec<Entry>, (usize, usize), &'static [Promise]);
 
 #[test]
 fn bad_histories_are_found() {
-    let unknown_then_lost = vec![accept(Invoke), accept(Ok), answer(TaskUnknown)];
+    let unknown_then_lost = vec![accept(Invoke), accept(Ok), asked(), answer(TaskUnknown)];
+    let successor = entry(Info, Event::FrameworkEnds);
     let no_accept: Vec<Entry> = life(&[]).split_off(2);
     let table: Vec<Bad> = vec![
         ("accepted, then unknown", unknown_then_lost, (0, 0), &[AcceptedIsKnown, EveryTaskEnds]),
-        ("lost while it runs", life(&[answer(TaskLost)]), (1, 1), &[AcceptedIsKnown]),
+        ("lost while it runs", life(&[asked(), answer(TaskLost)]), (1, 1), &[AcceptedIsKnown]),
         ("declared lost", life(&[without_uuid(TaskLost, Reason::AgentRemoved)]), (1, 1), &[AcceptedIsKnown]),
         ("dropped while it runs", life(&[refusal(TaskDropped)]), (1, 1), &[AcceptedIsKnown]),
         ("nobody launched it", no_accept, (1, 1), &[RefusedIsNot, RefusedIsNot, RefusedIsNot]),
@@ -114,6 +136,12 @@ fn bad_histories_are_found() {
         ("the answer is older than the end", ended(&[answer(TaskRunning)]), (1, 1), &[TerminalIsFinal]),
         ("an old update comes back", ended(&[told(TaskRunning, "a")]), (1, 1), &[UpdatesInOrder]),
         ("never acknowledged", life(&[told(TaskRunning, "c")]), (1, 1), &[UpdatesInOrder]),
+        (
+            "lost to the successor",
+            life(&[successor, asked(), answer(TaskUnknown)]),
+            (1, 1),
+            &[AcceptedIsKnown],
+        ),
         ("never ends", life(&[]).drain(..4).collect(), (1, 0), &[EveryTaskEnds]),
         ("over-allocated", vec![account(4.001)], (0, 0), &[NothingTwice]),
     ];
@@ -127,6 +155,34 @@ fn bad_histories_are_found() {
     }
     let told_and_never_ended = vec![accept(Invoke), accept(Unknown), accept(Invoke), answer(TaskRunning)];
     assert_eq!(check(&told_and_never_ended, &marks(0, 0))[0].promise, EveryTaskEnds, "it was there");
+    let killed = entry(Info, Event::AgentEnds { node: "a".to_owned() });
+    let failed = [told(TaskFailed, "a"), acknowledged("a")];
+    let with_agent = |agent: &[Entry]| [&[accept(Invoke), accept(Ok)], agent, &failed].concat();
+    assert_eq!(check(&with_agent(&[]), &marks(0, 0))[0].promise, EveryTaskEnds, "nothing let it fail");
+    assert_eq!(check(&with_agent(std::slice::from_ref(&killed)), &marks(0, 0)), [], "it never started");
+    assert_eq!(
+        check(&with_agent(std::slice::from_ref(&killed)), &marks(1, 0))[0].promise,
+        EveryTaskEnds,
+        "it started"
+    );
+    let asked = [accept(Invoke), accept(Ok)];
+    // The first is what an agent says, the second what the masters say if one does not come back in time.
+    let lost = [dropped(Reason::AgentRestarted, "a"), acknowledged("a")];
+    let unsent = [dropped(Reason::AgentDisconnected, "a"), acknowledged("a")];
+    let lost_after =
+        |gone: &Entry| check(&[&asked[..], std::slice::from_ref(gone), &lost].concat(), &marks(0, 0));
+    assert_eq!(lost_after(&killed), [], "its executor never got it");
+    let (away, back) = (entry(Info, Event::AgentsAway), entry(Info, Event::AgentsBack));
+    assert_eq!(lost_after(&away)[0].promise, EveryTaskEnds, "no agent was killed");
+    for gone in [&killed, &away] {
+        let before = [std::slice::from_ref(gone), &asked, &unsent].concat();
+        assert_eq!(check(&before, &marks(0, 0)), [], "it was never sent");
+        assert_eq!(check(&before, &marks(1, 0))[0].promise, EveryTaskEnds, "it was");
+        let meanwhile = [&asked, std::slice::from_ref(gone), &unsent].concat();
+        assert_eq!(check(&meanwhile, &marks(0, 0)), [], "it was not sent any more");
+        let after = [&[gone.clone(), back.clone()], &asked[..], &unsent].concat();
+        assert_eq!(check(&after, &marks(0, 0))[0].promise, EveryTaskEnds, "all agents were there");
+    }
     for (name, history, (starts, ends), expect) in table {
         let found: Vec<Promise> =
             check(&history, &marks(starts, ends)).iter().map(|found| found.promise).collect();

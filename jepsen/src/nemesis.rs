@@ -2,22 +2,21 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use mesarch_client::operator;
-use mesarch_testkit::{Cluster, Node, wait_for};
 use rand::{Rng, rngs::StdRng, seq::IteratorRandom};
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
 
-/// How long a paused leader is silent: longer than any election takes.
-const PAUSE: Duration = Duration::from_secs(2);
+use crate::{
+    cut::Cut,
+    scene::{Scene, Trouble, leading},
+};
 
-/// How long a fault waits for an ACCEPT to begin.
+/// How long a fault waits for an operation to begin.
 const AMBUSH_MAX: Duration = Duration::from_secs(1);
-/// About as long as an ACCEPT takes, so that faults hit every part of it.
-const ACCEPT_TAKES_US: u64 = 4000;
+/// About as long as an operation takes, so that faults hit every part of it.
+const OPERATION_TAKES_US: u64 = 4000;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -32,26 +31,90 @@ pub(crate) enum Nemesis {
     KillAll,
     /// SIGSTOP of the leader for two seconds.
     PauseLeader,
+    /// SIGSTOP of a follower for two seconds.
+    PauseFollower,
+    /// SIGTERM of the leader, which hands over, ends and comes back.
+    TermLeader,
+    /// SIGTERM of a follower, which comes back.
+    TermFollower,
+    /// The leader is asked to hand over, and lives on.
+    Transfer,
+    /// SIGTERM of one master after the other, each of which comes back before the next one goes.
+    Rolling,
+    /// SIGKILL of an agent, which comes back.
+    KillAgent,
+    /// SIGKILL of an agent and of the leader, which come back.
+    KillAgentAndLeader,
+    /// The leader is cut off from all other nodes.
+    IsolateLeader,
+    /// Two sides with about half of the masters and agents each, cut off from each other.
+    Halves,
+    /// Two masters are cut off from each other, and both reach all others.
+    Bridge,
+    /// What the leader sends to other nodes is lost, or what they send to it.
+    OneWay,
+    /// All agents are cut off from all masters.
+    AgentsOnly,
+    /// The leader is cut off and reached again, many times.
+    Flapping,
+    /// A fifth of all packets between nodes is lost.
+    Loss,
+    /// Any of the cuts, a new one each time, as the seed says.
+    Cuts,
+    /// Any of all the others, a new one each time, as the seed says; cuts only in a private network.
+    Mix,
 }
 
-/// Why a run could not go on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Trouble {
-    /// The harness could not do its part, which says nothing about the cluster.
-    #[error("the harness could not do its part")]
-    Harness(#[source] anyhow::Error),
-    /// The cluster did not come back.
-    #[error("the cluster did not come back")]
-    Cluster(#[source] anyhow::Error),
-}
+/// What `mix` chooses from.
+const MIXED: [Nemesis; 11] = [
+    Nemesis::KillLeader,
+    Nemesis::KillFollower,
+    Nemesis::KillAll,
+    Nemesis::PauseLeader,
+    Nemesis::PauseFollower,
+    Nemesis::TermLeader,
+    Nemesis::TermFollower,
+    Nemesis::Transfer,
+    Nemesis::Rolling,
+    Nemesis::KillAgent,
+    Nemesis::KillAgentAndLeader,
+];
+
+/// What `cuts` chooses from.
+const CUTS: [Nemesis; 7] = [
+    Nemesis::IsolateLeader,
+    Nemesis::Halves,
+    Nemesis::Bridge,
+    Nemesis::OneWay,
+    Nemesis::AgentsOnly,
+    Nemesis::Flapping,
+    Nemesis::Loss,
+];
 
 impl Nemesis {
+    /// Whether it cuts the network: only a private one can be cut.
+    pub(crate) fn cuts(self) -> bool {
+        self == Nemesis::Cuts || CUTS.contains(&self)
+    }
+
     /// With fewer masters nobody is left to suffer it, or to go on.
     pub(crate) fn masters_min(self) -> u16 {
         match self {
-            Nemesis::None | Nemesis::KillAll => 1,
-            Nemesis::KillFollower => 2,
-            Nemesis::KillLeader | Nemesis::PauseLeader => 3,
+            Nemesis::None | Nemesis::KillAll | Nemesis::KillAgent | Nemesis::AgentsOnly | Nemesis::Loss => 1,
+            Nemesis::KillFollower | Nemesis::TermFollower | Nemesis::Transfer => 2,
+            Nemesis::KillLeader
+            | Nemesis::PauseLeader
+            | Nemesis::PauseFollower
+            | Nemesis::TermLeader
+            | Nemesis::Rolling
+            | Nemesis::KillAgentAndLeader
+            | Nemesis::IsolateLeader
+            | Nemesis::Halves
+            | Nemesis::Bridge
+            | Nemesis::OneWay
+            | Nemesis::Flapping
+            | Nemesis::Cuts
+            | Nemesis::Mix => 3,
         }
     }
 
@@ -60,77 +123,62 @@ impl Nemesis {
         Duration::from_millis(random.random_range(500..3000))
     }
 
+    /// The fault that comes next.
+    pub(crate) fn choose(self, random: &mut StdRng, can_cut: bool) -> Self {
+        match self {
+            Nemesis::Mix if can_cut => MIXED.into_iter().chain(CUTS).choose(random).unwrap_or(self),
+            Nemesis::Mix => MIXED.into_iter().choose(random).unwrap_or(self),
+            Nemesis::Cuts => CUTS.into_iter().choose(random).unwrap_or(self),
+            other => other,
+        }
+    }
+
     /// Brings the fault about and ends it; returns when the cluster is whole again. Says what it did.
     ///
-    /// It comes while an ACCEPT is open, if there is one soon: `begun` tells.
+    /// It comes while an operation is open, if there is one soon: `begun` tells.
     pub(crate) async fn strike(
         self,
-        cluster: &mut Cluster,
+        scene: &mut Scene<'_>,
         random: &mut StdRng,
         begun: &Notify,
     ) -> Result<String, Trouble> {
-        let leader = leading(cluster, &[]).await?;
+        let leader = leading(scene.cluster, &[]).await?;
+        let follower = (0..scene.cluster.masters.len()).filter(|master| *master != leader).choose(random);
+        let follower = follower.unwrap_or(leader);
+        let agent = random.random_range(0..scene.cluster.agents.len());
         // Without one within that time the fault comes all the same.
         let _ = timeout(AMBUSH_MAX, begun.notified()).await;
-        sleep(Duration::from_micros(random.random_range(0..ACCEPT_TAKES_US))).await;
-        let name = |cluster: &Cluster, master: usize| cluster.masters[master].name.clone();
+        sleep(Duration::from_micros(random.random_range(0..OPERATION_TAKES_US))).await;
         match self {
-            Nemesis::None => Ok("nothing".to_owned()),
-            Nemesis::KillLeader => {
-                cluster.masters[leader].kill().map_err(Trouble::Harness)?;
-                let next = leading(cluster, &[leader]).await?;
-                start(cluster, leader).await?;
-                Ok(format!("killed {}, then {} led", name(cluster, leader), name(cluster, next)))
+            Nemesis::None | Nemesis::Mix | Nemesis::Cuts => Ok("nothing".to_owned()),
+            Nemesis::KillLeader => scene.kill_leader(leader).await,
+            Nemesis::KillFollower => scene.kill_follower(follower).await,
+            Nemesis::KillAll => scene.kill_all().await,
+            Nemesis::PauseLeader => scene.pause(leader).await,
+            Nemesis::PauseFollower => scene.pause(follower).await,
+            Nemesis::TermLeader | Nemesis::TermFollower => {
+                let master = if self == Nemesis::TermLeader { leader } else { follower };
+                scene.terminate(master).await
             }
-            Nemesis::KillFollower => {
-                let followers = (0..cluster.masters.len()).filter(|master| *master != leader);
-                let follower = followers.choose(random).context("there is no follower");
-                let follower = follower.map_err(Trouble::Harness)?;
-                cluster.masters[follower].kill().map_err(Trouble::Harness)?;
-                start(cluster, follower).await?;
-                Ok(format!("killed {}, which followed", name(cluster, follower)))
+            Nemesis::Transfer => scene.transfer(leader).await,
+            Nemesis::Rolling => {
+                for master in 0..scene.cluster.masters.len() {
+                    scene.terminate(master).await?;
+                }
+                Ok("terminated every master in turn".to_owned())
             }
-            Nemesis::KillAll => {
-                // All are stopped first: none may act on another's end.
-                cluster.masters.iter().try_for_each(Node::pause).map_err(Trouble::Harness)?;
-                cluster.masters.iter_mut().try_for_each(Node::kill).map_err(Trouble::Harness)?;
-                cluster.masters.iter_mut().try_for_each(Node::start).map_err(Trouble::Harness)?;
-                let next = leading(cluster, &[]).await?;
-                Ok(format!("killed all, then {} led", name(cluster, next)))
+            Nemesis::KillAgent => scene.kill_agent(agent, None).await,
+            Nemesis::KillAgentAndLeader => scene.kill_agent(agent, Some(leader)).await,
+            Nemesis::IsolateLeader
+            | Nemesis::Halves
+            | Nemesis::Bridge
+            | Nemesis::OneWay
+            | Nemesis::AgentsOnly
+            | Nemesis::Loss => {
+                let nodes = (scene.cluster.masters.len(), scene.cluster.agents.len());
+                scene.cut(Cut::choose(self, nodes, leader, random)).await
             }
-            Nemesis::PauseLeader => {
-                cluster.masters[leader].pause().map_err(Trouble::Harness)?;
-                sleep(PAUSE).await;
-                let others = leading(cluster, &[leader]).await;
-                cluster.masters[leader].resume().map_err(Trouble::Harness)?;
-                let next = others?;
-                cluster.wait_until_joined(leader).await.map_err(Trouble::Cluster)?;
-                Ok(format!("paused {}, then {} led", name(cluster, leader), name(cluster, next)))
-            }
+            Nemesis::Flapping => scene.flap(leader, random).await,
         }
     }
-}
-
-async fn start(cluster: &mut Cluster, master: usize) -> Result<(), Trouble> {
-    cluster.masters[master].start().map_err(Trouble::Harness)?;
-    cluster.wait_until_joined(master).await.map_err(Trouble::Cluster)
-}
-
-/// The master that says of itself that it leads; those in `but` are not asked.
-pub(crate) async fn leading(cluster: &Cluster, but: &[usize]) -> Result<usize, Trouble> {
-    wait_for("a leader", async || {
-        for (number, master) in cluster.masters.iter().enumerate().filter(|(number, _)| !but.contains(number))
-        {
-            let address = master.address.to_string();
-            let Ok(reply) = operator::get(&address, "/redirect").await else {
-                continue;
-            };
-            if reply.redirect.as_deref() == Some(&address) {
-                return Some(number);
-            }
-        }
-        None
-    })
-    .await
-    .map_err(Trouble::Cluster)
 }

@@ -2,6 +2,9 @@
 //!
 //! It handles one event after the other and acknowledges an update when it handles it. So while an ACCEPT is open, no
 //! task can have ended *and* been acknowledged: a repeated ACCEPT always meets the task that the first one made.
+//!
+//! Under [`Manner::FailOver`] its process dies, in the middle of whatever it does, and another one takes over: that
+//! knows what was written down (what it wished for, what is there, what has ended), not what was said on a stream since.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use mesarch_client::{
     CallError,
     build::{self, TaskBuilder, is_terminal},
@@ -19,8 +23,8 @@ use mesarch_client::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Notify, mpsc, watch},
-    task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval},
+    task::{JoinHandle, yield_now},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use crate::history::{Event, Kind, Recorder, Told};
@@ -33,8 +37,29 @@ const OPEN_MAX: usize = 12;
 const TASKS_PER_ACCEPT_MAX: usize = 4;
 /// How often new tasks are wished for.
 const WISH_EVERY: Duration = Duration::from_millis(150);
+/// How long a scheduler lives before another one takes over, in ms.
+const LIFE_MS: std::ops::Range<u64> = 500..3000;
+/// About as long as an ACCEPT takes.
+const ACCEPT_TAKES_US: u64 = 1500;
+/// How long nobody is there after the end of one, in ms, if its successor did not come first.
+const GONE_MS: std::ops::Range<u64> = 0..1500;
+/// How long the cluster waits for a successor, in seconds: for ever, as runs go.
+const FAILOVER_TIMEOUT_S: f64 = 3600.0;
 /// How long an offer that is not needed is refused.
 const REFUSE: Duration = Duration::from_millis(100);
+
+/// What is special about what the frameworks do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Nothing.
+    Launch,
+    /// They ask for the state of everything that has not ended, all the time.
+    Reconcile,
+    /// They pass over every other update until it comes again.
+    Updates,
+    /// They die, and others take over.
+    FailOver,
+}
 
 /// What the run asks of a framework.
 pub(crate) enum Order {
@@ -55,22 +80,27 @@ pub(crate) struct Framework {
 impl Framework {
     /// Subscribes and begins to launch.
     pub(crate) async fn start(
-        number: u32,
+        (number, manner): (u32, Manner),
         masters: Vec<String>,
         seed: u64,
         marks: PathBuf,
         recorder: &Recorder,
         begun: Arc<Notify>,
     ) -> anyhow::Result<Self> {
-        let info = build::framework(&format!("launch-{number}"));
+        let mut info = build::framework(&format!("launch-{number}"));
+        info.failover_timeout = Some(FAILOVER_TIMEOUT_S);
         let mut options = Options::new(masters, info);
         options.acknowledge = false;
-        let scheduler = Scheduler::connect(options).await?;
+        let scheduler = Scheduler::connect(options.clone()).await?;
+        let (framework, _) = scheduler.subscription().context("the leader was lost at once")?;
+        options.framework.id = Some(framework);
         let (orders, queue) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(false);
         let (open_sender, open) = watch::channel(0);
         let actor = Actor {
             number,
+            manner,
+            options,
             calls: scheduler.calls(),
             marks,
             random: StdRng::seed_from_u64(seed ^ u64::from(number)),
@@ -80,6 +110,8 @@ impl Framework {
             commands: BTreeMap::new(),
             seen: BTreeSet::new(),
             ended: BTreeSet::new(),
+            passed_over: BTreeSet::new(),
+            open_call: None,
         };
         let task = tokio::spawn(actor.act(scheduler, queue, stopped, open_sender));
         Ok(Self { orders, open, stop, task })
@@ -88,6 +120,9 @@ impl Framework {
 
 struct Actor {
     number: u32,
+    manner: Manner,
+    /// How a successor subscribes.
+    options: Options,
     calls: Calls,
     marks: PathBuf,
     random: StdRng,
@@ -101,6 +136,10 @@ struct Actor {
     /// Tasks that the cluster has: never to be launched again.
     seen: BTreeSet<String>,
     ended: BTreeSet<String>,
+    /// Updates that came once and were not heeded.
+    passed_over: BTreeSet<String>,
+    /// What was begun, and is not known to have ended.
+    open_call: Option<Event>,
 }
 
 impl Actor {
@@ -110,6 +149,71 @@ impl Actor {
         mut orders: mpsc::Receiver<Order>,
         stopped: watch::Receiver<bool>,
         open: watch::Sender<usize>,
+    ) -> anyhow::Result<()> {
+        while self.manner == Manner::FailOver && !*stopped.borrow() {
+            let over = self.life();
+            tokio::select! {
+                ended = self.live(&mut scheduler, &mut orders, &stopped, &open) => return ended,
+                () = over => {}
+            }
+            scheduler = self.fail_over(scheduler).await?;
+            self.reconcile().await?;
+        }
+        self.live(&mut scheduler, &mut orders, &stopped, &open).await
+    }
+
+    /// Comes when a scheduler is to die, half of the time just after an ACCEPT was sent.
+    fn life(&mut self) -> impl Future<Output = ()> + use<> {
+        let life = Duration::from_millis(self.random.random_range(LIFE_MS));
+        let at_accept = self.random.random_bool(0.5).then(|| self.begun.clone());
+        let then = Duration::from_micros(self.random.random_range(0..ACCEPT_TAKES_US));
+        async move {
+            sleep(life).await;
+            if let Some(begun) = at_accept {
+                begun.notified().await;
+                // A timer of the runtime is not as fine as that.
+                let at = Instant::now() + then;
+                while Instant::now() < at {
+                    yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// The end of one process and the begin of another one, which may come first.
+    async fn fail_over(&mut self, scheduler: Scheduler) -> anyhow::Result<Scheduler> {
+        self.die();
+        let successor = if self.random.random_bool(0.5) {
+            let successor = Scheduler::connect(self.options.clone()).await?;
+            drop(scheduler);
+            successor
+        } else {
+            drop(scheduler);
+            sleep(Duration::from_millis(self.random.random_range(GONE_MS))).await;
+            Scheduler::connect(self.options.clone()).await?
+        };
+        self.calls = successor.calls();
+        Ok(successor)
+    }
+
+    /// What was open stays so; what was only said, and not heard, is forgotten.
+    fn die(&mut self) {
+        if let Some(open) = self.open_call.take() {
+            self.recorder.record(Kind::Unknown, open.clone());
+            if let Event::Accept { tasks } = open {
+                self.wishes.extend(tasks);
+            }
+        }
+        self.recorder.record(Kind::Info, Event::FrameworkEnds);
+    }
+
+    /// Until it is told to end.
+    async fn live(
+        &mut self,
+        scheduler: &mut Scheduler,
+        orders: &mut mpsc::Receiver<Order>,
+        stopped: &watch::Receiver<bool>,
+        open: &watch::Sender<usize>,
     ) -> anyhow::Result<()> {
         let mut ticks = interval(WISH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -129,6 +233,9 @@ impl Actor {
                     if !self.wishes.is_empty() && asked.elapsed() > Duration::from_secs(1) {
                         asked = Instant::now();
                         self.calls.revive(&[]).await?;
+                    }
+                    if self.manner == Manner::Reconcile {
+                        self.reconcile().await?;
                     }
                 }
             }
@@ -181,8 +288,7 @@ impl Actor {
             return Ok(self.calls.decline([offer.id.clone()], Some(REFUSE)).await?);
         }
         let names: Vec<String> = tasks.iter().map(|task| task.task_id.value.clone()).collect();
-        let accept = || Event::Accept { tasks: names.clone() };
-        self.recorder.record(Kind::Invoke, accept());
+        self.begin(Event::Accept { tasks: names.clone() });
         self.begun.notify_waiters();
         let kind = match self.calls.launch([offer.id.clone()], tasks).await {
             Ok(()) => Kind::Ok,
@@ -192,11 +298,22 @@ impl Actor {
             }
             Err(error @ CallError::Ended(_)) => return Err(error.into()),
         };
-        self.recorder.record(kind, accept());
+        self.close(kind);
         if kind != Kind::Ok {
             self.wishes.extend(names);
         }
         Ok(())
+    }
+
+    fn begin(&mut self, call: Event) {
+        self.recorder.record(Kind::Invoke, call.clone());
+        self.open_call = Some(call);
+    }
+
+    fn close(&mut self, kind: Kind) {
+        if let Some(call) = self.open_call.take() {
+            self.recorder.record(kind, call);
+        }
     }
 
     fn fill(&mut self, offer: &Offer) -> Vec<TaskInfo> {
@@ -214,7 +331,9 @@ impl Actor {
     async fn update(&mut self, status: &TaskStatus) -> anyhow::Result<()> {
         let told = Told::of(status);
         self.recorder.record(Kind::Info, Event::Told(told.clone()));
-        if told.is_refusal() && !self.seen.contains(&told.task) && !self.wishes.contains(&told.task) {
+        // Whoever takes over was not told that an ACCEPT did nothing: it asks, and nobody knows of the task.
+        let is_not_there = told.is_refusal() || told.is_answer() && told.state == TaskState::TaskUnknown;
+        if is_not_there && !self.seen.contains(&told.task) && !self.wishes.contains(&told.task) {
             self.wishes.push_back(told.task.clone());
         }
         let there =
@@ -223,11 +342,13 @@ impl Actor {
             self.seen.insert(told.task.clone());
         }
         let Some(uuid) = told.uuid else { return Ok(()) };
+        if self.passes_over(&uuid) {
+            return Ok(());
+        }
         if is_terminal(told.state) {
             self.ended.insert(told.task.clone());
         }
-        let acknowledge = || Event::Acknowledge { task: told.task.clone(), uuid: uuid.clone() };
-        self.recorder.record(Kind::Invoke, acknowledge());
+        self.begin(Event::Acknowledge { task: told.task, uuid });
         let kind = match self.calls.acknowledge(status).await {
             Ok(()) => Kind::Ok,
             Err(CallError::OutcomeUnknown { .. }) => Kind::Unknown,
@@ -236,8 +357,14 @@ impl Actor {
             }
             Err(error @ CallError::Ended(_)) => return Err(error.into()),
         };
-        self.recorder.record(kind, acknowledge());
+        self.close(kind);
         Ok(())
+    }
+
+    fn passes_over(&mut self, uuid: &str) -> bool {
+        self.manner == Manner::Updates
+            && self.random.random_bool(0.5)
+            && self.passed_over.insert(uuid.to_owned())
     }
 
     async fn reconcile(&mut self) -> anyhow::Result<()> {
@@ -247,10 +374,10 @@ impl Actor {
         if tasks.is_empty() {
             return Ok(());
         }
-        self.recorder.record(Kind::Invoke, Event::Reconcile { tasks: tasks.clone() });
-        let asked = tasks.iter().map(|task| (TaskId { value: task.clone() }, None));
+        self.begin(Event::Reconcile { tasks: tasks.clone() });
+        let asked = tasks.into_iter().map(|task| (TaskId { value: task }, None));
         let kind = if self.calls.reconcile(asked).await.is_ok() { Kind::Ok } else { Kind::Unknown };
-        self.recorder.record(kind, Event::Reconcile { tasks });
+        self.close(kind);
         Ok(())
     }
 }

@@ -25,7 +25,7 @@ import urllib.parse
 HERE = os.path.dirname(os.path.abspath(__file__))
 TYPES = {"string": str, "object": dict, "array": list, "number": (int, float), "bool": bool}
 # What is there beside Mesos, and what is nowhere.
-OURS = {"/metrics", "/nothing"}
+OURS = {"/metrics", "/nothing", "/v1/members", "/master/v1/members"}
 APIS = {"master": "/api/v1", "scheduler": "/api/v1/scheduler", "agent": "/api/v1", "executor": "/api/v1/executor",
         "resource_provider": "/api/v1/resource_provider"}
 

@@ -19,6 +19,7 @@ async fn kill_all_at_once() -> Result<()> {
     let settings = Settings {
         master_flags: vec!["--allocation-interval=200ms".to_owned()],
         agent_flags: vec!["--resources=cpus:4;mem:2048".to_owned()],
+        ..Settings::default()
     };
     let mut cluster = Cluster::start(3, 1, settings).await?;
     let steady = Steady::start(cluster.addresses(), "steady", 0.0, cluster.dir()).await?;

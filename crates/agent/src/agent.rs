@@ -156,7 +156,10 @@ impl Agent {
         let clock = Clock::start();
         let (work_dir, flags) = (self.options.work_dir.clone(), self.options.flags());
         let facts = Arc::new(Facts::new(work_dir.clone(), flags, clock.now().wall));
-        let site = http::Site::new(sender.clone(), self.metrics, facts.clone(), tasks.clone());
+        let site = {
+            let bodies = self.options.port.body_limits();
+            http::Site::new(sender.clone(), self.metrics, facts.clone(), tasks.clone(), bodies)
+        };
         let rules = rules(&self.options, &self.program);
         let follower = Follower::new(&self.options.masters, sender.clone(), rules, &tasks);
         let common = common(&self.options, &self.identity);
@@ -192,7 +195,7 @@ impl Agent {
             detached: Some(Instant::now()),
         };
         let (stop, stopping) = watch::channel(false);
-        let serving = http::serve(listener, site, stopping);
+        let serving = http::serve(listener, site, self.options.port.clone(), stopping);
         tokio::pin!(serving);
         let ended = tokio::select! {
             ended = runner.run() => match ended {

@@ -52,5 +52,6 @@ pub mod options;
 
 pub use agent::{Agent, RenderMetrics, RunError, StartError};
 pub use checkpoint::CheckpointError;
+pub use mesarch_edge::PortOptions;
 pub use options::{InvalidOptions, Options};
 pub use volumes::VolumeError;

@@ -52,6 +52,9 @@ const LOST_FOR: Duration = Duration::from_secs(5);
 /// Follows the leader until it is dropped.
 pub(crate) struct Follower {
     standings: Vec<watch::Receiver<Standing>>,
+    /// The masters that this agent was started with.
+    given: Arc<[String]>,
+    tasks: Tasks,
     /// Whether a leader has taken this agent since it started.
     attached: Arc<AtomicBool>,
     /// Since when nobody but another cluster leads.
@@ -101,15 +104,11 @@ impl Follower {
         rules: Rules,
         tasks: &Tasks,
     ) -> Self {
-        let follow = |master: &String| {
-            let (sender, receiver) = watch::channel(Standing::unknown(master));
-            tasks.spawn("watch on a master", masters::follow(master.clone(), sender));
-            receiver
-        };
-        let standings = masters.iter().map(follow).collect();
         let (attached, told) = (Arc::default(), String::new());
-        Self {
-            standings,
+        let mut follower = Self {
+            standings: Vec::new(),
+            given: masters.into(),
+            tasks: tasks.clone(),
             attached,
             foreign: BTreeSet::new(),
             lost_since: None,
@@ -117,7 +116,35 @@ impl Follower {
             requests,
             rules: Arc::new(rules),
             links: 0,
+        };
+        follower.watch_also(masters);
+        follower
+    }
+
+    /// Watches those masters that are not watched yet.
+    fn watch_also(&mut self, masters: &[String]) {
+        for master in masters {
+            if self.standings.iter().any(|known| **known.borrow().master() == **master) {
+                continue;
+            }
+            let (sender, receiver) = watch::channel(Standing::unknown(master));
+            self.tasks.spawn("watch on a master", masters::follow(master.clone(), sender));
+            self.standings.push(receiver);
         }
+    }
+
+    /// Watches the members that a master of the highest term names, beside those that this agent was given; no others any
+    /// more. While nobody names any, all that were named before are watched on.
+    fn heed_members(&mut self) {
+        let newest = self.standings.iter().map(|standing| standing.borrow().told.clone());
+        let newest = newest.filter(|(_, members)| !members.is_empty()).max_by_key(|(term, _)| *term);
+        let Some((_, members)) = newest else { return };
+        self.watch_also(&members);
+        let given = self.given.clone();
+        self.standings.retain(|standing| {
+            let master = standing.borrow().master().clone();
+            given.iter().chain(members.iter()).any(|wanted| **wanted == *master)
+        });
     }
 
     /// One link after another, always to whoever leads in the highest term. Ends only if nobody has taken this agent and
@@ -191,12 +218,14 @@ impl Follower {
         leading.max_by_key(|(term, _, master)| (!self.foreign.contains(master), *term))
     }
 
-    /// Whether nobody has taken this agent, every master answers, and for a while all that led were another cluster's.
+    /// Whether nobody has taken this agent, every master that it was given answers, and for a while all that led were another cluster's.
     fn is_lost_for_long(&mut self) -> bool {
         let is_lost = !self.attached.load(Ordering::Relaxed)
             && self.standings.iter().all(|standing| {
                 let standing = standing.borrow();
-                standing.answers() && (standing.leads.is_none() || self.foreign.contains(standing.master()))
+                let was_given = self.given.iter().any(|given| **given == **standing.master());
+                (standing.answers() || !was_given)
+                    && (standing.leads.is_none() || self.foreign.contains(standing.master()))
             });
         self.lost_since = self.lost_since.or_else(|| Some(Instant::now())).filter(|_| is_lost);
         self.lost_since.is_some_and(|since| since.elapsed() >= LOST_FOR)
@@ -209,6 +238,7 @@ impl Follower {
             self.standings.iter_mut().for_each(|standing| {
                 standing.borrow_and_update();
             });
+            self.heed_members();
             if let Some(best) = self.best().filter(|(newest, ..)| term.is_none_or(|term| *newest > term)) {
                 return best;
             }

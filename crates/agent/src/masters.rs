@@ -21,6 +21,8 @@ pub struct Standing {
     master: Arc<str>,
     /// Present while this master leads, in this term: a link may be opened on it.
     pub leads: Option<(u64, Channel)>,
+    /// The newest term that it knows, and the addresses of the members as it knows them then.
+    pub told: (u64, Arc<[String]>),
     /// Why it cannot be watched at the moment; none if it answers.
     trouble: Option<Arc<str>>,
 }
@@ -38,7 +40,12 @@ impl Standing {
 
     /// Of a master that was not asked yet.
     pub fn unknown(master: &str) -> Self {
-        Self { master: master.into(), leads: None, trouble: Some("not asked yet".into()) }
+        Self {
+            master: master.into(),
+            leads: None,
+            told: (0, Arc::default()),
+            trouble: Some("not asked yet".into()),
+        }
     }
 }
 
@@ -49,17 +56,24 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Watches one master for ever.
+/// Watches one master until nobody wants to know any more.
 pub async fn follow(master: String, standing: watch::Sender<Standing>) {
+    tokio::select! {
+        () = follow_for_ever(&master, &standing) => {}
+        () = standing.closed() => {}
+    }
+}
+
+async fn follow_for_ever(master: &str, standing: &watch::Sender<Standing>) {
     let mut backoff = Backoff::new();
     loop {
-        let trouble = match watch_once(&master, &standing, &mut backoff).await {
+        let trouble = match watch_once(master, standing, &mut backoff).await {
             Ok(()) => "it ended the watch".to_owned(),
             Err(error) => with_causes(&*error),
         };
         tracing::debug!(%master, %trouble, "the watch on a master ended");
         let trouble = Some(trouble.into());
-        standing.send_replace(Standing { trouble, ..Standing::unknown(&master) });
+        standing.send_replace(Standing { trouble, ..Standing::unknown(master) });
         sleep(backoff.next()).await;
     }
 }
@@ -75,11 +89,12 @@ async fn watch_once(
     let mut changes = asked.await??.into_inner();
     // It says at once what it knows, and then whatever changes, which may take for ever: signs of life bound that.
     let mut next = tokio::time::timeout(CONNECT_TIMEOUT, changes.message()).await??;
-    while let Some(LeaderChange { term, leader, here }) = next {
+    while let Some(LeaderChange { term, leader, here, masters }) = next {
         backoff.reset();
         tracing::debug!(%master, term, %leader, here, "told who leads");
         let leads = here.then(|| (term, channel.clone()));
-        standing.send_replace(Standing { leads, trouble: None, ..Standing::unknown(master) });
+        let told = (term, masters.into());
+        standing.send_replace(Standing { leads, told, trouble: None, ..Standing::unknown(master) });
         next = changes.message().await?;
     }
     Ok(())

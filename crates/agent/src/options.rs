@@ -5,9 +5,13 @@ use std::{
     path::PathBuf,
 };
 
+use mesarch_edge::{InvalidPort, PortOptions};
 use mesarch_types::{Attribute, FaultDomain, Resources, Role, parse_attributes, parse_resources};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// How long a connection may be without a whole request, in ms: shorter than what clients take for a dead server.
+const UNUSED_MAX_MS: u64 = 30_000;
 
 /// Longest time that executors may take to come back after a restart (Mesos' bound).
 pub const REREGISTRATION_TIMEOUT_MS_MAX: u64 = 15_000;
@@ -49,6 +53,8 @@ pub struct Options {
     pub recovery_timeout_ms: u64,
     /// First interval after which an unacknowledged update is sent again.
     pub update_repeat_ms: u64,
+    /// Bounds of the port.
+    pub port: PortOptions,
 }
 
 impl Default for Options {
@@ -70,6 +76,11 @@ impl Default for Options {
             executor_shutdown_grace_ms: 5_000,
             recovery_timeout_ms: 900_000,
             update_repeat_ms: 10_000,
+            port: PortOptions {
+                first_request_timeout_ms: UNUSED_MAX_MS,
+                idle_timeout_ms: UNUSED_MAX_MS,
+                ..PortOptions::default()
+            },
         }
     }
 }
@@ -116,6 +127,9 @@ pub enum InvalidOptions {
         /// Most.
         max: u64,
     },
+    /// A bound of the port that makes no sense.
+    #[error("port: {0}")]
+    Port(#[from] InvalidPort),
     /// Not in the form of resources.
     #[error("resources: {0}")]
     Resources(String),
@@ -152,6 +166,7 @@ impl Options {
         self.parse_resources()?;
         self.parse_attributes()?;
         self.parse_domain()?;
+        self.port.validate()?;
         self.durations().into_iter().try_for_each(|(option, value, min, max)| {
             let fits = (min..=max).contains(&value);
             fits.then_some(()).ok_or(InvalidOptions::Duration { option, value, min, max })

@@ -9,7 +9,7 @@ mod probe;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use mesarch_testkit::{Cluster, Settings};
+use mesarch_testkit::{Cluster, Settings, wait_for};
 use tokio::time::sleep;
 
 use crate::{
@@ -183,7 +183,7 @@ impl Scene {
         loss.commit_ms = loss.or_deadline(commit);
         loss.first_offer_ms = loss.or_deadline(offer.map(|seen| seen.saturating_duration_since(at)));
         loss.reattached_ms = loss.or_deadline(attached.map(|seen| seen.saturating_duration_since(at)));
-        let leader = self.cluster.wait_for_leader().await?;
+        let leader = self.leader_now().await?;
         if let Some(before) = cpu.get(leader).copied().flatten() {
             loss.new_leader_cpu_ms = (self.cpu(leader)? - before).as_secs_f64() * 1e3;
         }
@@ -193,6 +193,11 @@ impl Scene {
         self.bring_back(lost, fault).await?;
         loss.rejoined_ms = back.elapsed().as_secs_f64() * 1e3;
         Ok(loss)
+    }
+
+    /// The leader, without reading the whole state: that would count as its own cost. It has committed already.
+    async fn leader_now(&self) -> anyhow::Result<usize> {
+        wait_for("the new leader's name", async || self.cluster.leader().await).await
     }
 
     async fn strike(&mut self, lost: usize, fault: Fault) -> anyhow::Result<()> {

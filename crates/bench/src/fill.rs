@@ -211,7 +211,10 @@ impl Share {
                     TaskState::TaskFinished => {
                         progress.finished.fetch_add(1, Ordering::Relaxed);
                     }
-                    other => bail!("task {} became {}", status.task_id.value, other.as_str_name()),
+                    other => {
+                        let (task, why) = (&status.task_id.value, status.message());
+                        bail!("task {task} became {}: {why}", other.as_str_name())
+                    }
                 },
                 _ => {}
             }
@@ -219,7 +222,8 @@ impl Share {
     }
 
     async fn take(&mut self, calls: &Calls, offer: Offer) -> anyhow::Result<()> {
-        let tasks: Vec<TaskInfo> = (0..self.per_offer).map_while(|_| self.task(&offer)).collect();
+        let most = self.per_offer.min(room(&offer));
+        let tasks: Vec<TaskInfo> = (0..most).map_while(|_| self.task(&offer)).collect();
         match tasks.is_empty() {
             true => calls.decline([offer.id], None).await?,
             false => calls.launch([offer.id], tasks).await?,
@@ -242,9 +246,37 @@ impl Share {
     }
 }
 
+/// How many tasks fit into an offer: what ended tasks give back may be offered while the rest of their agent is elsewhere.
+fn room(offer: &Offer) -> usize {
+    let amount = |name: &str| -> f64 {
+        let all = offer.resources.iter().filter(|resource| resource.name == name);
+        all.filter_map(|resource| resource.scalar).map(|scalar| scalar.value).sum()
+    };
+    // Amounts are whole thousandths, which doubles hit almost.
+    let fitting = (amount("cpus") / TASK_CPUS).min(amount("mem") / TASK_MEM_MB) + 0.5;
+    fitting as usize
+}
+
 #[cfg(test)]
 mod tests {
+    use mesarch_client::v1::{Resource, value::Scalar};
+
     use super::*;
+
+    #[test]
+    fn no_more_tasks_are_launched_than_an_offer_holds() {
+        let scalar = |name: &str, value: f64| Resource {
+            name: name.to_owned(),
+            scalar: Some(Scalar { value }),
+            ..Resource::default()
+        };
+        for (cpus, mem, expect) in [(64.0, 5000.0, 5000), (0.01, 10.0, 10), (0.007, 10.0, 7), (0.0, 10.0, 0)]
+        {
+            let offer =
+                Offer { resources: vec![scalar("cpus", cpus), scalar("mem", mem)], ..Offer::default() };
+            assert_eq!(room(&offer), expect, "{cpus} {mem}");
+        }
+    }
 
     #[test]
     fn shares_add_up_and_no_framework_has_more_than_is_remembered() {

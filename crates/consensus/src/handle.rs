@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mesarch_storage::{Fatal, NodeInfo};
+use mesarch_storage::{Fatal, NodeInfo, SnapshotFile};
 use mesarch_types::{ClusterId, NodeId};
 use tokio::sync::{oneshot, watch};
 
-use crate::control::{Control, MembershipError, ReadError, TransferError};
+use crate::census::{Census, Health};
+use crate::control::{Control, MembershipError, ReadError, SnapshotError, TransferError};
 use crate::leadership::Leadership;
 use crate::limits::Full;
 use crate::network::heard::Heard;
@@ -96,6 +97,8 @@ impl<O> Future for Ticket<O> {
 pub(crate) struct Shared<O> {
     pub(crate) queue: Arc<Queue<O>>,
     pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) members: watch::Receiver<Members>,
+    pub(crate) census: Census,
     pub(crate) applied: watch::Receiver<u64>,
     pub(crate) heard: Heard,
     pub(crate) full: watch::Receiver<Option<Full>>,
@@ -184,9 +187,32 @@ impl<O: Send + 'static> Handle<O> {
         self.shared.control.transfer(to, self.leadership()).await
     }
 
+    /// A snapshot file of at least all that is applied here now; the newest one, if that is one. At most 5 min.
+    ///
+    /// # Errors
+    /// Nothing is applied yet, it is not written in time, or the node is stopping.
+    pub async fn snapshot(&self) -> Result<SnapshotFile, SnapshotError> {
+        self.shared.control.snapshot().await
+    }
+
     /// Who belongs to the cluster, by this node's log.
     pub fn membership(&self) -> Members {
         self.shared.control.members()
+    }
+
+    /// [`membership`](Handle::membership), as it changes.
+    pub fn memberships(&self) -> watch::Receiver<Members> {
+        self.shared.members.clone()
+    }
+
+    /// How the members do; empty on a node that does not lead.
+    pub fn health(&self) -> BTreeMap<NodeId, Health> {
+        self.shared.census.look(&self.shared.control.status())
+    }
+
+    /// Whether a change of members is under way that the next leader would have to finish.
+    pub fn is_changing_members(&self) -> bool {
+        self.shared.control.is_joint()
     }
 
     /// Index of the last entry applied here; 0 before the first.
@@ -224,19 +250,30 @@ impl<O: Send + 'static> Handle<O> {
         (self.shared.identity)()
     }
 
-    /// Adds a node that receives the log and does not vote. At most 30 s.
-    pub async fn add_learner(&self, node: NodeId, info: NodeInfo) -> Result<(), MembershipError> {
-        self.shared.control.add_learner(node, info).await
+    /// Adds a node that receives the log and does not vote. Its process must answer, belong to no other cluster and know
+    /// feature `level`. No effect if it is a member already. At most 40 s.
+    ///
+    /// # Errors
+    /// A [`Rule`](crate::Rule) or Raft refuses it, or this node does not lead; `Unknown` if it may come yet.
+    pub async fn add_learner(&self, node: NodeId, info: NodeInfo, level: u32) -> Result<(), MembershipError> {
+        self.shared.control.add_learner(node, info, level).await
     }
 
-    /// Lets a learner vote. At most 30 s.
+    /// Lets a learner vote that is healthy. No effect if it votes. At most 35 s.
+    ///
+    /// # Errors
+    /// As for [`add_learner`](Handle::add_learner).
     pub async fn promote(&self, node: NodeId) -> Result<(), MembershipError> {
         self.shared.control.promote(node).await
     }
 
-    /// Removes a voter or learner; its id is never used again. At most 30 s.
+    /// Removes a voter, unless that would cost the quorum, or a learner; its id is never used again. A leader that is to
+    /// remove itself hands its leadership over instead, and says that it does not lead. At most 70 s.
+    ///
+    /// # Errors
+    /// As for [`add_learner`](Handle::add_learner).
     pub async fn remove(&self, node: NodeId) -> Result<(), MembershipError> {
-        self.shared.control.remove(node).await
+        self.shared.control.remove(node, self.leadership()).await
     }
 
     /// The highest feature level that each member knows, learners included, asked just now; none: it did not tell, within

@@ -1,4 +1,4 @@
-//! Who leads: a small watch over what Raft reports.
+//! Who leads, and who belongs to the cluster: a small watch over what Raft reports.
 
 use mesarch_storage::types::StoredMembership;
 use mesarch_storage::{Fatal, NodeInfo, Types};
@@ -9,6 +9,7 @@ use openraft::type_config::alias::WatchReceiverOf;
 use tokio::sync::watch;
 
 use crate::metrics::{IS_LEADER, LEADER_CHANGES, TERM};
+use crate::status::Members;
 use crate::stop::{Stopping, stopped};
 
 /// Who leads which term.
@@ -29,15 +30,20 @@ pub(crate) type RaftWatch = WatchReceiverOf<Types, RaftMetrics<Types>>;
 /// Follows Raft until it ends. A failed Raft is fatal to the node.
 pub(crate) async fn follow(
     mut raft: RaftWatch,
-    leadership: watch::Sender<Leadership>,
+    (leadership, members): (watch::Sender<Leadership>, watch::Sender<Members>),
     mut stop: Stopping,
     fatal: Fatal,
 ) {
     loop {
-        let (now, failed) = {
+        let (now, belong, failed) = {
             let metrics = raft.borrow_watched();
-            (judge(&metrics), metrics.running_state.clone().err())
+            (judge(&metrics), Members::of(&metrics), metrics.running_state.clone().err())
         };
+        members.send_if_modified(|known| {
+            let news = *known != belong;
+            *known = belong;
+            news
+        });
         let stopping = *stop.borrow();
         if let Some(failed) = failed {
             publish(&leadership, Leadership { leader: None, is_self: false, ..now });

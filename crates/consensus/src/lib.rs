@@ -15,8 +15,9 @@
 //! **Must never do:** look into a command, run an effect, or resolve an outcome before it is certain.
 //!
 //! **Start reading** at [`Machine`] and [`Handle`]; then `proposer` (the write path), `state_machine` (the apply path),
-//! `network` and `detector` (how a dead leader is noticed in milliseconds).
+//! `network` and `detector` (how a dead leader is noticed in milliseconds), `census` (who may join and leave).
 
+mod census;
 mod compaction;
 mod compare;
 mod control;
@@ -32,22 +33,24 @@ mod options;
 mod proposer;
 mod queue;
 mod running;
+mod standing;
 mod start;
 mod state_machine;
 mod status;
 mod stop;
 mod waiters;
 
-pub use control::{MembershipError, ReadError, TransferError};
+pub use census::{Health, LAG_ENTRIES_MAX, Rule};
+pub use control::{MembershipError, ReadError, SnapshotError, TransferError};
 pub use envelope::{Envelope, Origin};
 pub use handle::{Handle, Manner, ProposeError, Ticket, Unresolved};
 pub use leadership::Leadership;
 pub use limits::{Full, Resource};
 pub use machine::{Corrupt, EntryContext, LogPosition, Machine, Stamp};
-pub use mesarch_storage::{Backend, DataDirError, DiskError, NodeInfo};
+pub use mesarch_storage::{Backend, DataDirError, DiskError, NodeInfo, SnapshotFile};
 pub use mesarch_types::{ClusterId, NodeId};
 pub use options::{Compaction, Options, OptionsError, Reserve, Timing};
 pub use proposer::{COMMAND_BYTES_MAX, PACKED_BYTES_MAX};
 pub use running::{Running, StopError};
-pub use start::{Clock, Consensus, Deps, Route, StartError};
+pub use start::{Clock, Consensus, Deps, Disk, Route, StartError};
 pub use status::{Members, Replication, Role, Status};

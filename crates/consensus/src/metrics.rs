@@ -1,6 +1,7 @@
 //! Names of the metrics that this crate writes, and the handles to them.
 
 use mesarch_state::comparison::Verdict;
+use mesarch_types::NodeId;
 use metrics::{Counter, Gauge, Histogram};
 
 /// Gauge: the current term.
@@ -26,6 +27,15 @@ pub const REFUSED_PEERS: &str = "mesarch_raft_refused_peers_total";
 /// Gauge: 1 while proposals are refused because a resource runs out.
 pub const FULL: &str = "mesarch_raft_full";
 
+/// Gauge: members of the cluster, by `role` (`voter`, `learner`), as this master knows them.
+pub const MEMBERS: &str = "mesarch_raft_members";
+/// Gauge: 1 if the member `node` is healthy, 0 if not, by the leader; NaN on masters that do not lead, as the next two.
+pub const MEMBER_HEALTHY: &str = "mesarch_raft_member_healthy";
+/// Gauge: entries of the leader's log that the member `node` is not known to have.
+pub const MEMBER_LAG: &str = "mesarch_raft_member_lag_entries";
+/// Gauge: seconds since the member `node` answered the leader.
+pub const MEMBER_SILENT: &str = "mesarch_raft_member_silent_seconds";
+
 /// Counter: states after checkpoints that were compared with the other masters', by `result`: `agreed`, `differed`
 /// (this master stops), `split` (no majority has the same), `undecided` (too few told), `skipped` (the digest of the one
 /// before took too long). Beside the verdict on the own state, `other_differed` counts each master that was seen to differ
@@ -46,6 +56,11 @@ pub(crate) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Undecided => "undecided",
         Verdict::OtherDiffers { .. } => "other_differed",
     }
+}
+
+/// Sets a gauge of one member. There are as many as nodes, which are few.
+pub(crate) fn member(node: NodeId, name: &'static str, value: f64) {
+    metrics::gauge!(name, "node" => node.to_string()).set(value);
 }
 
 /// Handles of the comparison of states.

@@ -144,7 +144,9 @@ async fn guard_listener(
 ) {
     tokio::select! {
         ended = &mut server => {
-            if !*stop_serving.borrow() {
+            // Nobody cancels it but a runtime that ends, and Raft with it.
+            let runtime_ends = ended.as_ref().is_err_and(tokio::task::JoinError::is_cancelled);
+            if !runtime_ends && !*stop_serving.borrow() {
                 tracing::error!(?ended, "the Raft listener ended while the node runs: aborting");
                 std::process::abort();
             }

@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mesarch_storage::log::open_in;
-use mesarch_storage::{DataDir, DataDirError, DiskError, Fatal, Log, NodeInfo, SnapshotStore};
+use mesarch_storage::{
+    DataDir, DataDirError, DiskError, Fatal, Log, LogBackend, NodeInfo, Removal, SnapshotStore,
+};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, ConfigError, SnapshotPolicy};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::census::{Census, watch_members};
 use crate::compaction::compact;
 use crate::compare::{Checkpoints, Digests, Taken, compare, refuse_damage};
 use crate::control::RaftControl;
@@ -30,7 +32,9 @@ use crate::options::{Options, OptionsError};
 use crate::proposer::{Parts, Proposer, QUEUE};
 use crate::queue::Queue;
 use crate::running::Running;
+use crate::standing::Watch as Standing;
 use crate::state_machine::{Applier, Raft};
+use crate::status::Members;
 use crate::stop::Stopping;
 use crate::waiters::Waiters;
 
@@ -45,17 +49,22 @@ pub struct Deps {
     pub listener: Option<TcpListener>,
     /// How a peer is reached, if not at the Raft address that it advertises: through a proxy, or with faults.
     pub route: Option<Route>,
+    /// What stands between the log and its disk: nothing, or faults and delays.
+    pub disk: Option<Disk>,
 }
 
 impl Deps {
     /// The clock, and everything else as usual.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, listener: None, route: None }
+        Self { clock, listener: None, route: None, disk: None }
     }
 }
 
 /// Gives the `host:port` at which a peer is dialled.
 pub type Route = Arc<dyn Fn(&NodeInfo) -> String + Send + Sync>;
+
+/// Puts something before the log's own backend.
+pub type Disk = Box<dyn FnOnce(Box<dyn LogBackend>) -> Box<dyn LogBackend> + Send>;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +77,19 @@ pub enum StartError {
     DataDir(#[from] DataDirError),
     /// The log or the snapshots cannot be used.
     #[error(transparent)]
-    Disk(#[from] DiskError),
+    Disk(DiskError),
+    /// What the log or the snapshots hold is not what was written.
+    #[error(
+        "{}: corrupt: {what}; keep this directory for those who look for the cause, and replace the master by one with a \
+         new id and an empty directory, with `mesarch members add`",
+        path.display()
+    )]
+    Corrupt {
+        /// The damaged file or directory.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
     /// An earlier process ended because its state was damaged, and the damage may be in the snapshot.
     #[error(
         "{}: the state after log entry {differs} differed from that of a majority of the masters, and what is stored, with \
@@ -83,6 +104,18 @@ pub enum StartError {
         differs: u64,
         /// The entry that the snapshot covers; 0 without one.
         covered: u64,
+    },
+    /// The node was removed from its cluster.
+    #[error(
+        "{}: log entry {decided} removed this master from its cluster; give a new one a new id and an empty directory, and \
+         add it with `mesarch members add`",
+        path.display()
+    )]
+    Removed {
+        /// The data directory.
+        path: PathBuf,
+        /// The entry that removed it.
+        decided: u64,
     },
     /// The Raft listener cannot be bound.
     #[error("cannot listen on {address}")]
@@ -101,8 +134,20 @@ pub enum StartError {
     Raft(String),
 }
 
+impl From<DiskError> for StartError {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::Corrupt { path, what } => Self::Corrupt { path, what },
+            other => Self::Disk(other),
+        }
+    }
+}
+
 /// The entry point.
 pub struct Consensus;
+
+/// Who leads, who belongs to the cluster, and what runs out.
+type Watches = (watch::Receiver<Leadership>, watch::Receiver<Members>, watch::Receiver<Option<Full>>);
 
 /// What is on disk, opened.
 struct Stored {
@@ -121,7 +166,7 @@ impl Consensus {
     ) -> Result<(Handle<M::Outcome>, Running), StartError> {
         options.validate()?;
         let fatal = Fatal::default();
-        let stored = open(&options, fatal.clone()).await?;
+        let stored = open(&options, deps.disk, fatal.clone()).await?;
         let listener = listen(&options, deps.listener).await?;
         let route = deps.route.unwrap_or_else(|| Arc::new(|info: &NodeInfo| info.raft.clone()));
         let node = Node::build(&options, machine, &stored, route, fatal).await?;
@@ -199,17 +244,23 @@ impl<M: Machine> Node<M> {
     ) -> (Handle<M::Outcome>, Running) {
         let (stop, stopping) = watch::channel(false);
         let (leadership_sender, leadership) = watch::channel(Leadership::default());
+        let (members_sender, members) = watch::channel(Members::default());
+        let census = Census::new(options.timing);
         let queue = Arc::new(Queue::new(QUEUE));
         let control = Arc::new(RaftControl {
             raft: self.raft.clone(),
             log: stored.log.clone(),
+            snapshots: stored.snapshots.clone(),
+            applied: self.applied.clone(),
+            census: census.clone(),
             route: self.route.clone(),
             dialer: self.dialer.clone(),
             level: self.level,
         });
         let mut running = self.serve(&stored, listener, stop, (control.clone(), leadership.clone()));
         let watch = self.raft.metrics();
-        let following = follow(watch, leadership_sender, stopping.clone(), self.fatal.clone());
+        let following =
+            follow(watch, (leadership_sender, members_sender), stopping.clone(), self.fatal.clone());
         running.spawn("leadership", following);
         let full = self.watch_disk(&mut running, &options, &stored, &stopping);
         if options.crash_detector {
@@ -221,7 +272,12 @@ impl<M: Machine> Node<M> {
         running.spawn("step aside", aside);
         let proposer = self.proposer(queue.clone(), leadership.clone(), clock, stopping.clone());
         running.spawn("proposer", proposer.run());
-        let handle = self.handle(queue, leadership, full, control.clone(), stored.dir);
+        let watching = watch_members(control.clone(), census.clone(), stopping.clone());
+        running.spawn("members", watching);
+        let standing = self.standing(control.clone(), leadership.clone(), stored.dir.clone());
+        running.spawn("standing", standing.run(stopping.clone()));
+        let watches = (leadership, members, full);
+        let handle = self.handle(queue, watches, (control.clone(), census), stored.dir);
         let comparing = compare::<M>(self.taken, self.digests, control, self.dialer, stopping);
         running.spawn("comparison", comparing);
         (handle, running)
@@ -243,6 +299,7 @@ impl<M: Machine> Node<M> {
             snapshots: stored.snapshots.clone(),
             digests: self.digests.clone(),
             heard: self.heard.clone(),
+            applied: self.applied.clone(),
             level: self.level,
         };
         let server = tokio::spawn(serve(listener, service, serving));
@@ -273,6 +330,17 @@ impl<M: Machine> Node<M> {
         full
     }
 
+    /// What finds out that this node was removed.
+    fn standing(
+        &self,
+        control: Arc<RaftControl<M>>,
+        leadership: watch::Receiver<Leadership>,
+        dir: Arc<DataDir>,
+    ) -> Standing {
+        let (heard, dialer, fatal) = (self.heard.clone(), self.dialer.clone(), self.fatal.clone());
+        Standing { control, leadership, heard, dialer, dir, fatal, member_at: None }
+    }
+
     fn proposer(
         &self,
         queue: Arc<Queue<M::Outcome>>,
@@ -287,9 +355,8 @@ impl<M: Machine> Node<M> {
     fn handle(
         &self,
         queue: Arc<Queue<M::Outcome>>,
-        leadership: watch::Receiver<Leadership>,
-        full: watch::Receiver<Option<Full>>,
-        control: Arc<RaftControl<M>>,
+        (leadership, members, full): Watches,
+        (control, census): (Arc<RaftControl<M>>, Census),
         dir: Arc<DataDir>,
     ) -> Handle<M::Outcome> {
         let identity = Box::new(move || {
@@ -297,12 +364,13 @@ impl<M: Machine> Node<M> {
             (identity.cluster, identity.incarnation)
         });
         let (applied, heard, fatal) = (self.applied.clone(), self.heard.clone(), self.fatal.clone());
-        let shared = Shared { queue, leadership, applied, heard, full, control, identity, fatal };
+        let shared =
+            Shared { queue, leadership, members, census, applied, heard, full, control, identity, fatal };
         Handle { shared: Arc::new(shared) }
     }
 }
 
-async fn open(options: &Options, fatal: Fatal) -> Result<Stored, StartError> {
+async fn open(options: &Options, disk: Option<Disk>, fatal: Fatal) -> Result<Stored, StartError> {
     let options = options.clone();
     on_blocking_thread(move || {
         let dir = DataDir::open(&options.data_dir, options.node_id, options.backend)?;
@@ -312,12 +380,27 @@ async fn open(options: &Options, fatal: Fatal) -> Result<Stored, StartError> {
             )?;
         }
         let snapshots = SnapshotStore::open(&dir.snapshot_folder())?;
-        let log = open_in(dir.log_folder(), options.backend, fatal)?;
+        let folder = dir.log_folder();
+        let backend = options.backend.open(&folder)?;
+        let backend = match disk {
+            Some(disk) => disk(backend),
+            None => backend,
+        };
+        let log = Log::open(&folder, backend, fatal)?;
         require_continuity(&dir, &log, &snapshots)?;
         refuse_damage(&dir, &snapshots)?;
+        refuse_removed(&dir)?;
         Ok(Stored { dir: Arc::new(dir), log, snapshots })
     })
     .await?
+}
+
+/// A node that was removed has nothing to say any more.
+fn refuse_removed(dir: &DataDir) -> Result<(), StartError> {
+    match dir.removal()? {
+        None => Ok(()),
+        Some(Removal { decided }) => Err(StartError::Removed { path: dir.path().to_path_buf(), decided }),
+    }
 }
 
 /// What was purged must be covered by a snapshot; otherwise the state would silently begin with a gap.

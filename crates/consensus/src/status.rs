@@ -23,6 +23,11 @@ impl Members {
         self.voters.iter().chain(&self.learners)
     }
 
+    /// Whether it is a voter or a learner.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.voters.contains_key(&node) || self.learners.contains_key(&node)
+    }
+
     pub(crate) fn of(metrics: &RaftMetrics<Types>) -> Self {
         let config = &metrics.membership_config;
         let voters: Vec<u64> = config.voter_ids().collect();
@@ -108,6 +113,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// Of a node that knows nothing.
+    #[cfg(test)]
+    pub(crate) fn blank(node: NodeId) -> Self {
+        Self::of(&RaftMetrics::new_initial(node.0))
+    }
+
     pub(crate) fn of(metrics: &RaftMetrics<Types>) -> Self {
         let index = |id: &Option<mesarch_storage::types::LogId>| id.as_ref().map(|id| id.index);
         Self {

@@ -1,5 +1,6 @@
 //! What attached agents report: into the log, unless the state has it already.
 
+use mesarch_faults::{Fault, on};
 use mesarch_state::{
     Command, Effect, LEVEL_PROVIDERS, State,
     command::{
@@ -8,9 +9,10 @@ use mesarch_state::{
     },
     model::Agent,
 };
-use mesarch_types::{AgentId, LaunchId};
+use mesarch_types::{AgentId, FrameworkId, LaunchId, TaskState};
 
 use crate::{
+    batch::Forgotten,
     desk::Purpose,
     leader::Parts,
     message::{FromAgent, ToAgent},
@@ -30,7 +32,7 @@ impl Parts {
         match message {
             FromAgent::Updates(updates) => self.updates(turn, agent, updates),
             FromAgent::Forgot { acknowledged, frameworks } => {
-                self.batch.forgot(turn.now, &agent, acknowledged, frameworks);
+                self.forgot(turn, &agent, acknowledged, frameworks);
             }
             FromAgent::ResourcesStored(version) => {
                 let known = turn.state.agent(&agent).is_some_and(|known| known.stored >= version);
@@ -69,9 +71,44 @@ impl Parts {
             turn.counters.updates_repeated += 1;
             self.effect(turn, effect);
         }
+        if on(Fault::UpdateAcknowledgedEarly) || on(Fault::DuplicateLaunch) {
+            updates.iter().for_each(|(_, update)| self.broken(turn, &agent, update));
+        }
         for updates in pieces(updates.into_iter().map(|(_, update)| update)) {
             let agent = agent.clone();
             turn.desk.propose(Purpose::Once, Command::RecordUpdates(RecordUpdates { agent, updates }));
+        }
+    }
+
+    /// Puts into the log what is still owed to the agent. One that comes back tells again what it forgot lately, for the
+    /// last leader may not have heard it; nearly always it has.
+    fn forgot(
+        &mut self,
+        turn: &Turn<'_>,
+        agent: &AgentId,
+        mut acknowledged: Vec<Forgotten>,
+        frameworks: Vec<FrameworkId>,
+    ) {
+        acknowledged.retain(|(framework, task, launch, uuid)| {
+            turn.state.owes_acknowledgement(agent, framework, task, *launch, *uuid)
+        });
+        if !acknowledged.is_empty() || !frameworks.is_empty() {
+            self.batch.forgot(turn.now, agent, acknowledged, frameworks);
+        }
+    }
+
+    /// Breaks a promise about an update.
+    fn broken(&self, turn: &mut Turn<'_>, agent: &AgentId, update: &StatusUpdate) {
+        let Some(link) = self.links.attached(agent) else { return };
+        let (framework, task, launch) = (update.framework.clone(), update.task.clone(), update.launch);
+        // Broken: the agent forgets an update once its framework's acknowledgement is committed.
+        if on(Fault::UpdateAcknowledgedEarly) {
+            let (framework, task, uuid) = (framework.clone(), task.clone(), update.uuid);
+            turn.desk.send(link, ToAgent::Acknowledged { framework, task, launch, uuid });
+        }
+        // Not broken yet: it may be told again at any time, and the agent breaks its promise then.
+        if on(Fault::DuplicateLaunch) && update.latest == TaskState::Running {
+            turn.desk.send(link, ToAgent::RunTask { framework, task, launch });
         }
     }
 

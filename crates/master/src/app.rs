@@ -55,8 +55,8 @@ pub(crate) struct App {
     pub(crate) started: WallMillis,
     pub(crate) uptime: Instant,
     pub(crate) held: Semaphore,
-    /// Held by the deprecated changes of quota, which depend on whether there is one, from that question to the answer:
-    /// one leader serves them all.
+    /// Held by the deprecated changes of quota, which depend on whether there is one, from that question to the answer,
+    /// as long as masters are there that cannot judge it when they apply the change.
     pub(crate) quota_turn: tokio::sync::Mutex<()>,
     /// Bounds the copies of the whole state that are written for gRPC and for followers of changes at a time.
     pub(crate) reads: Arc<Semaphore>,

@@ -30,6 +30,7 @@ mod link_messages;
 mod links;
 mod machine;
 mod master_info;
+mod members;
 pub mod metrics;
 mod moments;
 mod offers;
@@ -49,5 +50,6 @@ mod view;
 
 pub use http::past;
 pub use mesarch_allocator::{Contender, Policies, Policy, Rank, Ranking, Registry};
+pub use mesarch_edge::PortOptions;
 pub use options::{Domain, MasterAddress, Options, OptionsError, SNAPSHOT_ENTRIES, STATE_DIGEST_INTERVAL_MS};
 pub use start::{Deps, Master, Running, StartError, StopError};

@@ -9,6 +9,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use mesarch_consensus::{Corrupt, EntryContext, LogPosition, Machine};
+use mesarch_faults::{Fault, on};
 use mesarch_state::{
     Change, Command, Effect, FEATURE_LEVEL_MAX, Outcome, State, comparison::is_checkpoint, snapshot,
 };
@@ -136,7 +137,12 @@ impl Machine for Replica {
             let command = Command::decode(bytes).map_err(|error| {
                 Corrupt::new(format!("command {position} of log entry {index} does not decode: {error}"))
             })?;
-            let applied = self.state.apply(entry.at(position), command);
+            let mut at = entry.at(position);
+            // Broken: nothing but the log goes into the state.
+            if on(Fault::ReplicaDiffers) {
+                at.wall.0 += u64::from(std::process::id());
+            }
+            let applied = self.state.apply(at, command);
             if self.state.level() > FEATURE_LEVEL_MAX {
                 let level = self.state.level();
                 return Err(Corrupt::new(format!(

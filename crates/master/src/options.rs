@@ -9,6 +9,7 @@ use std::{
 
 use mesarch_allocator::UnknownPolicy;
 use mesarch_consensus::Compaction;
+use mesarch_edge::{InvalidPort, PortOptions};
 use mesarch_leader_core::Config;
 use mesarch_state::{FEATURE_LEVEL_MAX, POLICY_DEFAULT};
 use mesarch_types::{Millis, Quantities, ResourceTextError};
@@ -107,6 +108,8 @@ pub struct Options {
     pub filter_gpu_resources: bool,
     /// Where this master stands; agents of another region are offered only to frameworks with the capability REGION_AWARE.
     pub domain: Option<Domain>,
+    /// Bounds of the client port.
+    pub port: PortOptions,
     /// Allows listening on addresses that other machines reach. There is no authentication yet: whoever reaches the
     /// port may run commands on every agent.
     pub allow_remote: bool,
@@ -144,6 +147,7 @@ impl Default for Options {
             fair_sharing_excluded_resource_names: BTreeSet::new(),
             filter_gpu_resources: leader.filter_gpus,
             domain: None,
+            port: PortOptions::default(),
             allow_remote: false,
         }
     }
@@ -188,6 +192,8 @@ pub enum OptionsError {
     #[error("allocator: {0}")]
     Allocator(UnknownPolicy),
     #[error("{0}")]
+    Port(#[from] InvalidPort),
+    #[error("{0}")]
     Leader(#[from] mesarch_leader_core::ConfigError),
 }
 
@@ -204,6 +210,7 @@ impl Options {
         }
         self.check_replication()?;
         self.check_initial_masters()?;
+        self.port.validate()?;
         self.leader_config()?;
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::{
 
 use mesarch_allocator::Registry;
 use mesarch_consensus::{Backend, Compaction, Consensus, Handle, NodeInfo, Stamp, Timing};
+use mesarch_edge::Bodies;
 use mesarch_leader_core::Config;
 use mesarch_telemetry::Exporter;
 use mesarch_types::{Millis, NodeId};
@@ -169,6 +170,7 @@ impl Master {
             links: links.clone(),
             performer,
         };
+        let bodies = Bodies::new(options.port.body_limits());
         let app = Arc::new(App {
             options,
             facts,
@@ -184,7 +186,7 @@ impl Master {
             held: App::held_places(),
             quota_turn: tokio::sync::Mutex::default(),
             reads: App::read_places(),
-            bodies: http::bodies(),
+            bodies,
             desk: Desk::new().map_err(StartError::Threads)?,
             large: LargeCalls::new(),
             holds: AtomicU64::new(0),

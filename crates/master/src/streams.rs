@@ -1,7 +1,7 @@
 //! The event streams of subscribed schedulers: bounded queues between the effects task and the connections.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use mesarch_edge::Patience;
 use mesarch_proto::mesos::v1::scheduler::Event;
 use mesarch_state::{command::OutboxPosition, effect::FAILED_OVER};
-use mesarch_types::{Epoch, FrameworkId};
+use mesarch_types::{Epoch, FrameworkId, Role};
 use parking_lot::MutexGuard;
 use tokio::sync::Notify;
 
@@ -51,7 +51,7 @@ pub(crate) struct Stream {
     resumes: bool,
     /// The last call that found a place in the proposer's queue. Holding the lock while placing keeps the calls of one
     /// framework in order of arrival.
-    pub(crate) calls: tokio::sync::Mutex<LastCall>,
+    pub(crate) calls: tokio::sync::Mutex<Calls>,
     queue: Queue,
     /// Held by whoever pushes, and by an answer from the state it reads until it is pushed.
     turn: parking_lot::Mutex<()>,
@@ -61,6 +61,25 @@ pub(crate) struct Stream {
     listed: AtomicU64,
     /// Told when the connection's side is gone.
     gone: Notify,
+}
+
+/// The calls of a stream that found their places.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    /// The last one.
+    pub(crate) last: LastCall,
+    /// The last SUPPRESS, if nothing was placed behind it that could make offers come again. To say the same once more
+    /// changes nothing, whether it is in the log by now or not: what would lose the one would lose the other.
+    pub(crate) suppressed: Option<Suppressed>,
+}
+
+/// What a SUPPRESS asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Suppressed {
+    /// Of the leader that took it: what a term has lost, another one does not know.
+    pub(crate) term: u64,
+    /// As named; none means all.
+    pub(crate) roles: BTreeSet<Role>,
 }
 
 /// The last call of a stream that found its place. Most are never looked at again, so sharing one is put off until

@@ -9,6 +9,7 @@ mod cluster;
 mod commands;
 mod duration;
 mod failure;
+mod port;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,10 @@ struct Cli {
     /// What to log, on standard error: a level or target=level,… (default: $RUST_LOG, else info)
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
+    /// Breaks a promise, to see whether the chaos suite notices
+    #[cfg(feature = "faults")]
+    #[arg(long = "fault", global = true, hide = true, value_name = "NAME", value_parser = fault)]
+    faults: Vec<mesarch_faults::Fault>,
     #[command(subcommand)]
     command: Command,
 }
@@ -39,6 +44,7 @@ enum Command {
     Demo(commands::demo::Arguments),
     Run(commands::run::Arguments),
     Get(commands::get::Arguments),
+    Members(commands::members::Arguments),
     Quota(commands::quota::Arguments),
     Weights(commands::weights::Arguments),
     Policy(commands::policy::Arguments),
@@ -51,6 +57,12 @@ enum Command {
     Allocator(commands::allocator::Arguments),
     Debug(commands::debug::Arguments),
     Snapshot(commands::snapshot::Arguments),
+    Recover(commands::recover::Arguments),
+}
+
+#[cfg(feature = "faults")]
+fn fault(name: &str) -> Result<mesarch_faults::Fault, String> {
+    mesarch_faults::Fault::named(name).ok_or_else(|| "there is no such fault".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -61,6 +73,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return arguments::report(&error),
     };
+    #[cfg(feature = "faults")]
+    cli.faults.iter().copied().for_each(mesarch_faults::switch_on);
     let is_run = matches!(cli.command, Command::Run(_));
     run(cli).unwrap_or_else(|error| failure::report(&error, is_run))
 }
@@ -74,6 +88,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => commands::demo::run(arguments, log),
         Command::Run(arguments) => commands::run::run(arguments, log),
         Command::Get(arguments) => commands::get::run(arguments, log),
+        Command::Members(arguments) => commands::members::run(arguments, log),
         Command::Quota(arguments) => commands::quota::run(arguments, log),
         Command::Weights(arguments) => commands::weights::run(arguments, log),
         Command::Policy(arguments) => commands::policy::run(arguments, log),
@@ -84,5 +99,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Allocator(arguments) => commands::allocator::run(arguments, log),
         Command::Debug(arguments) => commands::debug::run(arguments, log),
         Command::Snapshot(arguments) => commands::snapshot::run(arguments, log),
+        Command::Recover(arguments) => commands::recover::run(arguments, log),
     }
 }

@@ -122,7 +122,6 @@ fn operators_drive_sharing_from_the_command_line() {
     dev.bad(&["reserve", "--agent", "x", "cpus(eng,op):1"], 1, "agent: there is no x");
     dev.bad(&["reserve", "--agent", agent, "cpus:1"], 2, "write name(role,principal):amount");
 
-    dev.good(&["allocator", "explain", "--framework", "x"], "the framework is not known\n");
-    let why = dev.json(&["allocator", "explain", "--framework", "x"]);
-    assert_eq!(why[0]["reason"], "framework_unknown");
+    dev.bad(&["allocator", "explain", "--framework", "nobody"], 1, "framework: there is no nobody");
+    dev.bad(&["allocator", "explain", "--framework", "nobody", "-o", "json"], 1, "there is no nobody");
 }

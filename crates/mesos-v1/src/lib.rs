@@ -14,6 +14,7 @@ pub mod agent;
 pub mod codec;
 pub mod convert;
 pub mod duration;
+pub mod encoder;
 pub mod executor;
 pub mod json;
 pub mod media;

@@ -11,21 +11,21 @@ use serde::{
     ser::{SerializeMap, Serializer},
 };
 
-/// Kinds that are always there.
-const ALWAYS: [&str; 4] = ["disk", "mem", "gpus", "cpus"];
-
 /// Resources by kind, reserved and unreserved together: scalars as numbers, ranges and sets as texts. Revocable ones
 /// have kinds of their own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Amounts {
     /// Of the kinds that are always there, in that order.
-    always: [Scalar; ALWAYS.len()],
+    always: [Scalar; Self::ALWAYS.len()],
     scalars: BTreeMap<String, Scalar>,
     ranges: BTreeMap<String, Ranges>,
     sets: BTreeMap<String, Set>,
 }
 
 impl Amounts {
+    /// Kinds that are always there, in the order in which they are written.
+    pub const ALWAYS: [&str; 4] = ["disk", "mem", "gpus", "cpus"];
+
     /// All of these together.
     pub fn of<'a>(all: impl IntoIterator<Item = &'a Resources>) -> Self {
         let mut sum = Self::default();
@@ -38,7 +38,7 @@ impl Amounts {
         for resource in resources.iter() {
             if let Value::Scalar(amount) = &resource.value
                 && !resource.revocable
-                && let Some(place) = ALWAYS.iter().position(|name| **name == *resource.name)
+                && let Some(place) = Self::ALWAYS.iter().position(|name| **name == *resource.name)
             {
                 self.always[place] = self.always[place].saturating_add(*amount);
                 continue;
@@ -66,7 +66,7 @@ impl Amounts {
 impl Serialize for Amounts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, amount) in ALWAYS.iter().zip(&self.always) {
+        for (name, amount) in Self::ALWAYS.iter().zip(&self.always) {
             map.serialize_entry(name, &amount.to_f64())?;
         }
         for (name, amount) in &self.scalars {

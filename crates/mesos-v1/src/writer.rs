@@ -3,9 +3,13 @@
 //!
 //! The bytes are those that [`encode`](crate::encode) gives for the whole message.
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use mesarch_proto::required;
+use prost::encoding::{WireType, encode_key};
 
-use crate::{ApiMessage, ContentType, codec};
+use crate::{
+    ApiMessage, ContentType, codec,
+    encoder::{Encoder, with_length},
+};
 
 /// A field of a message, by its name in JSON and its number in protobuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +94,48 @@ impl Fields<'_> {
             }
             ContentType::Protobuf => {
                 encode_key(field.1, WireType::LengthDelimited, self.out);
-                let start = self.out.len();
-                braced(ContentType::Protobuf, self.out, &mut |_| true, fields);
-                let bytes = (self.out.len() - start) as u64;
-                let mut length = Vec::with_capacity(encoded_len_varint(bytes));
-                encode_varint(bytes, &mut length);
-                self.out.splice(start..start, length);
+                with_length(self.out, |out| braced(ContentType::Protobuf, out, &mut |_| true, fields));
             }
         }
     }
 
     /// A list that JSON shows even if it is empty. Each item is made, written and dropped.
     pub fn list<T: ApiMessage>(&mut self, field: Field, items: impl IntoIterator<Item = T>) {
+        self.each(field, items, |content_type, item, out| codec::append(content_type, &item, out));
+    }
+
+    /// The same of items that `encode` writes in protobuf, and that are never built as messages. One that is no message of
+    /// this kind is shown as the empty one.
+    pub fn encoded<T: ApiMessage, I>(
+        &mut self,
+        field: Field,
+        items: impl IntoIterator<Item = I>,
+        mut encode: impl FnMut(I, &mut Encoder<'_>),
+    ) {
+        let mut encoded = Vec::new();
+        self.each(field, items, |content_type, item, out| match content_type {
+            ContentType::Json => {
+                encoded.clear();
+                encode(item, &mut Encoder::new(&mut encoded));
+                if T::write_json_of(&encoded, out).is_err() {
+                    T::default().write_json(out);
+                }
+            }
+            ContentType::Protobuf => {
+                let start = out.len();
+                encode(item, &mut Encoder::new(out));
+                required::complete::<T>(out, start);
+            }
+        });
+    }
+
+    /// Items one by one, as `append` writes each in either encoding.
+    fn each<I>(
+        &mut self,
+        field: Field,
+        items: impl IntoIterator<Item = I>,
+        mut append: impl FnMut(ContentType, I, &mut Vec<u8>),
+    ) {
         match self.content_type {
             ContentType::Json => {
                 self.name(field);
@@ -110,7 +144,7 @@ impl Fields<'_> {
                     if place > 0 {
                         self.out.push(b',');
                     }
-                    codec::append(ContentType::Json, &item, self.out);
+                    append(ContentType::Json, item, self.out);
                     if self.out.len() >= PASSED_BYTES_MIN && !(self.pass)(self.out) {
                         return;
                     }
@@ -119,7 +153,8 @@ impl Fields<'_> {
             }
             ContentType::Protobuf => {
                 for item in items {
-                    prost::encoding::message::encode(field.1, &item, self.out);
+                    encode_key(field.1, WireType::LengthDelimited, self.out);
+                    with_length(self.out, |out| append(ContentType::Protobuf, item, out));
                 }
             }
         }
@@ -140,7 +175,9 @@ mod tests {
     use mesarch_proto::mesos::v1::{
         AgentId, ExecutorInfo, Task, TaskId,
         master::{Response, response},
+        value::Scalar,
     };
+    use prost::Message;
 
     use super::*;
 
@@ -192,7 +229,6 @@ mod tests {
 
     #[test]
     fn a_number_is_written_like_that_of_a_whole_message() {
-        use mesarch_proto::mesos::v1::value::Scalar;
         for value in [0.0, 15.0, 0.1, -2.5, 1e15] {
             for content_type in [ContentType::Json, ContentType::Protobuf] {
                 let expect = crate::encode(content_type, &Scalar { value });
@@ -224,6 +260,39 @@ mod tests {
             answer.list(Field("tasks", 2), items);
         });
         assert!((1..10_000).contains(&made), "{made}");
+    }
+
+    #[test]
+    fn encoded_items_are_those_of_messages_zeros_in_maps_as_well() {
+        let limited = Task {
+            limits: [("cpus".to_owned(), Scalar { value: 0.0 }), ("mem".to_owned(), Scalar { value: 1.5 })]
+                .into(),
+            ..task("limited")
+        };
+        for content_type in [ContentType::Json, ContentType::Protobuf] {
+            let tasks =
+                response::GetTasks { tasks: vec![task("plain"), limited.clone()], ..Default::default() };
+            let expect = crate::encode(
+                content_type,
+                &Response { get_tasks: Some(tasks.clone()), ..Default::default() },
+            );
+            for is_encoded in [false, true] {
+                let got = message(content_type, |answer| {
+                    answer.message(Field("get_tasks", 13), |lists| {
+                        let field = Field("tasks", 2);
+                        match is_encoded {
+                            false => lists.list(field, tasks.tasks.clone()),
+                            true => lists.encoded::<Task, _>(field, &tasks.tasks, |task, out| {
+                                out.without(&task.encode_to_vec(), 0);
+                            }),
+                        }
+                        lists.list(Field("unreachable_tasks", 5), [] as [Task; 0]);
+                        lists.list(Field("completed_tasks", 3), [] as [Task; 0]);
+                    });
+                });
+                assert_eq!(got.escape_ascii().to_string(), expect.escape_ascii().to_string());
+            }
+        }
     }
 
     #[test]

@@ -88,12 +88,12 @@ fn write_fn(message: &Message, out: &mut String) -> std::fmt::Result {
 
 fn write_field(message: &Message, field: &Field) -> String {
     let (ident, kind, name) = (names::field(&field.name), kind(field), field.name.as_str());
-    if (message.name.as_str(), name) == AGENT_INFO_WITH_CHECKPOINT {
+    if has_checkpoint(message, field) {
         return format!("write::agent_info_with_checkpoint(map, &self.{ident})?");
     }
     match &field.label {
         Label::Required => format!("write::value::<{kind}, _>(map, {name:?}, &self.{ident})?"),
-        Label::Optional if field.has_default && !field.deprecated => {
+        Label::Optional if field.default.is_some() && !field.deprecated => {
             format!("write::value::<{kind}, _>(map, {name:?}, &{})?", or_default(field, &ident))
         }
         Label::Optional => format!("write::optional::<{kind}, _, _>(map, {name:?}, &self.{ident})?"),
@@ -110,7 +110,13 @@ fn write_field(message: &Message, field: &Field) -> String {
     }
 }
 
-fn always_written(message: &Message, field: &Field) -> bool {
+/// Whether what is in this field is written with the one foreign field.
+pub(crate) fn has_checkpoint(message: &Message, field: &Field) -> bool {
+    (message.name.as_str(), field.name.as_str()) == AGENT_INFO_WITH_CHECKPOINT
+}
+
+/// Whether this list is written even if it is empty.
+pub(crate) fn always_written(message: &Message, field: &Field) -> bool {
     let response = message.name.contains(".Response.");
     response && !field.deprecated && LISTS_ALWAYS_WRITTEN.contains(&message.short_name())
 }

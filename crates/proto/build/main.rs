@@ -1,6 +1,6 @@
 //! Compiles every `.proto` file of the top-level `proto/` folder, without `protoc`.
 //!
-//! `mesos.v1*` messages also get their JSON form (`json.rs`) and the table of required fields (`required.rs`).
+//! `mesos.v1*` messages also get their JSON form (`json.rs`, `shapes.rs`) and the table of required fields (`required.rs`).
 
 #![expect(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
 
@@ -8,6 +8,7 @@ mod json;
 mod names;
 mod required;
 mod schema;
+mod shapes;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write_descriptors(&descriptors, &out.join("descriptors.bin"))?;
     let schema = schema::Schema::of(&descriptors, "mesos.v1");
     fs::write(out.join("mesos_json.rs"), json::generate(&schema))?;
+    fs::write(out.join("mesos_shapes.rs"), shapes::generate(&schema))?;
     fs::write(out.join("mesos_required.rs"), required::generate(&schema))?;
     fs::write(out.join("exports.rs"), exports(&descriptors))?;
     generate_messages(descriptors)?;

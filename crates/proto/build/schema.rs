@@ -25,7 +25,8 @@ pub(crate) struct Field {
     pub(crate) number: i32,
     pub(crate) label: Label,
     pub(crate) kind: Kind,
-    pub(crate) has_default: bool,
+    /// As the `.proto` file says it, if it does.
+    pub(crate) default: Option<String>,
     pub(crate) deprecated: bool,
 }
 
@@ -105,7 +106,7 @@ impl Field {
             number: field.number(),
             label,
             kind: map_value.map_or_else(|| Kind::of(field), Kind::copy),
-            has_default: field.default_value.is_some(),
+            default: field.default_value.clone(),
             deprecated: options.deprecated(),
         }
     }

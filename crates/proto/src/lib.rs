@@ -16,6 +16,7 @@ pub use generated::*;
 
 pub mod json;
 pub mod required;
+pub mod wire;
 
 /// All compiled `.proto` files as an encoded `google.protobuf.FileDescriptorSet`, without comments.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

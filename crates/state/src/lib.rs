@@ -44,8 +44,8 @@ pub use effect::Effect;
 pub use filters::LongFilter;
 pub use invariants::{Violation, check};
 pub use machine::{
-    Applied, FEATURE_LEVEL_MAX, LEVEL_ADMIN, LEVEL_GROUPS, LEVEL_OPERATIONS, LEVEL_PROVIDERS,
-    LEVEL_RERESERVE, LEVEL_SHARING, State,
+    Applied, FEATURE_LEVEL_MAX, LEVEL_ADMIN, LEVEL_CONDITIONS, LEVEL_GROUPS, LEVEL_OPERATIONS,
+    LEVEL_PROVIDERS, LEVEL_RERESERVE, LEVEL_SHARING, State,
 };
 pub use open_work::{open_work, open_work_of_agent, open_work_of_framework};
 pub use outcome::Outcome;

@@ -56,6 +56,10 @@ pub const LEVEL_PROVIDERS: u32 = 4;
 /// levels.
 pub const LEVEL_RERESERVE: u32 = 5;
 
+/// From this level on a change of quota may rest on whether its roles have one. Below it only the leader looks, and
+/// nothing but its own changes can wait for that.
+pub const LEVEL_CONDITIONS: u32 = 5;
+
 /// All that the cluster must not forget. Read it through its methods; [`State::apply`] is the only writer.
 ///
 /// A clone costs a few counters and shares what is equal.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use mesarch_faults::{Fault, on};
 use mesarch_types::{AgentId, FrameworkId};
 
 use crate::{
@@ -63,6 +64,10 @@ pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
     let Some(agent) = state.agent(id).filter(|known| known.is_attached()) else {
         return Vec::new();
     };
+    // Broken: what a former leader may not have done is done.
+    if on(Fault::OpenWorkForgotten) {
+        return Vec::new();
+    }
     let resources = agent.is_owed_resources().then(|| Effect::SendResources { agent: id.clone() });
     let operations =
         operations_on_providers(state, agent).into_iter().map(|operation| Effect::ApplyOperation {
@@ -70,9 +75,11 @@ pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
             framework: operation.framework.clone(),
             operation: operation.id.clone(),
         });
-    let launches = launches(state, agent);
-    let kills = tasks(state, agent).filter(|task| task.kill.is_some()).map(kill);
-    let acknowledgements = tasks(state, agent).filter(|task| task.ack_owed).filter_map(acknowledge);
+    // Each is looked up once: nothing is owed of most, and thousands of agents come back at the same time.
+    let tasks: Vec<&Task> = tasks(state, agent).filter(|task| is_owed_something(task)).collect();
+    let launches = launches(state, &tasks);
+    let kills = tasks.iter().filter(|task| task.kill.is_some()).map(|task| kill(task));
+    let acknowledgements = tasks.iter().filter(|task| task.ack_owed).filter_map(|task| acknowledge(task));
     let forgetting =
         agent.forgetting.iter().map(|((framework, task, launch), uuid)| Effect::SendAcknowledgement {
             agent: id.clone(),
@@ -86,8 +93,8 @@ pub fn open_work_of_agent(state: &State, id: &AgentId) -> Vec<Effect> {
     let frameworks = agent.pending_shutdowns.iter();
     let frameworks = frameworks
         .map(|framework| Effect::ShutdownFramework { agent: id.clone(), framework: framework.clone() });
-    let tasks = resources.into_iter().chain(operations).chain(launches).chain(kills).chain(acknowledgements);
-    tasks.chain(forgetting).chain(executors).chain(frameworks).collect()
+    let first = resources.into_iter().chain(operations).chain(launches).chain(kills).chain(acknowledgements);
+    first.chain(forgetting).chain(executors).chain(frameworks).collect()
 }
 
 fn operations_on_providers<'a>(state: &'a State, agent: &Agent) -> Vec<&'a Operation> {
@@ -101,10 +108,18 @@ fn tasks<'a>(state: &'a State, agent: &'a Agent) -> impl Iterator<Item = &'a Tas
     agent.tasks.iter().filter_map(|(framework, task)| state.task(framework, task))
 }
 
+fn is_owed_something(task: &Task) -> bool {
+    is_to_run(task) || task.kill.is_some() || task.ack_owed
+}
+
+fn is_to_run(task: &Task) -> bool {
+    !task.reported && !task.state.is_terminal()
+}
+
 /// Tasks of which the agent has not spoken; those of a group as one, and not without the rest of it that is known.
-fn launches(state: &State, agent: &Agent) -> Vec<Effect> {
+fn launches(state: &State, tasks: &[&Task]) -> Vec<Effect> {
     let mut groups = BTreeSet::new();
-    let unreported = tasks(state, agent).filter(|task| !task.reported && !task.state.is_terminal());
+    let unreported = tasks.iter().copied().filter(|task| is_to_run(task));
     let effect = |task: &Task| match state.group_of(task) {
         None => Some(run(task)),
         Some(group) => groups.insert(group.launch).then(|| run_group(&task.agent, group)),

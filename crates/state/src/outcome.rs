@@ -52,6 +52,10 @@ pub enum Outcome {
 pub enum Denial {
     #[error("quota of {role}: {error}")]
     Quota { role: Role, error: QuotaError },
+    #[error("role: {0} has a quota already")]
+    HasQuota(Role),
+    #[error("role: {0} has no quota")]
+    HasNoQuota(Role),
     #[error("agent: there is no {0}")]
     UnknownAgent(AgentId),
     #[error("resources: {0}")]

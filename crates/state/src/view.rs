@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use mesarch_types::{
     AgentId, ClusterId, Epoch, ExecutorId, Fence, FrameworkId, LaunchId, Millis, OfferId, OperationId,
-    Priority, Quantities, Quota, Role, TaskId, TaskState, Unavailability, WallMillis, Weight,
+    Priority, Quantities, Quota, Role, TaskId, TaskState, Unavailability, UpdateUuid, WallMillis, Weight,
     digest::SetHash,
 };
 
@@ -377,6 +377,24 @@ impl State {
             }
         }
         expect == digest && unsettled == known.unsettled
+    }
+
+    /// Whether the agent has not yet said that it stored this acknowledgement: until it does, it is told again on every
+    /// attachment.
+    pub fn owes_acknowledgement(
+        &self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        task: &TaskId,
+        launch: LaunchId,
+        uuid: UpdateUuid,
+    ) -> bool {
+        let live = self.task(framework, task).filter(|live| live.ack_owed && live.agent == *agent);
+        if live.is_some_and(|live| (live.launch, live.acknowledged) == (launch, Some(uuid))) {
+            return true;
+        }
+        let ended = (framework.clone(), task.clone(), launch);
+        self.agent(agent).is_some_and(|known| known.forgetting.get(&ended) == Some(&uuid))
     }
 
     /// The hash of the snapshot's bytes: equal on replicas that applied the same entries. Costs a whole encoding.

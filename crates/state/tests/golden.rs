@@ -6,11 +6,12 @@ use mesarch_state::{Command, State};
 use mesarch_types::{At, Millis, WallMillis};
 
 /// Per released level, from the first: the log, and one digest per hundred commands, and the last.
-const LEVELS: [(&[u8], &str); 4] = [
+const LEVELS: [(&[u8], &str); 5] = [
     (include_bytes!("golden/level-1.log"), include_str!("golden/level-1.digests")),
     (include_bytes!("golden/level-2.log"), include_str!("golden/level-2.digests")),
     (include_bytes!("golden/level-3.log"), include_str!("golden/level-3.digests")),
     (include_bytes!("golden/level-4.log"), include_str!("golden/level-4.digests")),
+    (include_bytes!("golden/level-5.log"), include_str!("golden/level-5.digests")),
 ];
 
 fn next_entry(log: &mut Bytes) -> (At, Command) {

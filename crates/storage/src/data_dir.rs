@@ -3,6 +3,7 @@
 //! ```text
 //! identity    who it belongs to (see Identity)
 //! damage      there only if the state was found to differ from the others' (see Damage)
+//! removed     there only if the node was removed from its cluster (see Removal)
 //! lock        held by the process that uses it
 //! log/        the Raft log and vote
 //! snapshots/  snapshot files
@@ -19,6 +20,7 @@ use mesarch_types::{ClusterId, NodeId};
 use crate::damage::Damage;
 use crate::disk::{OnDisk, create_dir, replace, sync_dir};
 use crate::identity::{DiskId, Identity};
+use crate::removal::Removal;
 use crate::{Backend, DiskError, NodeInfo};
 
 /// Why a data directory cannot be used.
@@ -213,6 +215,21 @@ impl DataDir {
         sync_dir(&self.path)
     }
 
+    /// Keeps for the next start that the node was removed from its cluster. Blocks.
+    pub fn record_removal(&self, removal: Removal) -> Result<(), DiskError> {
+        replace(&self.removal_file(), &removal.encode())
+    }
+
+    /// Whether, and by what, the node was removed from its cluster. Blocks.
+    pub fn removal(&self) -> Result<Option<Removal>, DiskError> {
+        let path = self.removal_file();
+        read(&path)?.map(|bytes| Removal::decode(&path, &bytes)).transpose()
+    }
+
+    fn removal_file(&self) -> PathBuf {
+        self.path.join("removed")
+    }
+
     fn damage_file(&self) -> PathBuf {
         self.path.join("damage")
     }
@@ -269,7 +286,7 @@ fn remove_unfinished(path: &Path) -> Result<(), DataDirError> {
     Ok(())
 }
 
-const FOLDERS: [&str; 2] = ["log", "snapshots"];
+pub(crate) const FOLDERS: [&str; 2] = ["log", "snapshots"];
 
 /// Makes the folders first and the identity last, so that an identity without a log means that the log was lost.
 fn create(path: &Path, node: NodeId, backend: Backend) -> Result<Identity, DiskError> {
@@ -277,8 +294,12 @@ fn create(path: &Path, node: NodeId, backend: Backend) -> Result<Identity, DiskE
         create_dir(&path.join(folder))?;
     }
     let identity = Identity::blank(node, backend);
-    replace(&path.join("identity"), &identity.encode())?;
+    write_identity(path, &identity)?;
     Ok(identity)
+}
+
+pub(crate) fn write_identity(path: &Path, identity: &Identity) -> Result<(), DiskError> {
+    replace(&path.join("identity"), &identity.encode())
 }
 
 /// A node that forgot its vote and log must not go on under its old id.

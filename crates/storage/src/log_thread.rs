@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use mesarch_faults::{Fault, on};
 use openraft::storage::IOFlushed;
 use tokio::sync::{mpsc, oneshot};
 
@@ -23,6 +24,9 @@ pub(crate) const QUEUE_OPS: usize = 1024;
 const GROUP_BYTES: usize = 4 << 20;
 /// A sync that takes longer is worth a warning.
 const SLOW_SYNC: Duration = Duration::from_millis(500);
+
+/// So many entries a broken log keeps to itself.
+const UNWRITTEN_MAX: usize = 64;
 
 /// Told when an operation is on disk.
 pub(crate) type Done = oneshot::Sender<io::Result<()>>;
@@ -43,8 +47,9 @@ pub(crate) fn spawn(
     queue: mpsc::Receiver<Op>,
     fatal: Fatal,
 ) -> io::Result<JoinHandle<()>> {
-    let worker =
-        Worker { backend, queue, fatal, metrics: LogMetrics::new(), failed: None, group: Group::default() };
+    let metrics = LogMetrics::new();
+    let (group, unwritten) = (Group::default(), Vec::new());
+    let worker = Worker { backend, queue, fatal, metrics, failed: None, group, unwritten };
     thread::Builder::new().name("raft-log".into()).spawn(move || worker.run())
 }
 
@@ -67,6 +72,8 @@ struct Worker {
     /// The first failure: nothing is written after it, so that the disk keeps a prefix.
     failed: Option<Arc<DiskError>>,
     group: Group,
+    /// Kept back by a fault, and lost with the process.
+    unwritten: Vec<Record>,
 }
 
 /// Reports a panic of the storage thread: without it the node would wait for acknowledgements for ever.
@@ -95,6 +102,7 @@ impl Worker {
     }
 
     fn fill_group(&mut self, first: Op) {
+        self.group.records.append(&mut self.unwritten);
         let mut next = Some(first);
         while let Some(op) = next {
             let result = self.take(op);
@@ -102,8 +110,19 @@ impl Worker {
             let full = self.group.close || self.group.bytes >= GROUP_BYTES;
             next = if full { None } else { self.queue.try_recv().ok() };
         }
+        // Broken: what is answered is on disk. The end of the process loses what waits, as that of the host would.
+        if on(Fault::AckBeforeSync) && !self.group.close {
+            self.keep_unwritten();
+        }
         let result = self.write_records();
         self.note(result);
+    }
+
+    fn keep_unwritten(&mut self) {
+        let waits = self.group.records.len();
+        if waits <= UNWRITTEN_MAX {
+            self.unwritten = std::mem::take(&mut self.group.records);
+        }
     }
 
     fn take(&mut self, op: Op) -> Result<(), DiskError> {
@@ -113,8 +132,17 @@ impl Worker {
                 self.group.flushed.push(flushed);
                 Ok(())
             }
+            // Broken with the rest below: what is known to be committed is on disk.
+            Op::Meta(MetaKey::Committed, _, done) if on(Fault::AckBeforeSync) => {
+                self.group.done.extend(done);
+                Ok(())
+            }
             Op::Meta(key, value, done) => {
                 self.group.done.extend(done);
+                // Broken: a vote is on disk before it is given.
+                if on(Fault::VoteUnsaved) && key == MetaKey::Vote {
+                    return Ok(());
+                }
                 self.ordered(|backend| backend.put_meta(key, &value))
             }
             Op::Truncate(from, done) => {

@@ -5,7 +5,7 @@
 //! not reach the disk's cache, so every sync ends with `fdatasync` on a descriptor of our own; its timed flush is off.
 //!
 //! Key: index of the first entry, number of the part (both big endian). Value: checksum of the rest, kind, then either
-//! framed entries or one part of a single entry.
+//! framed entries or one part of a single entry. What sled forgets of a damaged file is found out by a [`witness`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -33,14 +33,19 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks at the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
+/// Key of the number of the newest sync.
+const SYNC: &str = "sync";
+
 const VALUE_HEAD_BYTES: usize = 5;
 const FRAME_HEAD_BYTES: usize = 4;
 const KIND_FRAMES: u8 = 1;
 const KIND_PART: u8 = 2;
 
 mod scan;
+mod witness;
 
 pub(crate) use scan::Scan;
+use witness::Witness;
 
 type Key = [u8; 12];
 
@@ -61,6 +66,7 @@ pub struct SledLog {
     meta: sled::Tree,
     /// `fdatasync` of sled's own file.
     syncer: Syncer,
+    witness: Witness,
     path: PathBuf,
     /// By first index.
     chunks: BTreeMap<u64, Chunk>,
@@ -82,11 +88,12 @@ impl SledLog {
         let db = open_db(path)?;
         let tree = |name: &str| db.open_tree(name).map_err(|error| sled_error(path, "open the log", error));
         let (log, meta) = (tree("log")?, tree("meta")?);
+        let witness = Witness::open(path, newest_sync(path, &meta)?)?;
         let file_path = path.join("db");
         let file = File::open(&file_path).on(&file_path, "open")?;
         let (syncer, path) = (syncer(file), path.to_path_buf());
         let (chunks, doomed) = (BTreeMap::new(), VecDeque::new());
-        let mut opened = Self { db, log, meta, syncer, path, chunks, floor: None, doomed };
+        let mut opened = Self { db, log, meta, syncer, witness, path, chunks, floor: None, doomed };
         opened.check_format()?;
         opened.sync()?;
         sync_dir(&opened.path)?;
@@ -331,8 +338,10 @@ impl LogBackend for SledLog {
     }
 
     fn sync(&mut self) -> Result<(), DiskError> {
+        self.put(SYNC, &self.witness.next().to_le_bytes())?;
         self.db.flush().map_err(|error| self.error("flush", error))?;
-        (self.syncer)().on(&self.path, "sync")
+        (self.syncer)().on(&self.path, "sync")?;
+        self.witness.advance()
     }
 
     fn housekeep(&mut self) -> Result<bool, DiskError> {
@@ -342,6 +351,15 @@ impl LogBackend for SledLog {
         }
         Ok(!self.doomed.is_empty())
     }
+}
+
+/// The number of the newest sync that sled knows of; 0 if it was written before these had numbers.
+fn newest_sync(path: &Path, meta: &sled::Tree) -> Result<u64, DiskError> {
+    let stored = meta.get(SYNC).map_err(|error| sled_error(path, "read", error))?;
+    let Some(stored) = stored else { return Ok(0) };
+    let number =
+        stored.as_ref().try_into().map_err(|_| DiskError::corrupt(path, "the number of the last sync"))?;
+    Ok(u64::from_le_bytes(number))
 }
 
 /// Opens the database, once nobody has it open any more.

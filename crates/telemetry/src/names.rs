@@ -200,6 +200,30 @@ pub const FURTHER: &[Metric] = &[
         "Entries made durable by one sync.",
     ),
     metric(
+        "mesarch_raft_members",
+        Kind::Gauge,
+        Unit::Count,
+        "Members of the cluster as this master knows them, by role.",
+    ),
+    metric(
+        "mesarch_raft_member_healthy",
+        Kind::Gauge,
+        Unit::Count,
+        "1 if a member answers the leader and has nearly all of the log; NaN on masters that do not lead.",
+    ),
+    metric(
+        "mesarch_raft_member_lag_entries",
+        Kind::Gauge,
+        Unit::Count,
+        "Entries of the leader's log that a member is not known to have; NaN on masters that do not lead.",
+    ),
+    metric(
+        "mesarch_raft_member_silent_seconds",
+        Kind::Gauge,
+        Unit::Seconds,
+        "Since a member answered the leader; NaN on masters that do not lead.",
+    ),
+    metric(
         "mesarch_raft_refused_peers_total",
         Kind::Counter,
         Unit::Count,

@@ -1,9 +1,9 @@
 //! Masters and agents of one cluster, as processes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mesarch_client::operator::{self, Operator};
 use mesarch_client::{leftovers, readiness};
 use tempfile::TempDir;
@@ -20,6 +20,21 @@ pub struct Settings {
     pub master_flags: Vec<String>,
     /// Further flags of every agent, such as `--resources=cpus:2;mem:512`.
     pub agent_flags: Vec<String>,
+    /// Where each master and then each agent runs; empty: all on loopback.
+    pub hosts: Vec<Host>,
+    /// What masters and agents run at first, such as an older version; `None`: [`binary`].
+    pub program: Option<PathBuf>,
+    /// Further flags of single nodes, by name, such as `master-2`.
+    pub node_flags: Vec<(String, String)>,
+}
+
+/// A place with an address of its own.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Free of other processes: the usual ports are used.
+    pub address: IpAddr,
+    /// The command that runs another one there and becomes it, such as `ip netns exec NAME`.
+    pub enter: Vec<String>,
 }
 
 /// A running cluster. Dropped: all of its processes end, tasks included, and its folder is removed; if the test
@@ -30,7 +45,10 @@ pub struct Cluster {
     pub masters: Vec<Node>,
     /// In any order.
     pub agents: Vec<Node>,
+    /// Where the other masters are served, in the order of `masters`.
+    raft: Vec<SocketAddr>,
     dir: TempDir,
+    program: PathBuf,
     _slot: Slot,
 }
 
@@ -49,21 +67,60 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Starts a further master with the next node id, with these flags beside the usual; returns its index. It belongs to no
+    /// cluster until it is made a member.
+    pub fn add_master(&mut self, flags: &[String]) -> Result<usize> {
+        let addresses = ports::free(2)?;
+        let index = self.masters.len();
+        let pairs = vec![(addresses[0], addresses[1]); index + 1];
+        let settings = Settings { master_flags: flags.to_vec(), ..Settings::default() };
+        let mut arguments = master_arguments(index, &pairs, self.dir.path(), &settings);
+        arguments.retain(|argument| argument != "--bootstrap" && !argument.starts_with("--initial-masters"));
+        let name = format!("master-{}", index + 1);
+        let log = self.dir.path().join(format!("{name}.log"));
+        let mut node = Node::new(name, addresses[0], self.program.clone(), arguments, log);
+        node.start()?;
+        self.masters.push(node);
+        self.raft.push(addresses[1]);
+        Ok(index)
+    }
+
+    /// A master as operators name it: `number=host:raftport/clientport`.
+    pub fn member(&self, index: usize) -> String {
+        format!("{}={}/{}", index + 1, self.raft[index], self.masters[index].address.port())
+    }
+
+    /// Where a master keeps its data.
+    pub fn data_dir(&self, index: usize) -> PathBuf {
+        self.dir.path().join(&self.masters[index].name)
+    }
+
     fn prepare(masters: usize, agents: usize, settings: &Settings, slot: Slot) -> Result<Self> {
-        let program = binary()?;
+        let program = settings.program.clone().map_or_else(binary, Ok)?;
         let dir =
             tempfile::Builder::new().prefix("mesarch-test-").tempdir().context("cannot make a folder")?;
-        let addresses = ports::free(masters * 2 + agents)?;
+        let hosts = &settings.hosts;
+        let addresses = match hosts.len() {
+            0 => ports::free(masters * 2 + agents)?,
+            count if count == masters + agents => usual_ports(masters, hosts),
+            count => bail!("{count} hosts for {masters} masters and {agents} agents"),
+        };
         let (of_masters, of_agents) = addresses.split_at(masters * 2);
         let pairs: Vec<(SocketAddr, SocketAddr)> =
             of_masters.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        let node = |name: String, address, arguments| {
+        let node = |place: usize, name: String, address, mut arguments: Vec<String>| {
             let log = dir.path().join(format!("{name}.log"));
-            Node::new(name, address, program.clone(), arguments, log)
+            let own = settings.node_flags.iter().filter(|(of, _)| *of == name);
+            arguments.extend(own.map(|(_, flag)| flag.clone()));
+            let Some(host) = hosts.get(place) else {
+                return Node::new(name, address, program.clone(), arguments, log);
+            };
+            arguments.push("--allow-remote".to_owned());
+            Node::new(name, address, program.clone(), arguments, log).inside(host.enter.clone())
         };
         let masters = pairs.iter().enumerate().map(|(index, (client, _))| {
             let arguments = master_arguments(index, &pairs, dir.path(), settings);
-            node(format!("master-{}", index + 1), *client, arguments)
+            node(index, format!("master-{}", index + 1), *client, arguments)
         });
         let clients = pairs.iter().map(|(client, _)| client.to_string()).collect::<Vec<_>>().join(",");
         let agents = of_agents.iter().enumerate().map(|(index, address)| {
@@ -75,15 +132,21 @@ impl Cluster {
                 format!("--work-dir={}", dir.path().join(&name).display()),
             ];
             arguments.extend(settings.agent_flags.iter().cloned());
-            node(name, *address, arguments)
+            node(pairs.len() + index, name, *address, arguments)
         });
         let (masters, agents) = (masters.collect(), agents.collect());
-        Ok(Self { masters, agents, dir, _slot: slot })
+        let raft = pairs.iter().map(|(_, raft)| *raft).collect();
+        Ok(Self { masters, agents, raft, dir, program, _slot: slot })
     }
 
     /// The folder with all data and logs.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// What its nodes run.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Keeps the folder when the cluster is dropped, for a person to look into.
@@ -172,6 +235,13 @@ impl Drop for Cluster {
         self.masters.clear();
         leftovers::end_all(self.dir.path());
     }
+}
+
+/// Two for each master, one for each agent.
+fn usual_ports(masters: usize, hosts: &[Host]) -> Vec<SocketAddr> {
+    let (of_masters, of_agents) = hosts.split_at(masters);
+    let masters = of_masters.iter().flat_map(|host| [(host.address, 5050), (host.address, 5052)]);
+    masters.chain(of_agents.iter().map(|host| (host.address, 5051))).map(SocketAddr::from).collect()
 }
 
 fn addresses(nodes: &[Node]) -> Vec<String> {

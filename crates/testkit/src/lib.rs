@@ -18,7 +18,7 @@ pub mod raw_http;
 mod slots;
 mod wait;
 
-pub use cluster::{Cluster, Settings};
+pub use cluster::{Cluster, Host, Settings};
 pub use node::Node;
 pub use raw_http::RawHttp;
 pub use slots::{CLUSTERS_MAX, Slot, slot};

@@ -1,5 +1,6 @@
 //! One process of a cluster.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -24,6 +25,8 @@ pub struct Node {
     pub name: String,
     /// Where it serves clients, `host:port`.
     pub address: SocketAddr,
+    /// Empty, or a command that becomes the one it is given.
+    enter: Vec<String>,
     program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
@@ -39,7 +42,18 @@ impl Node {
         arguments: Vec<String>,
         log: PathBuf,
     ) -> Self {
-        Self { name, address, program, arguments, log, child: None }
+        Self { name, address, enter: Vec::new(), program, arguments, log, child: None }
+    }
+
+    /// The same, started by a command that becomes the one it is given, elsewhere.
+    pub fn inside(mut self, enter: Vec<String>) -> Self {
+        self.enter_by(enter);
+        self
+    }
+
+    /// Has the next starts done by a command that becomes the one it is given.
+    pub fn enter_by(&mut self, command: Vec<String>) {
+        self.enter = command;
     }
 
     /// Starts the process. It ends with the thread that called this, so call it from the test itself.
@@ -47,7 +61,10 @@ impl Node {
         anyhow::ensure!(self.child.is_none(), "{} already runs", self.name);
         let open = || OpenOptions::new().create(true).append(true).open(&self.log);
         let (output, errors) = (open()?, open()?);
-        let child = Command::new(&self.program)
+        let mut words = self.enter.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let first = words.next().unwrap_or(self.program.as_os_str());
+        let child = Command::new(first)
+            .args(words)
             .args(&self.arguments)
             .arg(format!("--exit-with-parent={}", std::process::id()))
             .stdin(Stdio::null())
@@ -63,6 +80,11 @@ impl Node {
     /// Removes a flag, given as it was, for the next starts: `--bootstrap` is for the first one only.
     pub fn forget_flag(&mut self, starts_with: &str) {
         self.arguments.retain(|argument| !argument.starts_with(starts_with));
+    }
+
+    /// Runs another program at the next starts, such as a newer version.
+    pub fn run_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     /// Adds a flag for the next starts.

@@ -1,11 +1,14 @@
 //! The project's own commands: `cargo xtask verify` is what the CI runs, `cargo xtask fix` may change files, `fuzz` and `laws`
-//! try more cases than there is time for in every run.
+//! try more cases than there is time for in every run, `upgrade-test` upgrades an older version to this one, `self-test` shows that
+//! the chaos suite catches known bugs.
 //!
 //! **Must never do:** `verify` writes nothing outside `target/`, so that it tells the truth about the tree as it is.
 
 mod aside;
+mod self_test;
 mod steps;
 mod total;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -48,6 +51,21 @@ enum Command {
         #[arg(long = "package", default_values = ["mesarch-types", "mesarch-allocator", "mesarch-state"])]
         packages: Vec<String>,
     },
+    /// Switches known bugs on, one after the other, and lets the chaos suite catch each; prints a table in Markdown.
+    SelfTest {
+        /// Only this bug, as `mesarch-jepsen --fault` names it.
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+        /// How many seeds may be tried until a bug is caught.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+    },
+    /// Builds an older version and upgrades a cluster of it to this one under load, with a step back on the way.
+    UpgradeTest {
+        /// A commit or a tag; by default the last commit before the feature level was raised.
+        #[arg(long)]
+        from: Option<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -57,5 +75,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Fuzz { seconds, minutes: None, seed } => steps::fuzz(seconds, seed),
         Command::Fuzz { minutes: Some(minutes), seed, .. } => steps::fuzz_all(minutes, seed),
         Command::Laws { cases, packages } => steps::laws(cases, &packages),
+        Command::SelfTest { only, seeds } => self_test::self_test(only.as_deref(), seeds),
+        Command::UpgradeTest { from } => upgrade::upgrade_test(from.as_deref()),
     }
 }

@@ -113,7 +113,7 @@ pub(crate) fn laws(cases: u32, packages: &[String]) -> Result<ExitCode> {
     finish(cargo)
 }
 
-fn finish(mut cargo: Command) -> Result<ExitCode> {
+pub(crate) fn finish(mut cargo: Command) -> Result<ExitCode> {
     let good = cargo.status().context("cannot start cargo")?.success();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -144,7 +144,7 @@ fn run_and_tell(step: &Step, total: &mut Total) -> Result<bool> {
 }
 
 /// A call of cargo at the workspace's root.
-fn cargo(arguments: &[&str]) -> Result<Command> {
+pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root()?).stdin(Stdio::null());
     Ok(cargo)
@@ -163,13 +163,13 @@ fn run(step: &Step, total: &mut Total) -> Result<bool> {
     Ok(child.wait().context("cannot wait for cargo")?.success())
 }
 
-fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let root = here.ancestors().nth(2).context("this crate lies two folders below the root")?;
     Ok(root.to_path_buf())
 }
 
-fn say(line: &str) -> Result<()> {
+pub(crate) fn say(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write to standard output")
 }

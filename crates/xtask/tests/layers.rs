@@ -9,21 +9,23 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 /// Test-only dependencies are free for tools and tests, but a crate below them may not reach up even in its tests,
 /// except to `testkit`.
 const TABLE: &[(&str, &[&str])] = &[
+    ("faults", &[]),
     ("types", &[]),
     ("proto", &[]),
     ("allocator", &["types"]),
-    ("state", &["types", "proto"]),
-    ("leader-core", &["types", "allocator", "state"]),
-    ("agent-core", &["types"]),
+    ("state", &["faults", "types", "proto"]),
+    ("leader-core", &["faults", "types", "allocator", "state"]),
+    ("agent-core", &["faults", "types"]),
     ("telemetry", &[]),
     ("edge", &[]),
     ("mesos-v1", &["types", "proto"]),
-    ("storage", &["types", "telemetry"]),
-    ("consensus", &["storage", "state", "proto", "types", "telemetry"]),
+    ("storage", &["faults", "types", "telemetry"]),
+    ("consensus", &["faults", "storage", "state", "proto", "types", "telemetry"]),
     ("client", &["types", "proto", "mesos-v1"]),
     (
         "master",
         &[
+            "faults",
             "types",
             "proto",
             "allocator",
@@ -37,7 +39,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "edge",
         ],
     ),
-    ("agent", &["agent-core", "client", "mesos-v1", "telemetry", "edge", "types", "proto"]),
+    ("agent", &["faults", "agent-core", "client", "mesos-v1", "telemetry", "edge", "types", "proto"]),
     ("mesarch", &["*"]),
     (
         "testkit",

@@ -4,7 +4,11 @@ mod command;
 mod data_dir;
 mod demo;
 mod dev;
+mod members;
+mod no_faults;
+mod restore;
 mod review;
+mod runbook;
 
 use anyhow::{Result, ensure};
 

@@ -12,8 +12,6 @@ mod server;
 mod site;
 pub(crate) mod state;
 
-use std::time::Duration;
-
 use axum::{
     extract::Request as HttpRequest,
     http::{StatusCode, header},
@@ -32,9 +30,6 @@ use site::ending;
 
 /// The level of the Mesos API that is spoken here: clients switch features on by it.
 pub(crate) const API_LEVEL: &str = "1.11.0";
-
-/// How long a connection may be without a whole request: shorter than what clients take for a dead server.
-const UNUSED_MAX: Duration = Duration::from_secs(30);
 
 /// Routes by the longest known prefix, with or without the process' name in front, as Mesos does.
 async fn route(site: &Site, request: HttpRequest) -> Response {

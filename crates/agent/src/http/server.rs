@@ -6,31 +6,34 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use mesarch_edge::{Audience, Bodies, Limits, Patience, Port, grpc::Services};
+use mesarch_edge::{Audience, Bodies, Limits, Patience, Port, PortOptions, grpc::Services};
 use rustix::process::{Resource, getrlimit};
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{Site, UNUSED_MAX, grpc, route};
+use super::{Site, grpc, route};
 
-/// Most connections at a time, however many descriptors there are. Every executor holds two.
-const CONNECTIONS_MAX: usize = 16_384;
 /// Descriptors left to everything else, if there are twice as many: links, checkpoints, outputs of executors that start.
 const DESCRIPTORS_KEPT: usize = 256;
 
 /// Serves until `stop` is set; then connections finish what they are at, for a moment. One that for a while shows no
-/// whole request head, from its beginning or from the end of the last answer, is closed then.
-pub(crate) async fn serve(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) {
+/// whole request head, from its beginning or from the end of the last answer, is closed then. Every executor holds two.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    site: Site,
+    options: PortOptions,
+    stop: watch::Receiver<bool>,
+) {
     let most = connections_max(getrlimit(Resource::Nofile).current);
     // No framework comes here: nothing is kept from anybody.
-    let limits = Limits { first_wait: UNUSED_MAX, idle_wait: UNUSED_MAX, reserve: 0, ..Limits::of(most) };
+    let limits = Limits { reserve: 0, ..options.limits(most) };
     let services = grpc::services(&site);
     mesarch_edge::serve(listener, AgentPort { site, services }, limits, stop).await;
 }
 
-/// How many of the process' descriptors may be connections; without a limit, as many as are ever served.
+/// How many of the process' descriptors may be connections; without a limit, as many as are wanted.
 fn connections_max(descriptors: Option<u64>) -> usize {
     let descriptors = descriptors.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    (descriptors - DESCRIPTORS_KEPT.min(descriptors / 2)).min(CONNECTIONS_MAX)
+    descriptors - DESCRIPTORS_KEPT.min(descriptors / 2)
 }
 
 /// See the module's text.
@@ -68,9 +71,14 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_to_others() {
-        for (limit, expect) in
-            [(Some(0), 0), (Some(100), 50), (Some(1024), 768), (Some(1 << 20), 16_384), (None, 16_384)]
-        {
+        let table = [
+            (Some(0), 0),
+            (Some(100), 50),
+            (Some(1024), 768),
+            (Some(1 << 20), 1_048_320),
+            (None, usize::MAX - 256),
+        ];
+        for (limit, expect) in table {
             assert_eq!(connections_max(limit), expect, "{limit:?}");
         }
     }

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mesarch_edge::{Bodies, BodyLimits};
-use mesarch_mesos_v1::recordio::RECORD_BYTES_MAX;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
@@ -40,10 +39,11 @@ impl Site {
         metrics: Option<RenderMetrics>,
         facts: Arc<Facts>,
         tasks: Tasks,
+        bodies: BodyLimits,
     ) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         Self {
-            bodies: Bodies::new(BodyLimits::of(RECORD_BYTES_MAX)),
+            bodies: Bodies::new(bodies),
             requests,
             metrics,
             facts,

@@ -92,11 +92,16 @@ impl Master {
 
     pub(crate) fn lead(&mut self, term: u64) {
         self.term = term;
-        self.change.send_replace(LeaderChange { term, leader: self.address.to_string(), here: true });
+        self.change.send_replace(LeaderChange {
+            term,
+            leader: self.address.to_string(),
+            here: true,
+            ..LeaderChange::default()
+        });
     }
 
     pub(crate) fn follow(&self, term: u64) {
-        self.change.send_replace(LeaderChange { term, leader: String::new(), here: false });
+        self.change.send_replace(LeaderChange { term, ..LeaderChange::default() });
     }
 
     /// The next link's first message.

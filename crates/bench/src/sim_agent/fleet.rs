@@ -133,11 +133,19 @@ fn watch_masters(masters: &[String], running: &mut JoinSet<()>) -> watch::Receiv
         running.spawn(async move {
             while standing.changed().await.is_ok() {
                 let leads = standing.borrow_and_update().leads.clone();
-                leaders.send_modify(|all| all[index] = leads);
+                leaders.send_if_modified(|all| {
+                    let is_news = term_of(&all[index]) != term_of(&leads);
+                    all[index] = leads;
+                    is_news
+                });
             }
         });
     }
     receiver
+}
+
+fn term_of(leads: &Option<(u64, Channel)>) -> Option<u64> {
+    leads.as_ref().map(|(term, _)| *term)
 }
 
 /// One agent.

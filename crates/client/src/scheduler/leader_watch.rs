@@ -25,13 +25,19 @@ pub(super) struct Report {
     pub(super) term: u64,
     /// `host:port`, as the leader advertises itself.
     pub(super) leader: String,
+    /// `host:port` of all members, as that master knows them; empty if it does not tell.
+    pub(super) masters: Vec<String>,
 }
 
 impl Report {
-    /// Whether it tells of a later term, or of the leader of a term that was still electing one.
+    /// Whether it tells of a later term, of the leader of a term that was still electing one, or of other members.
     fn says_more_than(&self, known: &Self) -> bool {
         let names_it = known.leader.is_empty() && !self.leader.is_empty();
-        self.term > known.term || (self.term == known.term && names_it)
+        let lists_others =
+            self.term == known.term && self.masters != known.masters && !self.masters.is_empty();
+        self.term > known.term
+            || (self.term == known.term && names_it)
+            || (lists_others && self.leader == known.leader)
     }
 
     /// The leader to move to, for who follows one that goes by `names` and has moved for `term_heeded` already. A term
@@ -69,8 +75,14 @@ impl LeaderWatch {
 async fn run(masters: Vec<String>, reports: watch::Sender<Report>) {
     let mut backoff = Backoff::up_to(PAUSE_MAX);
     // Wherever this process starts, so that frameworks spread over the masters.
-    let start = rand::random_range(0..masters.len().max(1));
-    for master in masters.iter().cycle().skip(start).take_while(|_| masters.len() > 1) {
+    let mut turn: usize = rand::random_range(0..masters.len().max(1));
+    loop {
+        let known = known(&masters, &reports.borrow());
+        if known.len() < 2 {
+            break;
+        }
+        turn = (turn + 1) % known.len();
+        let master = &known[turn];
         match follow(master, &reports, &mut backoff).await {
             Ok(()) => {}
             // Masters of another make have no such service; heartbeats must do.
@@ -81,6 +93,12 @@ async fn run(masters: Vec<String>, reports: watch::Sender<Report>) {
     }
     // The session waits for reports: the sender must live as long as it does.
     reports.closed().await;
+}
+
+/// The masters that were given, and the members that are not among them.
+pub(super) fn known(given: &[String], report: &Report) -> Vec<String> {
+    let others = report.masters.iter().filter(|master| !given.contains(master));
+    given.iter().chain(others).cloned().collect()
 }
 
 /// Hands on what `master` reports, until it breaks off or leads itself.
@@ -106,7 +124,7 @@ async fn follow(
     while let Some(change) = next {
         backoff.reset();
         let here = change.here;
-        let report = Report { term: change.term, leader: change.leader };
+        let report = Report { term: change.term, leader: change.leader, masters: change.masters };
         reports.send_if_modified(|newest| {
             let news = report.says_more_than(newest);
             if news {
@@ -127,7 +145,7 @@ mod tests {
     use super::*;
 
     fn report(term: u64, leader: &str) -> Report {
-        Report { term, leader: leader.to_owned() }
+        Report { term, leader: leader.to_owned(), masters: Vec::new() }
     }
 
     #[test]
@@ -143,6 +161,17 @@ mod tests {
             let (known, told) = (report(known.0, known.1), report(told.0, told.1));
             assert_eq!(told.says_more_than(&known), news, "{told:?} after {known:?}");
         }
+    }
+
+    #[test]
+    fn members_are_known_beside_those_that_were_given() {
+        let given = ["a".to_owned(), "b".to_owned()];
+        let before = report(3, "a");
+        let told = Report { masters: vec!["b".to_owned(), "c".to_owned()], ..report(3, "a") };
+        assert!(told.says_more_than(&before) && !told.says_more_than(&told) && !before.says_more_than(&told));
+        assert!(!Report { masters: vec!["x".to_owned()], ..report(2, "a") }.says_more_than(&before));
+        assert_eq!(known(&given, &before), given);
+        assert_eq!(known(&given, &told), ["a", "b", "c"]);
     }
 
     #[test]

@@ -269,7 +269,7 @@ async fn start_teller() -> (String, tokio::sync::watch::Sender<link::LeaderChang
 async fn a_leader_that_died_without_a_word_is_left_when_another_master_names_the_next() {
     let (mut dead, mut next) = (FakeMaster::start().await, FakeMaster::start().await);
     let (teller, leads) = start_teller().await;
-    leads.send_replace(link::LeaderChange { term: 1, leader: dead.address.clone(), here: false });
+    leads.send_replace(link::LeaderChange { term: 1, leader: dead.address.clone(), ..Default::default() });
     // Only the teller can be asked at first; the others come by redirect.
     let options = Options::new(vec![teller, dead.address.clone()], framework("f"));
     let connect = tokio::spawn(Scheduler::connect(options));
@@ -277,7 +277,7 @@ async fn a_leader_that_died_without_a_word_is_left_when_another_master_names_the
     stream.subscribed("s1", "F1").await;
     let mut scheduler = connect.await.unwrap().unwrap();
     assert!(matches!(scheduler.next().await.unwrap(), Event::Subscribed { .. }));
-    leads.send_replace(link::LeaderChange { term: 2, leader: next.address.clone(), here: false });
+    leads.send_replace(link::LeaderChange { term: 2, leader: next.address.clone(), ..Default::default() });
     let Event::Disconnected { reason } = scheduler.next().await.unwrap() else {
         panic!("the stream is given up")
     };

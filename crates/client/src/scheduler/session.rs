@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::event::{self, Event, Read};
-use super::leader_watch::LeaderWatch;
+use super::leader_watch::{self, LeaderWatch};
 use super::suppressed::Suppressed;
 use super::{EVENTS_QUEUED_MAX, Options};
 use crate::backoff::Backoff;
@@ -151,7 +151,7 @@ impl Session {
     /// Asks masters in turn until one takes the subscription; an error if it is refused for good.
     async fn find_leader(&mut self, left: Option<&str>) -> Result<Stream, String> {
         let mut backoff = Backoff::new();
-        let mut round = round(&self.options.masters, left);
+        let mut round = round(&self.masters(), left);
         let reported = self.watch.reports.borrow().leader.clone();
         if !reported.is_empty() && Some(reported.as_str()) != left {
             round.push_front(reported);
@@ -160,7 +160,7 @@ impl Session {
         loop {
             let Some(master) = round.pop_front() else {
                 sleep(backoff.next()).await;
-                round = self::round(&self.options.masters, None);
+                round = self::round(&self.masters(), None);
                 redirects = 0;
                 continue;
             };
@@ -186,6 +186,11 @@ impl Session {
             tracing::debug!(%last, "looking for the leader");
             self.phase.send_replace(Phase::Searching { last });
         }
+    }
+
+    /// All masters that there may be.
+    fn masters(&self) -> Vec<String> {
+        leader_watch::known(&self.options.masters, &self.watch.reports.borrow())
     }
 
     async fn subscribe(&self, master: &str) -> Tried {

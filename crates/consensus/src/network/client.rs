@@ -35,6 +35,7 @@ use super::{
     APPEND_DEADLINE, CONNECT_DEADLINE, KEEPALIVE_DEADLINE, KEEPALIVE_INTERVAL, MESSAGE_BYTES_MAX,
     SNAPSHOT_DEADLINE, SNAPSHOT_PART_BYTES, SNAPSHOT_RATE, WINDOW_BYTES,
 };
+use crate::standing::Standing;
 use crate::start::Route;
 use crate::state_machine::Snapshot;
 
@@ -200,6 +201,15 @@ impl Peer {
         let mut client = self.client()?;
         let message = self.gate.request(self.id, pb::KnownLevelRequest {})?;
         Ok(level_of(self.answer(ASK_DEADLINE, client.known_level(message)).await?)?)
+    }
+
+    /// Whether this node is a member, as the other knows.
+    pub(crate) async fn standing(&self) -> Result<Standing, CallError> {
+        let mut client = self.client()?;
+        let message = self.gate.request(self.id, pb::StandingRequest {})?;
+        let pb::StandingReply { member, decided } =
+            self.answer(ASK_DEADLINE, client.standing(message)).await?;
+        Ok(Standing { member, decided })
     }
 
     async fn send_snapshot(

@@ -11,9 +11,10 @@ use mesarch_storage::snapshot::Incoming;
 use mesarch_storage::types::Vote;
 use mesarch_storage::{SnapshotFile, SnapshotStore, Types};
 use mesarch_types::NodeId;
+use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
@@ -28,6 +29,7 @@ use super::heard::Heard;
 use super::{KEEPALIVE_DEADLINE, KEEPALIVE_INTERVAL, MESSAGE_BYTES_MAX, SNAPSHOT_DEADLINE, WINDOW_BYTES};
 use crate::compare::Digests;
 use crate::machine::Machine;
+use crate::standing::{Standing, standing_of};
 use crate::state_machine::{Raft, Snapshot};
 use crate::stop::{Stopping, stopped};
 
@@ -84,6 +86,8 @@ pub(crate) struct Service<M: Machine> {
     pub(crate) snapshots: SnapshotStore,
     pub(crate) digests: Digests,
     pub(crate) heard: Heard,
+    /// Index of the last entry applied here.
+    pub(crate) applied: watch::Receiver<u64>,
     /// The highest feature level that this node knows.
     pub(crate) level: u32,
 }
@@ -180,6 +184,19 @@ impl<M: Machine> RaftService for Service<M> {
     ) -> Result<Response<pb::KnownLevelReply>, Status> {
         let from = self.gate.admit(request.metadata()).await?;
         Ok(self.gate.reply(from, pb::KnownLevelReply { level: self.level }))
+    }
+
+    async fn standing(
+        &self,
+        request: Request<pb::StandingRequest>,
+    ) -> Result<Response<pb::StandingReply>, Status> {
+        let from = self.gate.admit(request.metadata()).await?;
+        let members = self.raft.metrics().borrow_watched().membership_config.clone();
+        let decided = members.log_id().as_ref().map_or(0, |id| id.index);
+        let is_member = |node: NodeId| members.get_node(&node.0).is_some();
+        let Standing { member, decided } =
+            standing_of(NodeId(from), is_member, decided, *self.applied.borrow());
+        Ok(self.gate.reply(from, pb::StandingReply { member, decided }))
     }
 }
 

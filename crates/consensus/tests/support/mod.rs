@@ -1,12 +1,15 @@
 //! A cluster in one process: real Raft, real disks, real sockets on loopback, and cables that can be cut or are slow.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod disk;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use disk::{Fault, Faulty};
 use mesarch_consensus::{
     Backend, Clock, Compaction, Consensus, Corrupt, Deps, EntryContext, Handle, LogPosition, Machine, NodeId,
     NodeInfo, Options, Running, Stamp, StartError, Timing, Unresolved,
@@ -15,6 +18,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Longest wait for anything; a test that needs longer has failed.
@@ -89,28 +93,46 @@ pub(crate) struct Node {
 struct Cable {
     address: String,
     whole: watch::Sender<bool>,
+    carrier: JoinHandle<()>,
 }
 
 /// What a slow cable passes on at a time.
 const PIECE_BYTES: usize = 16 << 10;
 
+/// Of so many pieces a cable that loses some loses one,
+const LOST_ONE_IN: u64 = 100;
+/// which TCP, and all that comes behind it, waits for so long: Linux' shortest retransmission timeout.
+const RETRANSMITTED_AFTER: Duration = Duration::from_millis(200);
+
+/// What a cable carries.
+#[derive(Clone, Copy)]
+struct Speed {
+    bytes_per_second: u64,
+    loses: bool,
+}
+
 /// One direction of a cable: all its connections share what it carries, piece by piece.
 struct Lane {
     bytes_per_second: u64,
-    /// When it is free again.
-    free: Mutex<Instant>,
+    /// When it is free again, and how many pieces it has carried.
+    free: Mutex<(Instant, u64)>,
+    loses: bool,
 }
 
 impl Lane {
-    fn new(bytes_per_second: u64) -> Arc<Self> {
-        Arc::new(Self { bytes_per_second, free: Mutex::new(Instant::now()) })
+    fn new(Speed { bytes_per_second, loses }: Speed) -> Arc<Self> {
+        Arc::new(Self { bytes_per_second, free: Mutex::new((Instant::now(), 0)), loses })
     }
 
     async fn carry(&self, bytes: usize) {
         let arrives = {
-            let mut free = self.free.lock().unwrap();
+            let (free, carried) = &mut *self.free.lock().unwrap();
             *free = (*free).max(Instant::now())
                 + Duration::from_micros(bytes as u64 * 1_000_000 / self.bytes_per_second);
+            *carried += 1;
+            if self.loses && carried.is_multiple_of(LOST_ONE_IN) {
+                *free += RETRANSMITTED_AFTER;
+            }
             *free
         };
         tokio::time::sleep_until(arrives).await;
@@ -134,13 +156,19 @@ impl Lane {
 }
 
 impl Cable {
-    async fn lay(to: String, bytes_per_second: Option<u64>) -> Self {
+    async fn lay(to: String, speed: Option<Speed>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let whole = watch::Sender::new(true);
-        let lanes = bytes_per_second.map(|speed| (Lane::new(speed), Lane::new(speed)));
-        tokio::spawn(carry(listener, to, whole.clone(), lanes));
-        Self { address, whole }
+        let lanes = speed.map(|speed| (Lane::new(speed), Lane::new(speed)));
+        let carrier = tokio::spawn(carry(listener, to, whole.clone(), lanes));
+        Self { address, whole, carrier }
+    }
+
+    /// Ends it, as a proxy that has died: connections break, and new ones are refused.
+    async fn refuse(&self) {
+        self.carrier.abort();
+        self.set(false).await;
     }
 
     /// Cuts it or makes it whole. One that was cut carries nothing any more: each of its connections watches until it ends.
@@ -188,6 +216,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<u64, Node>,
     pub(crate) infos: BTreeMap<NodeId, NodeInfo>,
     pub(crate) tune: fn(&mut Options),
+    /// What the logs' disks do to each node.
+    pub(crate) faults: BTreeMap<u64, Arc<Mutex<Fault>>>,
     dirs: BTreeMap<u64, TempDir>,
     bound: BTreeMap<u64, TcpListener>,
     /// From, to.
@@ -201,6 +231,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             infos: BTreeMap::new(),
             tune,
+            faults: BTreeMap::new(),
             dirs: BTreeMap::new(),
             bound: BTreeMap::new(),
             cables: None,
@@ -225,15 +256,20 @@ impl Cluster {
 
     /// Like [`Cluster::start_wired`], with cables that carry so many bytes a second each way.
     pub(crate) async fn start_slow(count: u64, tune: fn(&mut Options), bytes_per_second: u64) -> Self {
-        Self::start_over(count, tune, Some(bytes_per_second)).await
+        Self::start_over(count, tune, Some(Speed { bytes_per_second, loses: false })).await
     }
 
-    async fn start_over(count: u64, tune: fn(&mut Options), bytes_per_second: Option<u64>) -> Self {
+    /// Like [`Cluster::start_wired`], with cables of which every hundredth piece is lost at first.
+    pub(crate) async fn start_lossy(count: u64, tune: fn(&mut Options)) -> Self {
+        Self::start_over(count, tune, Some(Speed { bytes_per_second: 1 << 30, loses: true })).await
+    }
+
+    async fn start_over(count: u64, tune: fn(&mut Options), speed: Option<Speed>) -> Self {
         let mut cluster = Self::plan(count, tune).await;
         let mut cables = BTreeMap::new();
         for from in 1..=count {
             for (to, info) in &cluster.infos {
-                cables.insert((from, to.0), Cable::lay(info.raft.clone(), bytes_per_second).await);
+                cables.insert((from, to.0), Cable::lay(info.raft.clone(), speed).await);
             }
         }
         cluster.cables = Some(cables);
@@ -241,7 +277,8 @@ impl Cluster {
         cluster
     }
 
-    async fn boot(&mut self) {
+    /// Starts and bootstraps all that were planned.
+    pub(crate) async fn boot(&mut self) {
         let members = self.infos.clone();
         for id in self.infos.keys().rev().map(|id| id.0).collect::<Vec<_>>() {
             let bootstrap = (id == 1).then(|| members.clone());
@@ -257,6 +294,7 @@ impl Cluster {
         self.infos.insert(NodeId(id), info);
         self.bound.insert(id, listener);
         self.dirs.insert(id, tempfile::tempdir().unwrap());
+        self.faults.insert(id, Arc::default());
     }
 
     pub(crate) fn options(&self, id: u64) -> Options {
@@ -276,7 +314,13 @@ impl Cluster {
         let mut options = self.options(id);
         options.bootstrap = bootstrap;
         let history = History::default();
-        let deps = Deps { listener: self.bound.remove(&id), route: self.route(id), ..Deps::new(clock()) };
+        let fault = self.faults[&id].clone();
+        let deps = Deps {
+            listener: self.bound.remove(&id),
+            route: self.route(id),
+            disk: Some(Box::new(move |log| Box::new(Faulty { log, fault }))),
+            ..Deps::new(clock())
+        };
         let (handle, running) = Consensus::start(options, Register(history.clone()), deps).await?;
         self.nodes.insert(id, Node { handle, running, history });
         Ok(())
@@ -297,6 +341,24 @@ impl Cluster {
                 cable.set(whole).await;
             }
         }
+    }
+
+    /// Lets every proxy before a node die.
+    pub(crate) async fn refuse(&self, id: u64) {
+        for ((_, to), cable) in self.cables.as_ref().expect("the cluster is wired") {
+            if *to == id {
+                cable.refuse().await;
+            }
+        }
+    }
+
+    /// Ends a node that cannot go on, as its process would; why it cannot.
+    pub(crate) async fn failed(&mut self, id: u64) -> Arc<str> {
+        let node = self.nodes.remove(&id).unwrap();
+        let why = timeout(PATIENCE, node.running.failed()).await.expect("it says so in time");
+        // Its disk is broken: it cannot be closed in order.
+        drop(node.running.halt().await);
+        why
     }
 
     pub(crate) async fn halt(&mut self, id: u64) {

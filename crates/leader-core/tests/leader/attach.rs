@@ -276,6 +276,35 @@ fn repeated_updates_are_answered_from_the_state() {
 }
 
 #[test]
+fn what_an_agent_forgot_is_in_the_log_once_however_often_it_says_so() {
+    let mut scene = Scene::new();
+    let forgot = |scene: &Scene| {
+        let acknowledged =
+            vec![(scene.framework.clone(), scene.task.clone(), scene.launch, scene.acknowledged)];
+        FromAgent::Forgot { acknowledged, frameworks: Vec::new() }
+    };
+    let recorded = |scene: &Scene| {
+        let forgot = |command: &&Command| matches!(command, Command::AgentForgot(_));
+        scene.cluster.proposed.iter().filter(forgot).count()
+    };
+    for (again, expect) in [("at once", 1), ("to the same leader", 1)] {
+        let (link, message) = (scene.link, forgot(&scene));
+        scene.cluster.input(Input::FromAgent { link, message });
+        scene.cluster.pass(60);
+        assert_eq!(recorded(&scene), expect, "{again}");
+    }
+    scene.cluster.fail_over();
+    let hello = scene.hello();
+    let said = scene.attach(hello);
+    assert_eq!(said, [scene.attached(How::Digest)], "nothing is owed any more");
+    let link = scene.cluster.state.agent(&scene.agent).expect("known").link;
+    let (before, message) = (recorded(&scene), forgot(&scene));
+    scene.cluster.input(Input::FromAgent { link, message });
+    scene.cluster.pass(60);
+    assert_eq!(recorded(&scene), before, "to the next leader");
+}
+
+#[test]
 fn an_acknowledged_end_may_be_forgotten_or_not_when_the_agent_attaches() {
     for forgotten in [false, true] {
         let mut scene = Scene::new();

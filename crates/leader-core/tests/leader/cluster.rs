@@ -12,6 +12,9 @@ use mesarch_types::{
     FrameworkId, Millis, Resources, Role, StreamId, WallMillis, parse_resources,
 };
 
+/// The wall clock at time zero.
+const HOUR_MS: u64 = 3_600_000;
+
 /// The cluster that every test is about.
 pub(crate) const CLUSTER: ClusterId = ClusterId([7; 16]);
 
@@ -21,6 +24,8 @@ pub(crate) struct Cluster {
     pub(crate) state: State,
     pub(crate) leader: Option<Leader>,
     pub(crate) now: Millis,
+    /// What the wall clock of whoever leads showed, or would have shown, at time zero.
+    pub(crate) wall: WallMillis,
     pub(crate) term: u64,
     pub(crate) index: u64,
     /// Proposals that are not applied yet.
@@ -44,6 +49,7 @@ impl Cluster {
             state: State::new(),
             leader: None,
             now: Millis(0),
+            wall: WallMillis(HOUR_MS),
             term: 0,
             index: 0,
             queue: VecDeque::new(),
@@ -146,7 +152,7 @@ impl Cluster {
             position: 0,
             term: self.term,
             now: self.now,
-            wall: WallMillis(self.now.0),
+            wall: WallMillis(self.wall.0 + self.now.0),
         };
         let described = format!("{command:?}");
         let applied = self.state.apply(at, command);

@@ -191,3 +191,37 @@ fn effects_for_frameworks_that_are_away_are_left_to_their_return() {
     assert!(cluster.outputs.iter().any(|output| matches!(output, Output::Perform(Effect::SendOffer { .. }))));
     assert_ne!(epoch, Epoch::default());
 }
+
+/// What is left of an agent that is away, a framework that has left and one that stays after a story with two leaders.
+fn story(jump: impl Fn(&mut Cluster)) -> Vec<(bool, bool, bool)> {
+    let mut cluster = Cluster::new(Config::default());
+    let (agent, link) = cluster.register(1);
+    let (stays, _) = cluster.subscribe(subscription("stays", 0));
+    let (leaves, epoch) = cluster.subscribe(subscription("leaves", 300));
+    cluster.input(Input::StreamClosed { framework: leaves.clone(), epoch });
+    cluster.input(Input::LinkClosed { link });
+    jump(&mut cluster);
+    let mut seen = Vec::new();
+    for step in 0..16 {
+        cluster.pass(100 * SECOND);
+        seen.push((
+            cluster.state.agent(&agent).is_some(),
+            is_known(&cluster, &stays),
+            is_known(&cluster, &leaves),
+        ));
+        if step == 1 {
+            cluster.fail_over();
+            jump(&mut cluster);
+        }
+    }
+    seen
+}
+
+#[test]
+fn wall_clocks_that_jump_by_an_hour_end_nobody_sooner_or_later() {
+    const HOUR: u64 = 3_600_000;
+    let steady = story(|_| {});
+    assert_eq!((steady[2], steady[15]), ((true, true, true), (false, false, false)));
+    assert_eq!(story(|cluster| cluster.wall.0 += HOUR), steady, "forward");
+    assert_eq!(story(|cluster| cluster.wall.0 = cluster.wall.0.saturating_sub(HOUR)), steady, "back");
+}

@@ -198,3 +198,18 @@ fn an_idle_leader_sleeps() {
     assert!(wake > cluster.now, "{wake:?} at {:?}", cluster.now);
     assert_ne!(epoch, Epoch::default());
 }
+
+#[test]
+fn a_suppressed_framework_is_offered_nothing_by_the_next_leader_until_it_revives() {
+    let mut cluster = Cluster::new(Config::default());
+    let (framework, _) = cluster.subscribe(subscription("eng", 600));
+    let roles = FrameworkRoles { framework: framework.clone(), roles: [].into() };
+    cluster.command(Command::Suppress(roles.clone()));
+    cluster.register(1);
+    cluster.fail_over();
+    cluster.pass(2 * SECOND);
+    assert_eq!(offers(&cluster, &framework), []);
+    cluster.command(Command::Revive(roles));
+    cluster.pass(2 * SECOND);
+    assert_eq!(offers(&cluster, &framework).len(), 1);
+}

@@ -128,7 +128,7 @@ impl World {
                 let (guarantees, limits) = (amounts(choice >> 2), amounts(choice >> 4));
                 let (guarantees, limits) = (guarantees.expect("good"), limits.expect("good"));
                 let Ok(quota) = Quota::new(role, guarantees, limits) else { return };
-                Command::SetQuota(SetQuota { quotas: vec![quota], force: what == 0 })
+                Command::SetQuota(SetQuota { quotas: vec![quota], force: what == 0, there: None })
             }
             2 => {
                 let frameworks = framework.map(|framework| (framework, priority)).into_iter().collect();
@@ -206,7 +206,7 @@ impl World {
     fn heal(&mut self) {
         let none = |role: &str| Quota::new(role.into(), Default::default(), Default::default());
         let quotas = ["a", "b"].map(|role| none(role).expect("says nothing")).to_vec();
-        self.cluster.command(Command::SetQuota(SetQuota { quotas, force: true }));
+        self.cluster.command(Command::SetQuota(SetQuota { quotas, force: true, there: None }));
         self.cluster.command(Command::SetWhitelist(SetWhitelist { hosts: None }));
         self.cluster.command(Command::SetPolicy(SetPolicy { name: "drf".into() }));
         self.cluster.lose = 0;

@@ -22,7 +22,7 @@ fn offered(cluster: &Cluster, framework: &FrameworkId) -> String {
 fn set_quota(cluster: &mut Cluster, role: &str, guarantees: &str, limits: &str) -> Outcome {
     let amounts = |text: &str| text.parse().expect("good");
     let quota = Quota::new(role.into(), amounts(guarantees), amounts(limits)).expect("good");
-    cluster.command(Command::SetQuota(SetQuota { quotas: vec![quota], force: false }))
+    cluster.command(Command::SetQuota(SetQuota { quotas: vec![quota], force: false, there: None }))
 }
 
 fn check(cluster: &Cluster) -> &Leader {

@@ -37,7 +37,7 @@ impl Caller<'_> {
         &self,
         reconcile: call::ReconcileOperations,
     ) -> Result<(), CallError> {
-        let last = self.stream.calls.lock().await.watch();
+        let last = self.stream.calls.lock().await.last.watch();
         if let Some(last) = last {
             self.session.hurry();
             decided(last.resolved()).await?;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
+use mesarch_consensus::Members;
 use mesarch_leader_core::{Hello, Input};
 use mesarch_proto::link::{
     ExecutorMessage, FromAgent, LeaderChange, ToAgent, WatchLeaderRequest, agent_link_server::AgentLink,
@@ -56,8 +57,9 @@ impl AgentLink for Service {
         _: Request<WatchLeaderRequest>,
     ) -> Result<Response<Self::WatchLeaderStream>, Status> {
         let own: Arc<str> = Arc::from(self.app.facts.address());
-        let first = (self.app.view.clone(), None);
-        let changes = stream::unfold(first, move |(view, last)| next_change(view, last, own.clone()));
+        let watched = Watched { view: self.app.view.clone(), members: self.app.consensus.0.memberships() };
+        let changes =
+            stream::unfold((watched, None), move |(watched, last)| next_change(watched, last, own.clone()));
         Ok(Response::new(changes.boxed()))
     }
 }
@@ -68,30 +70,40 @@ fn outgoing(
     stream::unfold(queue, |mut queue| async move { Some((queue.recv().await?, queue)) })
 }
 
-type Watch = (watch::Receiver<LeaderView>, Option<LeaderChange>);
+/// Who leads, and who belongs to the cluster.
+struct Watched {
+    view: watch::Receiver<LeaderView>,
+    members: watch::Receiver<Members>,
+}
+
+type Watch = (Watched, Option<LeaderChange>);
 
 /// The next change that differs from the last one told.
 async fn next_change(
-    mut view: watch::Receiver<LeaderView>,
+    mut watched: Watched,
     last: Option<LeaderChange>,
     own: Arc<str>,
 ) -> Option<(Result<LeaderChange, Status>, Watch)> {
     loop {
-        let now = change(&view.borrow_and_update(), &own);
+        let now = change(&watched.view.borrow_and_update(), &watched.members.borrow_and_update(), &own);
         if last.as_ref() != Some(&now) {
-            return Some((Ok(now.clone()), (view, Some(now))));
+            return Some((Ok(now.clone()), (watched, Some(now))));
         }
-        view.changed().await.ok()?;
+        tokio::select! {
+            changed = watched.view.changed() => changed.ok()?,
+            changed = watched.members.changed() => changed.ok()?,
+        }
     }
 }
 
-fn change(view: &LeaderView, own: &str) -> LeaderChange {
+fn change(view: &LeaderView, members: &Members, own: &str) -> LeaderChange {
     let (leader, here) = match view {
         LeaderView::Electing { .. } => (String::new(), false),
         LeaderView::Following { leader, .. } => (leader.to_string(), false),
         LeaderView::Leading(_) => (own.to_owned(), true),
     };
-    LeaderChange { term: view.term(), leader, here }
+    let masters = members.all().map(|(_, info)| info.client.clone()).collect();
+    LeaderChange { term: view.term(), leader, here, masters }
 }
 
 /// Reads one agent's stream.

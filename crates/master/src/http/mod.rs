@@ -8,6 +8,7 @@ mod read;
 mod redirect;
 mod render;
 mod routes;
+mod said;
 mod scheduler;
 mod server;
 mod v0;
@@ -22,12 +23,12 @@ use hyper::body::Incoming;
 
 use mesarch_edge::Patience;
 
-use crate::{app::App, leader::Session};
+use crate::{app::App, leader::Session, members::Roster};
 
 pub(crate) use operator::{Followed, answer as answer_operator, follow as follow_state};
 pub(crate) use read::{Consistency, FRESHNESS, Reader, UNKNOWN_CONSISTENCY};
 pub(crate) use render::Desk;
-pub(crate) use server::{bodies, serve};
+pub(crate) use server::serve;
 
 use routes::{Change, Endpoint, Local, Read, Route};
 
@@ -58,6 +59,7 @@ pub(crate) async fn handle(
 
 /// What any master answers.
 async fn answer_locally(app: &App, local: Local, path: &str, query: Option<&str>) -> Response<Body> {
+    let query_text = query;
     let query = &v0::Query::parse(query);
     match local {
         Local::Redirect => redirect::to_leader(app).await,
@@ -65,12 +67,24 @@ async fn answer_locally(app: &App, local: Local, path: &str, query: Option<&str>
         Local::Version => v0::version(query),
         Local::Metrics => v0::prometheus(app),
         Local::MetricsSnapshot => v0::metrics_snapshot(app, query),
+        Local::Members => members(app, path, query_text).await,
         Local::Flags => v0::flags_view(app, query),
         Local::Help => v0::help(path, query),
         Local::Logging => v0::logging(query),
         Local::System => v0::system(query),
         Local::Files => v0::no_files(),
         Local::FileNames => v0::no_file_names(query),
+    }
+}
+
+/// `/v1/members`: how members do is known to the leader only; who they are, to every master.
+async fn members(app: &App, path: &str, query: Option<&str>) -> Response<Body> {
+    if let Err(elsewhere) = Reader::of(app, path, query).await {
+        return *elsewhere;
+    }
+    match serde_json::to_vec(&Roster::of(app)) {
+        Ok(bytes) => json(bytes, &v0::Query::parse(query)),
+        Err(problem) => error::text(StatusCode::INTERNAL_SERVER_ERROR, &problem.to_string()),
     }
 }
 

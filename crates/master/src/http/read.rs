@@ -12,6 +12,7 @@ use std::{
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use mesarch_faults::{Fault, on};
 use mesarch_mesos_v1::media;
 use mesarch_state::State;
 
@@ -141,7 +142,11 @@ impl Looked {
         // Before the state, so that nothing newer than it counts for it.
         let (staleness, at) = (app.consensus.0.staleness(), Instant::now());
         let published = app.newest();
-        let index = published.index;
+        // Broken: the index is that of the last entry in the state that is shown.
+        let index = match on(Fault::IndexUnapplied) {
+            true => app.consensus.0.status().last_log.unwrap_or_default(),
+            false => published.index,
+        };
         (published, Self { index, staleness, at })
     }
 }

@@ -68,6 +68,8 @@ pub(super) enum Local {
     Metrics,
     /// The settings of this master.
     Flags,
+    /// Who belongs to the cluster, and how they do: from the leader, unless what any master knows is asked for.
+    Members,
     /// The endpoints.
     Help,
     /// How much this master logs.
@@ -116,6 +118,11 @@ const TABLE: &[(&str, Endpoint, &str)] = &[
     ("/master/machine/up", Endpoint::Change(Change::MachineUp), "POST machines that are up again"),
     ("/master/redirect", Endpoint::Local(Local::Redirect), "sends to the leader"),
     ("/master/health", Endpoint::Local(Local::Health), "200 while this master answers"),
+    (
+        "/master/v1/members",
+        Endpoint::Local(Local::Members),
+        "members with role and health; consistency=stale",
+    ),
     ("/master/flags", Endpoint::Local(Local::Flags), "settings of this master"),
     ("/registrar(1)/registry", Endpoint::Read(Read::Registry), "what outlives a leader, in short"),
     (
@@ -214,6 +221,8 @@ mod tests {
             ("/master/redirect", Some(Endpoint::Local(Local::Redirect))),
             ("/redirect/", Some(Endpoint::Local(Local::Redirect))),
             ("/redirect/x", None),
+            ("/v1/members", Some(Endpoint::Local(Local::Members))),
+            ("/v1", None),
             ("/health", Some(Endpoint::Local(Local::Health))),
             ("/version", Some(Endpoint::Local(Local::Version))),
             ("/metrics", Some(Endpoint::Local(Local::Metrics))),

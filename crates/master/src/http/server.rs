@@ -6,8 +6,7 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use mesarch_edge::{Audience, Bodies, BodyLimits, Limits, Patience, Port, connection_places, grpc::Services};
-use mesarch_mesos_v1::recordio::RECORD_BYTES_MAX;
+use mesarch_edge::{Audience, Bodies, Patience, Port, connection_places, grpc::Services};
 use mesarch_proto::api::scheduler_server;
 use tokio::net::TcpListener;
 
@@ -21,14 +20,9 @@ use crate::{
 /// the connections of masters with each other, the listeners and whoever looks after the machine.
 const FILES_RESERVE: u64 = 128;
 
-/// Reads the bodies of calls.
-pub(crate) fn bodies() -> Bodies {
-    Bodies::new(BodyLimits::of(RECORD_BYTES_MAX))
-}
-
 /// Serves until `stop` is set; then streams end, and connections finish what they are at, for a moment.
 pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, services: Services, stop: Stop) {
-    let limits = Limits::of(connection_places(FILES_RESERVE));
+    let limits = app.options.port.limits(connection_places(FILES_RESERVE));
     let mut stopping = stop.clone();
     let ending = async {
         stopped(&mut stopping).await;

@@ -75,7 +75,7 @@ pub(crate) fn quotas(
         Ok(quota)
     });
     let quotas = quotas.collect::<Result<_, Invalid>>()?;
-    Ok(Command::SetQuota(SetQuota { quotas, force }))
+    Ok(Command::SetQuota(SetQuota { quotas, force, there: None }))
 }
 
 /// A conversion of an agent's resources.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use mesarch_master::Domain;
 use mesarch_proto::{
     admin::{
-        Hosts, RolePriority, SetPolicyRequest, SetPrioritiesRequest, SetWhitelistRequest,
+        Hosts, RolePriority, SetPolicyRequest, SetPrioritiesRequest, SetWhitelistRequest, StatusRequest,
         admin_client::AdminClient,
     },
     mesos::v1,
@@ -143,4 +143,40 @@ async fn a_policy_that_was_switched_on_a_live_cluster_decides_after_a_failover()
     let offer = tokio::time::timeout(Duration::from_secs(20), urgent.offer()).await.expect("in time");
     assert_eq!(offer["agent_id"]["value"], new.id.as_str(), "{offer}");
     comes_to(&admin(address).await, &first.framework, Some(&new.id), "nothing_free").await;
+}
+
+async fn applied(operator: &mut AdminClient<Channel>) -> u64 {
+    operator.status(StatusRequest {}).await.expect("told").into_inner().applied
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suppression_that_is_said_again_is_no_entry_and_one_that_changes_something_is() {
+    const REPEATS: u64 = 200;
+    let cluster = Cluster::start(1).await;
+    let address = cluster.address(cluster.leader().await);
+    let mut operator = admin(address).await;
+    let mut scheduler = Scheduler::subscribe(address, in_role("eng", None), &[]).await;
+    scheduler.accepted("SUPPRESS", json!({})).await;
+    let agent = FakeAgent::register(address).await;
+    let id = Some(agent.id.as_str());
+    comes_to(&operator, &scheduler.framework, id, "suppressed").await;
+
+    let before = applied(&mut operator).await;
+    for _ in 0..REPEATS {
+        scheduler.accepted("SUPPRESS", json!({})).await;
+    }
+    // Behind all of them, and committed when it is answered.
+    scheduler.accepted("SHUTDOWN", json!({"executor_id": {"value": "x"}, "agent_id": {"value": "x"}})).await;
+    let entries = applied(&mut operator).await - before;
+    assert!(entries < REPEATS / 4, "{entries} entries for {REPEATS} repeats");
+
+    for _ in 0..3 {
+        scheduler.accepted("REVIVE", json!({})).await;
+        let offer = scheduler.offer().await;
+        scheduler.accepted("SUPPRESS", json!({})).await;
+        let decline = json!({"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0.0}});
+        scheduler.accepted("DECLINE", decline).await;
+        comes_to(&operator, &scheduler.framework, id, "suppressed").await;
+        scheduler.accepted("SUPPRESS", json!({})).await;
+    }
 }

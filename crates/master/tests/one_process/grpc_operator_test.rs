@@ -113,7 +113,7 @@ async fn operators_are_refused_over_grpc_with_the_words_of_http() {
         (
             remove_quota,
             json!({ "type": "REMOVE_QUOTA", "remove_quota": { "role": "eng" } }),
-            Code::InvalidArgument,
+            Code::FailedPrecondition,
             400,
         ),
         (

@@ -174,7 +174,9 @@ async fn a_live_cluster_explains_why_a_framework_is_offered_nothing() {
     let address = cluster.address(cluster.leader().await);
     let agent = FakeAgent::register(address).await;
     let mut operator = admin(address).await;
-    assert_eq!(why(&mut operator, "x", None).await[0].1["reason"], "framework_unknown");
+    let unknown = ExplainRequest { framework: "x".into(), agent: None };
+    let unknown = operator.explain(unknown).await.expect_err("there is none");
+    assert_eq!((unknown.code(), unknown.message()), (Code::NotFound, "framework: there is no x"));
 
     let mut constrained = framework_info("constrained");
     constrained["roles"] = json!(["picky"]);
@@ -225,4 +227,39 @@ async fn stream(address: SocketAddr, call: &Value) -> String {
         Some(known["id"].as_str()?.to_owned())
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_known_is_named_in_place_of_an_explanation() {
+    let cluster = Cluster::start(1).await;
+    let mut operator = admin(cluster.address(cluster.leader().await)).await;
+    let asked = ExplainRequest { framework: "nobody".into(), agent: None };
+    let refused = operator.explain(asked).await.expect_err("there is none");
+    assert_eq!((refused.code(), refused.message()), (Code::NotFound, "framework: there is no nobody"));
+}
+
+/// The deprecated SET_QUOTA is for a role without a quota. If it is taken, it came before the other change; if not, behind
+/// it: in both cases the other one is what holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_change_of_quota_comes_between_the_look_and_the_word_of_another() {
+    let cluster = Cluster::start(1).await;
+    let address = cluster.address(cluster.leader().await);
+    FakeAgent::register(address).await;
+    let operator = admin(address).await;
+    let scalar = json!({"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.5}});
+    for round in 0..40 {
+        let role = format!("role-{round}");
+        let once = json!({"type": "SET_QUOTA", "set_quota": {"quota_request": {"role": role, "force": true, "guarantee": [scalar]}}});
+        let (once, mut other) = (once.to_string(), operator.clone());
+        let over = limit(&role, 2000);
+        let (once, over) =
+            tokio::join!(request(address, "POST", "/api/v1", &[JSON], once.as_bytes()), async move {
+                other.set_quota(over).await
+            });
+        over.expect("set");
+        assert!([200, 400].contains(&once.status), "{}", once.status);
+        let quotas = operator.clone().get_quota(GetQuotaRequest {}).await.expect("told").into_inner().quotas;
+        let now = quotas.into_iter().find(|quota| quota.role == role).expect("there");
+        assert_eq!(now.limits, limit(&role, 2000).quotas[0].limits, "round {round}: {}", once.status);
+    }
 }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::commands::{asked_to_stop, exit_with_parent, is_parent, service_logs, service_runtime};
 use crate::duration::Span;
 use crate::failure::usage;
+use crate::port::Port;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +57,8 @@ pub(crate) struct Arguments {
     domain: Option<String>,
     #[command(flatten)]
     timing: Timing,
+    #[command(flatten)]
+    port: Port,
     /// Listen on addresses that other machines reach, without authentication: whoever reaches them rules this machine
     #[arg(long)]
     allow_remote: bool,
@@ -140,5 +143,6 @@ fn options(arguments: Arguments) -> Result<Options> {
         executor_shutdown_grace_ms: timing.executor_shutdown_grace_period.as_ms(),
         recovery_timeout_ms: timing.recovery_timeout.as_ms(),
         update_repeat_ms: timing.update_repeat.as_ms(),
+        port: arguments.port.or(&Options::default().port),
     })
 }

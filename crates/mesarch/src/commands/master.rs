@@ -13,6 +13,7 @@ use mesarch_types::FaultDomain;
 use crate::commands::{asked_to_stop, exit_with_parent, service_logs, service_runtime};
 use crate::duration::Span;
 use crate::failure::usage;
+use crate::port::Port;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +23,9 @@ Examples:
     mesarch master --node-id 1 --data-dir /var/lib/mesarch --listen 10.0.0.1:5050 --raft-listen 10.0.0.1:5052 \\
       --allow-remote --bootstrap \\
       --initial-masters '1=10.0.0.1:5052/5050,2=10.0.0.2:5052/5050,3=10.0.0.3:5052/5050'
-  After the first start, --bootstrap and --initial-masters are dropped: the data directory knows.";
+  After the first start, --bootstrap and --initial-masters are dropped: the data directory knows.
+  A further one, or one in place of a lost one: with a number that was never used, an empty folder and no --bootstrap;
+  it waits until `mesarch members add` makes it a member.";
 
 /// Runs one master: it serves agents, frameworks and operators while it leads, and sends them to the leader otherwise
 #[derive(clap::Args)]
@@ -64,6 +67,8 @@ pub(crate) struct Arguments {
     sharing: Sharing,
     #[command(flatten)]
     advanced: Advanced,
+    #[command(flatten)]
+    port: Port,
     /// Wait for the election timeout even when the leader's machine says that its process is gone
     #[arg(long)]
     no_crash_detector: bool,
@@ -175,7 +180,7 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
         advertise: arguments.advertise,
         data_dir: arguments.data_dir,
         cluster: arguments.cluster,
-        initial_masters: parse_masters(&arguments.initial_masters)?,
+        initial_masters: parse_masters(&arguments.initial_masters, "--initial-masters")?,
         bootstrap: arguments.bootstrap,
         heartbeat_ms: timing.heartbeat.as_ms(),
         election_min_ms: timing.election_min.as_ms(),
@@ -200,6 +205,7 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
             .collect(),
         filter_gpu_resources: sharing.filter_gpu_resources,
         domain: sharing.domain.as_deref().map(parse_domain).transpose()?,
+        port: arguments.port.or(&Options::default().port),
         allow_remote: arguments.allow_remote,
     })
 }
@@ -225,11 +231,11 @@ fn parse_domain(text: &str) -> anyhow::Result<Domain> {
     Ok(Domain { region: domain.region.to_string(), zone: domain.zone.to_string() })
 }
 
-/// `1=host:raftport/clientport,…`; empty text is no masters.
-fn parse_masters(text: &str) -> anyhow::Result<BTreeMap<u64, MasterAddress>> {
+/// `1=host:raftport/clientport,…`; empty text is no masters. `flag` names it in an error.
+pub(super) fn parse_masters(text: &str, flag: &str) -> anyhow::Result<BTreeMap<u64, MasterAddress>> {
     let mut masters = BTreeMap::new();
     for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
-        let wrong = || usage(format!("--initial-masters: {piece:?} is not number=host:raftport/clientport"));
+        let wrong = || usage(format!("{flag}: {piece:?} is not number=host:raftport/clientport"));
         let (node, rest) = piece.split_once('=').ok_or_else(wrong)?;
         let (raft, client_port) = rest.rsplit_once('/').ok_or_else(wrong)?;
         let (host, raft_port) = raft.rsplit_once(':').ok_or_else(wrong)?;
@@ -241,7 +247,7 @@ fn parse_masters(text: &str) -> anyhow::Result<BTreeMap<u64, MasterAddress>> {
         }
         let address = MasterAddress { raft: raft.to_owned(), client: format!("{host}:{client_port}") };
         if masters.insert(node, address).is_some() {
-            return Err(usage(format!("--initial-masters: number {node} is given twice")));
+            return Err(usage(format!("{flag}: number {node} is given twice")));
         }
     }
     Ok(masters)
@@ -259,6 +265,7 @@ mod tests {
             named_as_flags(&options.validate().unwrap_err().to_string())
         };
         assert_eq!(told(|it| it.node_id = 0), "--node-id must be above zero");
+        assert_eq!(told(|it| it.port.idle_timeout_ms = 0), "--idle-timeout must be from 1000 to 86400000");
         let elections = told(|it| it.heartbeat_ms = 0);
         assert!(
             elections.starts_with("--heartbeat, --election-min and --election-max must be"),
@@ -279,17 +286,19 @@ mod tests {
 
     #[test]
     fn initial_masters_are_read_or_refused_by_name() {
-        let masters = parse_masters("1=10.0.0.1:5052/5050, 2=m2:7/8,").unwrap();
+        let masters = parse_masters("1=10.0.0.1:5052/5050, 2=m2:7/8,", "--initial-masters").unwrap();
         assert_eq!(
             masters[&1],
             MasterAddress { raft: "10.0.0.1:5052".into(), client: "10.0.0.1:5050".into() }
         );
         assert_eq!(masters[&2], MasterAddress { raft: "m2:7".into(), client: "m2:8".into() });
-        assert!(parse_masters("").unwrap().is_empty());
+        assert!(parse_masters("", "--initial-masters").unwrap().is_empty());
         for wrong in ["1", "x=h:1/2", "1=h:1", "1=h/2", "1=:1/2", "1=h:x/2", "1=h:1/0"] {
-            let error = parse_masters(wrong).unwrap_err().to_string();
+            let error = parse_masters(wrong, "--initial-masters").unwrap_err().to_string();
             assert!(error.contains(wrong), "{error}");
         }
-        assert!(parse_masters("1=h:1/2,1=h:3/4").unwrap_err().to_string().contains("twice"));
+        assert!(
+            parse_masters("1=h:1/2,1=h:3/4", "--initial-masters").unwrap_err().to_string().contains("twice")
+        );
     }
 }

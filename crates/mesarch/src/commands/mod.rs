@@ -2,16 +2,19 @@
 
 pub(crate) mod agent;
 pub(crate) mod allocator;
+mod begin_anew;
 pub(crate) mod debug;
 pub(crate) mod demo;
 pub(crate) mod dev;
 pub(crate) mod executor;
 pub(crate) mod get;
 pub(crate) mod master;
+pub(crate) mod members;
 mod operate;
 pub(crate) mod policy;
 pub(crate) mod priority;
 pub(crate) mod quota;
+pub(crate) mod recover;
 pub(crate) mod reserve;
 pub(crate) mod run;
 pub(crate) mod snapshot;

@@ -19,7 +19,7 @@ const LEADER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a master may take to take a connection.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
 /// How long the leader may take to answer; a change is answered once it is committed.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(35);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(75);
 /// So often a master that does not lead any more may send us on.
 const REDIRECTS_MAX: usize = 5;
 /// Where a master that does not lead names the one that does.
@@ -70,6 +70,27 @@ pub(super) async fn ask<T>(
         }
     }
     bail!("the masters do not agree on who leads; nothing was done")
+}
+
+/// Asks the masters in turn; the first answer.
+pub(super) async fn ask_anyone<T>(
+    target: &Target,
+    call: impl AsyncFn(AdminClient<Channel>) -> Result<Response<T>, Status>,
+) -> Result<T> {
+    let masters = masters::resolve(target.master.as_deref()).map_err(|error| usage(error.to_string()))?;
+    let mut last = anyhow!("no master was named");
+    for master in masters {
+        let asked = async {
+            let client = AdminClient::new(connect(&master).await?);
+            call(client).await.map_err(|status| failure(&master, &status))
+        };
+        match tokio::time::timeout(ANSWERED_WITHIN, asked).await {
+            Ok(Ok(reply)) => return Ok(reply.into_inner()),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = anyhow!("the master {master} did not answer in time"),
+        }
+    }
+    Err(last)
 }
 
 fn failure(leader: &str, status: &Status) -> anyhow::Error {

@@ -17,6 +17,6 @@ pub use attribute::{attributes_from_v1, attributes_to_v1};
 pub use offer_rules::{
     ConstraintProblem, InvalidRules, constraints_from_v1, constraints_to_v1, min_allocatable_from_v1,
 };
-pub use resource::{ResourceForm, resource_to_v1, resources_from_v1, resources_to_v1};
+pub use resource::{ResourceForm, encode_resource, resource_to_v1, resources_from_v1, resources_to_v1};
 pub use resource_check::InvalidResource;
 pub use task::{Course, task_to_v1};

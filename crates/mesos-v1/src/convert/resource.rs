@@ -13,6 +13,7 @@ use mesarch_types::{
 use prost::Message;
 
 use super::resource_check::{InvalidResource, Written, check};
+use crate::encoder::Encoder;
 
 /// How reservations are written for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +144,33 @@ pub fn resource_to_v1(resource: &Resource, form: ResourceForm) -> Option<v1::Res
     };
     value_to_v1(&resource.value, &mut out);
     write_reservations(&resource.reservations, form, &mut out).then_some(out)
+}
+
+/// Writes what [`resource_to_v1`] makes of it, if anything, into the field of this number. An amount of what belongs to
+/// nobody in particular, which most are, needs no message.
+pub fn encode_resource(number: u32, resource: &Resource, form: ResourceForm, out: &mut Encoder<'_>) {
+    let is_plain = resource.reservations.is_empty()
+        && resource.disk.is_none()
+        && resource.provider.is_none()
+        && !(resource.revocable || resource.shared);
+    match &resource.value {
+        Value::Scalar(amount) if is_plain => out.message(number, |out| {
+            out.bytes(1, resource.name.as_bytes());
+            out.symbol(2, value::Type::Scalar as i32);
+            out.message(3, |scalar| scalar.double(1, amount.to_f64()));
+            if form != ResourceForm::New {
+                out.bytes(6, b"*");
+            }
+            if let Some(role) = &resource.allocated_to {
+                out.name(11, role.as_str());
+            }
+        }),
+        _ => {
+            if let Some(message) = resource_to_v1(resource, form) {
+                out.whole(number, &message);
+            }
+        }
+    }
 }
 
 fn value_to_v1(value: &Value, out: &mut v1::Resource) {

@@ -7,6 +7,7 @@ use mesarch_types::{
 };
 
 use super::*;
+use crate::encoder::Encoder;
 
 fn scalar(name: &str, amount: f64) -> v1::Resource {
     v1::Resource {
@@ -144,4 +145,21 @@ fn disk_information_and_allocation_survive() {
     let ours = resources_from_v1(std::slice::from_ref(&volume)).expect("good");
     assert_eq!(ours.iter().next().and_then(|one| one.allocated_to.clone()), Some(Role::from("eng")));
     assert_eq!(resources_to_v1(&ours, ResourceForm::New), [volume]);
+}
+
+#[test]
+fn an_encoded_resource_is_the_message() {
+    let role = Role::from("eng");
+    let texts = ["cpus:1.5", "cpus(eng):2;mem:7", "ports:[1-2]", "names:{a,b}", "gpus:0.001"];
+    for text in texts {
+        let all = parse_resources(text, &Role::any()).unwrap();
+        for resource in all.iter().chain(all.allocated_to(&role).iter()) {
+            for form in [ResourceForm::New, ResourceForm::Old, ResourceForm::Both] {
+                let (mut expect, mut got) = (Vec::new(), Vec::new());
+                Encoder::new(&mut expect).whole(7, &resource_to_v1(resource, form).unwrap());
+                encode_resource(7, resource, form, &mut Encoder::new(&mut got));
+                assert_eq!(got, expect, "{text} {form:?}");
+            }
+        }
+    }
 }

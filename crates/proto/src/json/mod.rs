@@ -15,13 +15,15 @@
 //!
 //! The build script writes one [`Message`] per message; this module holds everything that does not differ between
 //! them. `kind` has one type per proto type, `visit` hands it what serde finds, `read` and `write` have one function per
-//! label. Nothing is found by
+//! label. `encoded` writes the same from protobuf bytes. Nothing is found by
 //! reflection, and the code for each message is compiled once, in this crate, behind [`Json`].
 
 mod ascii;
 mod duration;
+mod encoded;
 pub(crate) mod kind;
 pub(crate) mod read;
+pub mod text;
 mod visit;
 pub(crate) mod write;
 
@@ -46,6 +48,18 @@ pub trait Json: Sized {
 
     /// Appends the message to `out`: one line, ASCII only (other characters as `\uXXXX`).
     fn write_json(&self, out: &mut Vec<u8>);
+
+    /// Appends the message of these protobuf bytes as [`write_json`](Self::write_json) does. The message is built only if
+    /// the bytes are not as prost writes them.
+    ///
+    /// # Errors
+    /// They are no such message; then nothing is appended.
+    fn write_json_of(encoded: &[u8], out: &mut Vec<u8>) -> Result<(), prost::DecodeError>;
+}
+
+/// A message that is known to `encoded`.
+trait Shaped {
+    fn shape() -> &'static encoded::Shape;
 }
 
 /// What the build script says about a message.
@@ -160,6 +174,18 @@ fn write_json<M: Message>(message: &M, out: &mut Vec<u8>) {
     AsJson(message).serialize(&mut serializer).expect("a Vec takes everything, and keys are texts");
 }
 
+fn write_json_of<M>(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), prost::DecodeError>
+where
+    M: Message + Shaped + prost::Message,
+{
+    let before = out.len();
+    if encoded::message(M::shape(), bytes, out).is_err() {
+        out.truncate(before);
+        write_json(&<M as prost::Message>::decode(bytes)?, out);
+    }
+    Ok(())
+}
+
 macro_rules! json_enum {
     ($name:path) => {
         impl Enum for $name {
@@ -183,6 +209,9 @@ macro_rules! json_message {
             fn write_json(&self, out: &mut Vec<u8>) {
                 write_json(self, out);
             }
+            fn write_json_of(encoded: &[u8], out: &mut Vec<u8>) -> Result<(), prost::DecodeError> {
+                write_json_of::<Self>(encoded, out)
+            }
         }
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -203,6 +232,15 @@ mod messages {
     use super::*;
 
     include!(concat!(env!("OUT_DIR"), "/mesos_json.rs"));
+}
+
+/// The same.
+#[allow(clippy::all)]
+mod shapes {
+    use super::encoded::{Field, Kind, Label, Shape};
+    use super::{Enum, Shaped};
+
+    include!(concat!(env!("OUT_DIR"), "/mesos_shapes.rs"));
 }
 
 #[cfg(test)]

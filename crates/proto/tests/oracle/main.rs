@@ -67,6 +67,9 @@ where
     let mut text = Vec::new();
     ours.write_json(&mut text);
     assert!(text.is_ascii());
+    let mut straight = Vec::new();
+    T::write_json_of(&ours.encode_to_vec(), &mut straight).expect("our own bytes");
+    assert!(straight == text, "{}\nis not\n{}", straight.escape_ascii(), text.escape_ascii());
 
     let filled = with_defaults(&dynamic);
     let options = SerializeOptions::new().stringify_64_bit_integers(false).use_proto_field_name(true);
@@ -152,6 +155,33 @@ proptest! {
     fn garbage_is_refused_or_read_but_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = check::<v1::scheduler::Call>(&bytes);
         let _ = v1::scheduler::Call::from_json(&bytes);
+    }
+
+    /// Whatever the bytes are: what can be decoded is written alike on both ways, and nothing else is written at all.
+    #[test]
+    fn bytes_of_others_are_written_as_the_message_that_they_are(
+        seed in proptest::collection::vec(any::<u8>(), 0..400),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let descriptor = POOL.get_message_by_name("mesos.v1.scheduler.Event").expect("a known message");
+        let mut bytes = random::message(&descriptor, &mut random::Entropy(&seed), true).encode_to_vec();
+        for (at, byte) in damage.iter().filter(|_| !seed.is_empty()) {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+        }
+        let mut straight = Vec::new();
+        let written = v1::scheduler::Event::write_json_of(&bytes, &mut straight);
+        match v1::scheduler::Event::decode(bytes.as_slice()) {
+            Ok(event) => {
+                let mut text = Vec::new();
+                event.write_json(&mut text);
+                prop_assert!(written.is_ok());
+                prop_assert_eq!(straight.escape_ascii().to_string(), text.escape_ascii().to_string());
+            }
+            Err(_) => prop_assert!(straight.is_empty() || written.is_ok()),
+        }
     }
 
     /// A good message with some bytes changed goes deeper than noise does.

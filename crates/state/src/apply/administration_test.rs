@@ -294,3 +294,13 @@ fn a_status_that_is_no_message_is_left_as_it_is() {
     let known = world.state.task(&framework, &TaskId::from("t")).expect("not acknowledged");
     assert_eq!(known.pending().expect("not acknowledged").status, Bytes::from_static(b"\xff"));
 }
+
+#[test]
+fn tasks_of_an_agent_that_the_next_leader_has_not_heard_of_yet_end_with_it_when_it_is_gone() {
+    let (mut world, framework, agent) = scene();
+    world.begin_term();
+    world.apply(Command::MarkAgentGone(MarkAgentGone { agent: agent.clone() }));
+    assert_eq!(world.told(&framework), [("t".to_owned(), TaskState::GoneByOperator)]);
+    assert!(world.state.agent(&agent).is_none());
+    assert_eq!(world.attach(&agent, None).outcome, Outcome::Refused(Refusal::AgentGone));
+}

@@ -9,7 +9,7 @@ use crate::{
     change::Change,
     command::{AgentForgot, DetachAgent, ExecutorKey},
     machine::LEVEL_TRUE_LIVES,
-    model::{Attachment, TaskKey},
+    model::{Attachment, Task, TaskKey},
     outcome::{Outcome, Refusal},
     step::Step,
 };
@@ -106,8 +106,12 @@ impl Step<'_> {
     }
 
     fn forgot_update(&mut self, agent: &AgentId, key: TaskKey, launch: LaunchId, uuid: UpdateUuid) {
-        if let Some(task) = self.task_mut(&key)
-            && (&task.agent, task.launch, task.acknowledged) == (agent, launch, Some(uuid))
+        // Looked at before anything is changed, which costs a copy: agents repeat themselves.
+        let is_owed = |task: &Task| {
+            task.ack_owed && (&task.agent, task.launch, task.acknowledged) == (agent, launch, Some(uuid))
+        };
+        if self.state.tasks.get(&key).is_some_and(|task| is_owed(task))
+            && let Some(task) = self.task_mut(&key)
         {
             task.ack_owed = false;
         }
@@ -129,13 +133,12 @@ impl Step<'_> {
 
     /// Drops an entry of the agent's owed acknowledgements, if it is for `uuid` (or any, if none is given).
     fn forget(&mut self, agent: &AgentId, key: crate::model::ForgettingKey, uuid: Option<UpdateUuid>) {
-        let Some(known) = self.agent_mut(agent) else {
-            return;
-        };
-        let Some(owed) = known.forgetting.get(&key).copied() else {
-            return;
-        };
-        if uuid.is_none_or(|uuid| uuid == owed) {
+        let known = self.state.agents.get(agent);
+        let owed = known.and_then(|known| known.forgetting.get(&key).copied());
+        let owed = owed.filter(|owed| uuid.is_none_or(|uuid| uuid == *owed));
+        if let Some(owed) = owed
+            && let Some(known) = self.agent_mut(agent)
+        {
             known.forgetting.remove(&key);
             known.set_hash.remove(task_hash(&key.0, &key.1, key.2, Some(owed)));
         }

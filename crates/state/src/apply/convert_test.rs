@@ -140,7 +140,7 @@ fn a_reservation_is_consumption_of_its_role() {
     let agent = world.agent(1);
     let quota = mesarch_types::Quota::new("eng".into(), Default::default(), "cpus:4".parse().expect("good"));
     let quotas = vec![quota.expect("good")];
-    world.apply(Command::SetQuota(crate::command::SetQuota { quotas, force: false }));
+    world.apply(Command::SetQuota(crate::command::SetQuota { quotas, force: false, there: None }));
     convert(&mut world, &agent, reserve("cpus(eng/web,op):3"));
     assert_eq!(world.state.consumed(&"eng".into()), Some(&"cpus:3".parse().expect("good")));
     world.give_up(&agent);

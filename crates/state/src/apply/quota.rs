@@ -15,6 +15,9 @@ impl Step<'_> {
     /// Takes all of the quotas or none. Offers above the new limits are withdrawn, then enough of others to make room
     /// for the new guarantees, newest first.
     pub(crate) fn set_quota(&mut self, c: SetQuota) -> Result<Outcome, Refusal> {
+        if let Some(denial) = c.there.and_then(|there| self.unlike(&c.quotas, there)) {
+            return Ok(Outcome::Denied(denial));
+        }
         let before = self.state.sharing.quotas.clone();
         for quota in &c.quotas {
             match quota.is_none() {
@@ -35,6 +38,13 @@ impl Step<'_> {
         let rescinded = self.enforce_limits(&c.quotas) + self.free_guarantees(&c.quotas);
         self.policy_changed();
         Ok(Outcome::Changed { rescinded })
+    }
+
+    /// The first role that has a quota though none should be `there`, or has none though it should.
+    fn unlike(&self, quotas: &[Quota], there: bool) -> Option<Denial> {
+        let has = |role: &Role| self.state.sharing.quotas.contains_key(role);
+        let role = quotas.iter().map(Quota::role).find(|role| has(role) != there)?.clone();
+        Some(if there { Denial::HasNoQuota(role) } else { Denial::HasQuota(role) })
     }
 
     /// Limits cover what is in use, and all guarantees together are covered by the cluster.

@@ -8,7 +8,7 @@ use crate::{
         IssueOffers, OfferItem, SetPolicy, SetPriorities, SetQuota, SetWeights, SetWhitelist, Teardown,
     },
     model::OutboxItem,
-    outcome::{OfferRefusal, Refusal},
+    outcome::{Denial, OfferRefusal, Refusal},
     snapshot,
     testing::{World, role, task},
 };
@@ -22,7 +22,7 @@ fn quota(role: &str, guarantees: &str, limits: &str) -> Quota {
 }
 
 fn set(world: &mut World, quotas: Vec<Quota>, force: bool) -> Applied {
-    world.apply(Command::SetQuota(SetQuota { quotas, force }))
+    world.apply(Command::SetQuota(SetQuota { quotas, force, there: None }))
 }
 
 fn issue(world: &mut World, items: Vec<OfferItem>) -> Vec<Option<OfferRefusal>> {
@@ -44,6 +44,23 @@ fn a_quota_is_stored_changed_and_removed() {
     assert_eq!(quotas, [quota("eng", "", "cpus:6"), quota("ops", "mem:1", "")]);
     set(&mut world, vec![quota("eng", "", ""), quota("unheard-of", "", "")], false);
     assert_eq!(world.state.quotas().map(Quota::role).collect::<Vec<_>>(), [&Role::from("ops")]);
+}
+
+#[test]
+fn a_change_that_rests_on_a_quota_is_judged_when_it_is_applied() {
+    let mut world = World::new();
+    let (one, other) = (quota("eng", "", "cpus:1"), quota("eng", "", "cpus:2"));
+    let mut apply = |quota: &Quota, there| {
+        let quotas = vec![quota.clone()];
+        world.apply(Command::SetQuota(SetQuota { quotas, force: true, there: Some(there) })).outcome
+    };
+    let (done, eng) = (Outcome::Changed { rescinded: 0 }, || Role::from("eng"));
+    assert_eq!(apply(&one, true), Outcome::Denied(Denial::HasNoQuota(eng())));
+    assert_eq!(apply(&one, false), done);
+    assert_eq!(apply(&other, false), Outcome::Denied(Denial::HasQuota(eng())));
+    assert_eq!(apply(&quota("eng", "", ""), true), done);
+    assert_eq!(apply(&quota("eng", "", ""), true), Outcome::Denied(Denial::HasNoQuota(eng())));
+    assert_eq!(world.state.quotas().count(), 0);
 }
 
 #[test]

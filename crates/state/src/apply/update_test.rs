@@ -64,6 +64,11 @@ impl Running {
         }
     }
 
+    fn owes(&self, id: u8) -> bool {
+        let (task, uuid) = (TaskId::from("t"), uuid(id));
+        self.world.state.owes_acknowledgement(&self.agent, &self.framework, &task, self.launch, uuid)
+    }
+
     fn acknowledge(&mut self, id: u8) -> (Outcome, Vec<Effect>) {
         let applied = self.world.acknowledge(&self.framework, &self.agent, "t", id);
         (applied.outcome, applied.effects)
@@ -94,8 +99,10 @@ fn an_acknowledgement_is_owed_until_the_agent_confirms_it() {
     let (agent, framework, launch) = (it.agent.clone(), it.framework.clone(), it.launch);
     it.world.forgot(&agent, &framework, "t", launch, 9);
     assert_eq!(open_work(&it.world.state).len(), 1, "another update's confirmation");
+    assert_eq!([it.owes(1), it.owes(9)], [true, false]);
     it.world.forgot(&agent, &framework, "t", launch, 1);
     assert_eq!(open_work(&it.world.state), []);
+    assert!(!it.owes(1));
 }
 
 #[test]
@@ -109,9 +116,11 @@ fn a_finished_task_becomes_history_but_its_acknowledgement_stays_owed() {
     assert_eq!(open_work(&it.world.state), [it.send_acknowledgement(1)]);
     let agent = it.world.state.agent(&it.agent).expect("known");
     assert_ne!(agent.set_hash, Default::default(), "the agent still has it");
+    assert!(it.owes(1));
     let (agent, framework, launch) = (it.agent.clone(), it.framework.clone(), it.launch);
     it.world.forgot(&agent, &framework, "t", launch, 1);
     assert_eq!(it.world.state.agent(&agent).expect("known").set_hash, Default::default());
+    assert!(!it.owes(1));
     assert_eq!(open_work(&it.world.state), []);
 }
 

@@ -71,11 +71,11 @@ impl Logged for SetQuota {
     type Message = log::SetQuota;
 
     fn to_log(&self) -> log::SetQuota {
-        log::SetQuota { quotas: to_logs(&self.quotas), force: self.force }
+        log::SetQuota { quotas: to_logs(&self.quotas), force: self.force, there: self.there }
     }
 
     fn from_log(message: log::SetQuota) -> Result<Self, DecodeError> {
-        Ok(Self { quotas: from_logs(message.quotas)?, force: message.force })
+        Ok(Self { quotas: from_logs(message.quotas)?, force: message.force, there: message.there })
     }
 }
 

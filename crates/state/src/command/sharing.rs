@@ -23,6 +23,8 @@ pub struct SetQuota {
     pub quotas: Vec<Quota>,
     /// Limits may be below what is in use, and guarantees above what the cluster has.
     pub force: bool,
+    /// Refused unless each of these roles has a quota (true), or none of them has (false).
+    pub there: Option<bool>,
 }
 
 /// See [`Command::SetPriorities`](super::Command::SetPriorities). Whoever is not named keeps his; zero removes one.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesarch_faults::{Fault, on};
 use mesarch_types::{FrameworkId, Role, resource::Resources};
 
 /// A framework in one of its roles.
@@ -86,7 +87,10 @@ impl Ledger {
         let Some(rest) = self.available.checked_sub(resources) else {
             return false;
         };
-        self.available = rest;
+        // Broken: what is offered is not free.
+        if !(on(Fault::OverOffer) && side == Side::Offered) {
+            self.available = rest;
+        }
         add(self.book(side), holder, resources);
         true
     }
@@ -112,7 +116,9 @@ impl Ledger {
         } else {
             book.insert(holder.clone(), rest);
         }
-        self.available = available;
+        if !(on(Fault::OverOffer) && side == Side::Offered) {
+            self.available = available;
+        }
         true
     }
 

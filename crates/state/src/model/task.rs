@@ -135,6 +135,11 @@ impl Task {
         self.statuses.last()
     }
 
+    /// The last update that its agent forwarded; what masters concluded never was.
+    pub fn told_by_agent(&self) -> Option<&Arc<Report>> {
+        self.statuses.iter().rev().find(|report| report.uuid.is_some())
+    }
+
     /// The update that the framework has not acknowledged.
     pub fn pending(&self) -> Option<&Arc<Report>> {
         self.statuses.last().filter(|_| self.unacknowledged)

@@ -19,8 +19,8 @@ use mesarch_state::{
 use mesarch_types::{
     AgentId, At, ClusterId, Constraint, Constraints, Conversion, Disk, DiskSource, Epoch, FrameworkId,
     LaunchId, Millis, OfferId, OperationId, OperationState, Predicate, Priority, ProviderId, Quantities,
-    Quota, Reservations, Resource, ResourceVersion, Role, Scalar, Selector, Source, StreamId, TaskId,
-    TaskState, TextPattern, Unavailability, UpdateUuid, WallMillis, Weight,
+    Quota, Reservation, Reservations, Resource, ResourceVersion, Role, Scalar, Selector, Source, StreamId,
+    TaskId, TaskState, TextPattern, Unavailability, UpdateUuid, WallMillis, Weight,
     capability::{AgentCapabilities, FrameworkCapabilities, FrameworkCapability},
     resource::{Resources, parse_resources},
 };

@@ -108,7 +108,12 @@ impl Driver {
                 let quota = Quota::new(role.clone(), amounts(b), amounts(c));
                 let quota = quota.or_else(|_| Quota::new(role, Quantities::default(), amounts(c)));
                 let quotas = vec![quota.expect("limits alone are good")];
-                Command::SetQuota(SetQuota { quotas, force: a < 128 })
+                let there = match c % 8 {
+                    0 => Some(true),
+                    1 => Some(false),
+                    _ => None,
+                };
+                Command::SetQuota(SetQuota { quotas, force: a < 128, there })
             }
             2 => {
                 let frameworks = vec![(self.framework(c), priority)];
@@ -131,9 +136,16 @@ impl Driver {
         let agent = self.agent(a);
         let total = self.state.agent(&agent).map(|agent| agent.total()).unwrap_or_default();
         let dynamic = total.filter(|resource| resource.to_string().contains(",op)"));
-        let conversion = match (b % 4, pick(dynamic.iter(), c)) {
+        let conversion = match (b % 5, pick(dynamic.iter(), c)) {
             (0, Some(one)) => {
                 Conversion::Unreserve(Resources::new([one.clone()]).expect("one of the agent's"))
+            }
+            (4, Some(one)) => {
+                let mut other = one.clone();
+                let innermost = |it: &Reservation| Reservation { role: Role::from("ops"), ..it.clone() };
+                other.reservations = one.reservations.iter().take(1).map(innermost).collect();
+                let all = |one: Resource| Resources::new([one]).expect("one of the agent's");
+                Conversion::Rereserve { source: all(one.clone()), target: all(other) }
             }
             (1, _) => Conversion::Reserve(resources("mem(eng/web,op):512;ports(eng/web,op):[20-22]")),
             (2, _) => Conversion::Reserve(resources("cpus(eng,op):9")),

@@ -1,18 +1,22 @@
 //! Operators, over gRPC. What they may change is read in `request.rs` and told in `reply.rs`.
 
+mod members;
 mod reply;
 mod request;
+mod save;
 
 use std::{sync::Arc, time::Duration};
 
 use mesarch_consensus::TransferError;
 use mesarch_proto::admin::{
-    ConvertReply, ConvertRequest, ExplainReply, ExplainRequest, GetPolicyReply, GetPolicyRequest,
-    GetPrioritiesReply, GetPrioritiesRequest, GetQuotaReply, GetQuotaRequest, GetWeightsReply,
-    GetWeightsRequest, GetWhitelistReply, GetWhitelistRequest, Member, SetPolicyReply, SetPolicyRequest,
-    SetPrioritiesReply, SetPrioritiesRequest, SetQuotaReply, SetQuotaRequest, SetWeightsReply,
-    SetWeightsRequest, SetWhitelistReply, SetWhitelistRequest, StatusReply, StatusRequest,
-    TransferLeaderReply, TransferLeaderRequest, admin_server::Admin,
+    AddMemberReply, AddMemberRequest, ConvertReply, ConvertRequest, ExplainReply, ExplainRequest,
+    GetPolicyReply, GetPolicyRequest, GetPrioritiesReply, GetPrioritiesRequest, GetQuotaReply,
+    GetQuotaRequest, GetWeightsReply, GetWeightsRequest, GetWhitelistReply, GetWhitelistRequest, Member,
+    MembersReply, MembersRequest, PromoteMemberReply, PromoteMemberRequest, RemoveMemberReply,
+    RemoveMemberRequest, SaveSnapshotRequest, SetPolicyReply, SetPolicyRequest, SetPrioritiesReply,
+    SetPrioritiesRequest, SetQuotaReply, SetQuotaRequest, SetWeightsReply, SetWeightsRequest,
+    SetWhitelistReply, SetWhitelistRequest, StatusReply, StatusRequest, TransferLeaderReply,
+    TransferLeaderRequest, admin_server::Admin,
 };
 use mesarch_state::{Command, State};
 use mesarch_types::{AgentId, Conversion, FrameworkId, NodeId, Resources};
@@ -38,6 +42,15 @@ pub(super) struct Service {
 
 #[tonic::async_trait]
 impl Admin for Service {
+    type SaveSnapshotStream = save::Pieces;
+
+    async fn save_snapshot(
+        &self,
+        request: Request<SaveSnapshotRequest>,
+    ) -> Result<Response<Self::SaveSnapshotStream>, Status> {
+        Ok(Response::new(save::snapshot(&self.app, request.into_inner().stale).await?))
+    }
+
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
         let known = self.app.consensus.0.status();
         let voters = known.members.voters.iter().map(|(node, info)| (node, info, true));
@@ -79,6 +92,34 @@ impl Admin for Service {
         let to = (to != 0).then_some(NodeId(to));
         self.app.consensus.0.transfer(to).await.map_err(|error| refused(&error))?;
         Ok(Response::new(TransferLeaderReply {}))
+    }
+
+    async fn members(&self, _: Request<MembersRequest>) -> Result<Response<MembersReply>, Status> {
+        Ok(Response::new(members::all(&self.app)))
+    }
+
+    async fn add_member(
+        &self,
+        request: Request<AddMemberRequest>,
+    ) -> Result<Response<AddMemberReply>, Status> {
+        members::add(&self.app, request.into_inner()).await?;
+        Ok(Response::new(AddMemberReply {}))
+    }
+
+    async fn promote_member(
+        &self,
+        request: Request<PromoteMemberRequest>,
+    ) -> Result<Response<PromoteMemberReply>, Status> {
+        members::promote(&self.app, request.into_inner().node).await?;
+        Ok(Response::new(PromoteMemberReply {}))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<RemoveMemberReply>, Status> {
+        members::remove(&self.app, request.into_inner().node).await?;
+        Ok(Response::new(RemoveMemberReply {}))
     }
 
     async fn set_weights(
@@ -173,6 +214,10 @@ impl Admin for Service {
         let _place = self.app.reads.try_acquire().map_err(|_| busy())?;
         let ExplainRequest { framework, agent } = request.into_inner();
         let (framework, agent) = (FrameworkId::from(framework), agent.map(AgentId::from));
+        let published = self.app.newest();
+        if published.state.framework(&framework).is_none() {
+            return Err(Status::not_found(format!("framework: there is no {framework}")));
+        }
         let (answer, why) = oneshot::channel();
         session.tell(ToLeader::Explain { framework, agent, answer }).await;
         match tokio::time::timeout(EXPLANATION_WAIT, why).await {

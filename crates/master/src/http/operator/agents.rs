@@ -78,7 +78,6 @@ pub(in crate::http) fn drain_info(drain: &Drain) -> DrainInfo {
 
 /// All that is in a book, marked with the roles that hold it.
 fn held(book: &BTreeMap<Holder, Resources>) -> Vec<v1::Resource> {
-    let all = book.iter().map(|((_, role), held)| held.allocated_to(role));
-    let sum = all.fold(Resources::default(), |sum, held| sum.saturating_add(&held));
-    resources_to_v1(&sum, ResourceForm::Both)
+    let all: Vec<Resources> = book.iter().map(|((_, role), held)| held.allocated_to(role)).collect();
+    resources_to_v1(&Resources::sum(&all), ResourceForm::Both)
 }

@@ -2,13 +2,14 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode};
+use mesarch_faults::{Fault, on};
 use mesarch_proto::mesos::v1::{
     self, WeightInfo,
     master::call::{GrowVolume, ReserveResources, ShrinkVolume, UpdateQuota},
     quota::{QuotaConfig, QuotaRequest},
 };
 use mesarch_state::{
-    Command, State,
+    Command, LEVEL_CONDITIONS,
     command::{SetQuota, Teardown},
     outcome::{Denial, Refusal},
 };
@@ -78,15 +79,40 @@ pub(in crate::http) async fn set_quota(
     request: &QuotaRequest,
 ) -> Result<Response<Body>, ChangeError> {
     let quota = requested_quota(request)?;
-    let _turn = app.quota_turn.lock().await;
-    if app.newest().state.quota(quota.role()).is_some() {
-        return Err(invalid(format!("role: {} has a quota already", quota.role())).into());
-    }
-    let command = Command::SetQuota(SetQuota { quotas: vec![quota], force: request.force() });
-    match committed(app, session, command, StatusCode::OK).await {
-        Err(error @ ChangeError::Denied(_)) => Ok(error::text(StatusCode::CONFLICT, &error.to_string())),
+    let change = SetQuota { quotas: vec![quota], force: request.force(), there: Some(false) };
+    match change_quota_if(app, session, change).await {
+        Err(error @ ChangeError::Denied(Denial::Quota { .. })) => {
+            Ok(error::text(StatusCode::CONFLICT, &error.to_string()))
+        }
         answered => answered,
     }
+}
+
+/// A change that rests on whether there is a quota. Masters that do not all know such commands can only look before.
+async fn change_quota_if(
+    app: &App,
+    session: &Session,
+    mut change: SetQuota,
+) -> Result<Response<Body>, ChangeError> {
+    let mut turn = None;
+    if app.newest().state.level() < LEVEL_CONDITIONS || on(Fault::QuotaAtTheEdge) {
+        // Broken below: the changes of other leaders, or of this one, come between the look and the change.
+        turn = match on(Fault::QuotaAtTheEdge) {
+            true => None,
+            false => Some(app.quota_turn.lock().await),
+        };
+        let there = change.there.take();
+        let has = |quota: &Quota| Some(app.newest().state.quota(quota.role()).is_some());
+        if let Some(quota) = change.quotas.iter().find(|quota| has(quota) != there) {
+            let role = quota.role().clone();
+            let has_not = there == Some(true);
+            let denial = if has_not { Denial::HasNoQuota(role) } else { Denial::HasQuota(role) };
+            return Err(ChangeError::Denied(denial));
+        }
+    }
+    let answered = committed(app, session, Command::SetQuota(change), StatusCode::OK).await;
+    drop(turn);
+    answered
 }
 
 fn requested_quota(request: &QuotaRequest) -> Result<Quota, Invalid> {
@@ -123,19 +149,10 @@ pub(in crate::http) async fn remove_quota(
     session: &Session,
     role: &str,
 ) -> Result<Response<Body>, ChangeError> {
-    let _turn = app.quota_turn.lock().await;
-    let command = removal(&app.newest().state, role)?;
-    committed(app, session, command, StatusCode::OK).await
-}
-
-fn removal(state: &State, role: &str) -> Result<Command, Invalid> {
     let role: Role = request::role(role)?;
-    if state.quota(&role).is_none() {
-        return Err(invalid(format!("role: {role} has no quota")));
-    }
     let nothing = Quota::new(role, [].into_iter().collect(), [].into_iter().collect());
     let nothing = nothing.map_err(|error| invalid(format!("role: {error}")))?;
-    Ok(Command::SetQuota(SetQuota { quotas: vec![nothing], force: true }))
+    change_quota_if(app, session, SetQuota { quotas: vec![nothing], force: true, there: Some(true) }).await
 }
 
 /// Ends a framework with all of its tasks.
@@ -225,6 +242,8 @@ fn status(error: &ChangeError) -> StatusCode {
         ChangeError::Denied(Denial::Conversion(ConversionError::NotThere { .. })) => StatusCode::CONFLICT,
         ChangeError::Denied(
             Denial::Quota { .. }
+            | Denial::HasQuota(_)
+            | Denial::HasNoQuota(_)
             | Denial::UnknownAgent(_)
             | Denial::Conversion(_)
             | Denial::NotDeactivated(_)

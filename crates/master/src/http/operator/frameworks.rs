@@ -62,6 +62,5 @@ fn used<'a>(state: &'a State, framework: &'a Framework) -> impl Iterator<Item = 
 }
 
 fn sum<'a>(all: impl Iterator<Item = &'a Resources>) -> Vec<mesarch_proto::mesos::v1::Resource> {
-    let sum = all.fold(Resources::default(), |sum, one| sum.saturating_add(one));
-    resources_to_v1(&sum, ResourceForm::Both)
+    resources_to_v1(&Resources::sum(all), ResourceForm::Both)
 }

@@ -1,29 +1,32 @@
 //! GET_TASKS and GET_EXECUTORS.
 
 use mesarch_mesos_v1::{
-    convert::{Course, ResourceForm, resources_to_v1, task_to_v1},
+    convert::{ResourceForm, encode_resource},
+    encoder::Encoder,
     writer::{Field, Fields},
 };
 use mesarch_proto::mesos::v1::{
-    self, ExecutorInfo, Task as Shown, TaskInfo, TaskStatus,
-    master::response::get_executors::Executor as ShownExecutor,
+    Task as Shown, TaskStatus, master::response::get_executors::Executor as ShownExecutor,
 };
 use mesarch_state::{
     State,
-    model::{Executor, Framework, Report, Task},
+    model::{Framework, Report, Task},
 };
 use mesarch_types::{Reason, TaskState};
 use prost::Message;
 
-use crate::{events, status};
+use crate::{http::said::TaskSaid, status};
 
 pub(super) fn write(state: &State, out: &mut Fields<'_>) {
-    out.list(Field("tasks", 2), state.tasks().map(|task| shown(task, task.state)));
+    let tasks = state.tasks().map(|task| (task, task.state));
+    out.encoded::<Shown, _>(Field("tasks", 2), tasks, |(task, told), out| encode(task, told, out));
     let away = state.frameworks().flat_map(|framework| unreachable(state, framework));
-    out.list(Field("unreachable_tasks", 5), away.map(|(task, told)| shown(task, told)));
+    let field = Field("unreachable_tasks", 5);
+    out.encoded::<Shown, _>(field, away, |(task, told), out| encode(task, told, out));
     let gone = state.removed_frameworks().filter_map(|(_, removed)| removed.record.as_deref());
     let ended = state.frameworks().chain(gone).flat_map(|framework| framework.completed.iter());
-    out.list(Field("completed_tasks", 3), ended.map(|task| shown(task, task.state)));
+    let field = Field("completed_tasks", 3);
+    out.encoded::<Shown, _>(field, ended, |task, out| encode(task, task.state, out));
 }
 
 /// Tasks on agents that are away, in the words that their framework knows.
@@ -39,26 +42,49 @@ fn unreachable<'a>(
     keys.filter_map(move |key| Some((state.unreachable_task(&key)?, told)))
 }
 
+/// A task as a message.
 pub(super) fn shown(task: &Task, told: TaskState) -> Shown {
-    // Our own encoding of what the framework said.
-    let info = TaskInfo::decode(task.spec.info.clone()).unwrap_or_default();
-    let uuid = |report: &Report| report.uuid.map(|uuid| bytes::Bytes::copy_from_slice(&uuid.0));
-    // What masters concluded was never forwarded from an agent.
-    let forwarded = task.statuses.iter().rev().find(|report| report.uuid.is_some());
-    let course = Course {
-        framework: task.framework.to_string(),
-        agent: task.agent.to_string(),
-        state: v1_state(told),
-        resources: resources_to_v1(&task.spec.resources, ResourceForm::New),
-        statuses: task.statuses.iter().map(|report| status(task, report)).collect(),
-        forwarded: forwarded.map(|report| (v1_state(report.state), uuid(report))),
-    };
-    task_to_v1(task.spec.id.as_str(), info, course)
+    let mut bytes = Vec::new();
+    encode(task, told, &mut Encoder::new(&mut bytes));
+    // What is in it was decoded and encoded before it was recorded.
+    Shown::decode(bytes.as_slice()).unwrap_or_default()
 }
 
-/// The same number in the API.
-fn v1_state(state: TaskState) -> v1::TaskState {
-    v1::TaskState::try_from(state as i32).unwrap_or_default()
+/// Writes `mesos.v1.Task`, most of it as it was said.
+fn encode(task: &Task, told: TaskState, out: &mut Encoder<'_>) {
+    let said = TaskSaid::of(&task.spec.info);
+    out.bytes(1, said.name);
+    out.name(2, task.spec.id.as_str());
+    out.name(3, task.framework.as_str());
+    out.optional(4, said.executor_id());
+    out.name(5, task.agent.as_str());
+    out.symbol(6, told as i32);
+    for resource in task.spec.resources.iter() {
+        encode_resource(7, resource, ResourceForm::New, out);
+    }
+    for report in &task.statuses {
+        encode_status(task, report, out);
+    }
+    if let Some(report) = task.told_by_agent() {
+        out.symbol(9, report.state as i32);
+        out.optional(10, report.uuid.as_ref().map(|uuid| &uuid.0[..]));
+    }
+    out.optional(11, said.labels);
+    out.optional(12, said.discovery);
+    out.optional(13, said.container);
+    out.optional(14, said.user());
+    out.optional(15, said.health_check);
+    out.optional(16, said.kill_policy);
+    said.limits().for_each(|entry| out.bytes(17, entry));
+}
+
+/// As [`status`], in its field of the task.
+fn encode_status(task: &Task, report: &Report, out: &mut Encoder<'_>) {
+    const DATA: u32 = 3;
+    match report.uuid {
+        Some(_) => out.message(8, |out| out.without(&report.status, DATA)),
+        None => out.whole(8, &status(task, report)),
+    }
 }
 
 /// An agent's update without the executor's own data, which is for the framework alone; or what the masters concluded.
@@ -77,12 +103,9 @@ pub(super) fn status(task: &Task, report: &Report) -> TaskStatus {
 }
 
 pub(super) fn write_executors(state: &State, out: &mut Fields<'_>) {
-    out.list(Field("executors", 1), state.executors().map(executor));
-}
-
-fn executor(executor: &Executor) -> ShownExecutor {
-    ShownExecutor {
-        executor_info: ExecutorInfo::decode(executor.spec.info.clone()).unwrap_or_default(),
-        agent_id: events::agent_id(&executor.key.agent),
-    }
+    out.encoded::<ShownExecutor, _>(Field("executors", 1), state.executors(), |executor, out| {
+        // Our own encoding of what the framework said.
+        out.bytes(1, &executor.spec.info);
+        out.name(2, executor.key.agent.as_str());
+    });
 }

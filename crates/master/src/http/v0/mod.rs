@@ -2,9 +2,11 @@
 
 mod change;
 mod each;
+mod frameworks;
 mod help;
 mod model;
 mod numbers;
+mod out;
 mod policy;
 mod process;
 mod roles;
@@ -42,6 +44,8 @@ pub(super) use mesarch_mesos_v1::Query;
 pub(super) use process::{flags, flags_view, logging, system};
 pub(super) use roles::{RoleHoldings, role_holdings};
 pub(super) use snapshot::gather as mesos_metrics;
+
+use out::Out;
 
 /// Parameters of a query that change an answer; others, as those that are to get around caches, do not.
 const PARAMETERS: [&str; 7] = ["jsonp", "framework_id", "slave_id", "task_id", "limit", "offset", "order"];
@@ -81,11 +85,14 @@ fn render(
     sink: &mut Sink,
 ) -> io::Result<()> {
     match read {
-        Read::State => write(&model::state(app, session, state), sink),
+        Read::State => Out::pieces(sink, |out| model::state(app, session, state, out)),
         Read::Summary => write(&summary::summary(app, state), sink),
-        Read::Frameworks => write(&model::frameworks(state, query.get("framework_id")), sink),
-        Read::Slaves => write(&model::slaves(state, query.get("slave_id")), sink),
-        Read::Tasks => write(&tasks::list(state, query), sink),
+        Read::Frameworks => {
+            let only = query.get("framework_id");
+            Out::pieces(sink, |out| frameworks::frameworks(state, only, out))
+        }
+        Read::Slaves => Out::pieces(sink, |out| model::slaves(state, query.get("slave_id"), out)),
+        Read::Tasks => Out::pieces(sink, |out| tasks::list(state, query, out)),
         Read::Roles => write(&roles::list(state), sink),
         Read::Quota => write(&policy::quota(state), sink),
         Read::Weights => write(&policy::weights(state), sink),
@@ -100,11 +107,11 @@ fn render(
 /// # Errors
 /// Something in it has no form in JSON.
 pub fn past(state: &State) -> serde_json::Result<serde_json::Value> {
-    let (frameworks, slaves) = (model::frameworks(state, None), model::slaves(state, None));
+    let parsed = |text: io::Result<Vec<u8>>| serde_json::from_slice(&text.map_err(serde_json::Error::io)?);
     let mut all = serde_json::Map::new();
     for part in [
-        serde_json::to_value(frameworks)?,
-        serde_json::to_value(slaves)?,
+        parsed(Out::whole(|out| frameworks::frameworks(state, None, out)))?,
+        parsed(Out::whole(|out| model::slaves(state, None, out)))?,
         serde_json::to_value(roles::list(state))?,
     ] {
         if let serde_json::Value::Object(part) = part {

@@ -1,24 +1,20 @@
-//! `/state`, `/frameworks` and `/slaves`: agents, frameworks and offers.
+//! `/state` and `/slaves`: the master, and agents.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use bytes::Bytes;
-use mesarch_mesos_v1::convert::{ResourceForm, constraints_to_v1, resources_to_v1};
+use mesarch_mesos_v1::convert::{ResourceForm, resources_to_v1};
 use mesarch_proto::{json::Json, mesos::v1};
-use mesarch_state::{
-    State,
-    command::AgentSpec,
-    model::{Agent, Executor, Framework, Offer, Task, UnreachableAgent},
-};
-use mesarch_types::{FrameworkCapability, FrameworkId, Millis, WallMillis, resource::Resources};
+use mesarch_state::{State, command::AgentSpec, model::Agent};
+use mesarch_types::resource::Resources;
 use prost::Message;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    each::Each,
+    frameworks,
     numbers::{Amounts, Attributes, seconds},
-    tasks::Told,
+    out::Out,
 };
 use crate::{app::App, http::operator, leader::Session, master_info::API_VERSION, view};
 
@@ -33,7 +29,7 @@ pub(super) fn raw<M: Json>(message: &M) -> Option<Raw> {
 }
 
 #[derive(Serialize)]
-struct StateView<'a, S: Serialize, F: Serialize, C: Serialize> {
+struct StateHead<'a> {
     version: &'static str,
     mesarch_version: &'static str,
     build_date: &'static str,
@@ -56,10 +52,11 @@ struct StateView<'a, S: Serialize, F: Serialize, C: Serialize> {
     #[serde(skip_serializing_if = "str::is_empty")]
     cluster: &'a str,
     flags: BTreeMap<&'static str, String>,
-    slaves: S,
-    recovered_slaves: [(); 0],
-    frameworks: F,
-    completed_frameworks: C,
+}
+
+/// Lists that are always empty here.
+#[derive(Serialize)]
+struct StateTail {
     orphan_tasks: [(); 0],
     unregistered_frameworks: [(); 0],
 }
@@ -73,15 +70,29 @@ struct LeaderView {
 }
 
 /// Without a session it is that of a master that may not lead, and says who does as far as it knows.
-pub(super) fn state<'a>(
-    app: &'a App,
+pub(super) fn state(
+    app: &App,
     session: Option<&Session>,
-    state: &'a State,
-) -> impl Serialize + use<'a> {
+    state: &State,
+    out: &mut Out<'_>,
+) -> io::Result<()> {
+    let lists = |out: &mut Out<'_>| {
+        out.list("slaves", state.agents(), |agent, out| out.value(&slave(agent, false)))?;
+        out.list("recovered_slaves", [(); 0], |(), _| Ok(()))?;
+        frameworks::lists(state, None, out)
+    };
+    out.object(
+        &head(app, session, state),
+        lists,
+        &StateTail { orphan_tasks: [], unregistered_frameworks: [] },
+    )
+}
+
+fn head<'a>(app: &'a App, session: Option<&Session>, state: &State) -> StateHead<'a> {
     let facts = app.facts();
     let active = state.agents().filter(|agent| agent.is_active()).count();
     let counts = state.counts();
-    StateView {
+    StateHead {
         version: API_VERSION,
         mesarch_version: env!("CARGO_PKG_VERSION"),
         build_date: "",
@@ -105,12 +116,6 @@ pub(super) fn state<'a>(
         }),
         cluster: &app.options.cluster,
         flags: super::flags(app),
-        slaves: Each(|| state.agents().map(|agent| slave(agent, false))),
-        recovered_slaves: [],
-        frameworks: Each(|| state.frameworks().map(|framework| registered(state, framework))),
-        completed_frameworks: Each(|| completed(state, None)),
-        orphan_tasks: [],
-        unregistered_frameworks: [],
     }
 }
 
@@ -125,34 +130,15 @@ fn leader_pid(app: &App, session: Option<&Session>) -> Option<String> {
     }
 }
 
-#[derive(Serialize)]
-struct FrameworksView<F: Serialize, C: Serialize> {
-    frameworks: F,
-    completed_frameworks: C,
-    unregistered_frameworks: [(); 0],
-}
-
-pub(super) fn frameworks<'a>(state: &'a State, only: Option<&'a str>) -> impl Serialize + use<'a> {
-    let wanted = move |framework: &&Framework| only.is_none_or(|only| framework.id.as_str() == only);
-    FrameworksView {
-        frameworks: Each(move || {
-            state.frameworks().filter(wanted).map(|framework| registered(state, framework))
-        }),
-        completed_frameworks: Each(move || completed(state, only)),
-        unregistered_frameworks: [],
-    }
-}
-
-#[derive(Serialize)]
-struct SlavesView<S: Serialize> {
-    slaves: S,
-    recovered_slaves: [(); 0],
-}
-
-pub(super) fn slaves<'a>(state: &'a State, only: Option<&'a str>) -> impl Serialize + use<'a> {
-    let wanted = move |agent: &&Agent| only.is_none_or(|only| agent.id.as_str() == only);
-    let slaves = Each(move || state.agents().filter(wanted).map(|agent| slave(agent, true)));
-    SlavesView { slaves, recovered_slaves: [] }
+pub(super) fn slaves(state: &State, only: Option<&str>, out: &mut Out<'_>) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Empty {}
+    let wanted = state.agents().filter(|agent| only.is_none_or(|only| agent.id.as_str() == only));
+    let lists = |out: &mut Out<'_>| {
+        out.list("slaves", wanted, |agent, out| out.value(&slave(agent, true)))?;
+        out.list("recovered_slaves", [(); 0], |(), _| Ok(()))
+    };
+    out.object(&Empty {}, lists, &Empty {})
 }
 
 #[derive(Serialize)]
@@ -254,247 +240,4 @@ fn full_resources(agent: &Agent) -> FullResources {
 
 fn raws(resources: &Resources) -> Vec<Raw> {
     resources_to_v1(resources, ResourceForm::Both).iter().filter_map(raw).collect()
-}
-
-/// What `/state-summary` says of a framework beside its counts.
-#[derive(Serialize)]
-pub(super) struct ShortFramework<'a> {
-    id: &'a str,
-    name: &'a str,
-    used_resources: Amounts,
-    offered_resources: Amounts,
-    capabilities: Vec<&'static str>,
-    hostname: String,
-    webui_url: String,
-    active: bool,
-    connected: bool,
-    recovered: bool,
-}
-
-/// A registered framework, in short.
-pub(super) fn short<'a>(state: &'a State, framework: &'a Framework) -> ShortFramework<'a> {
-    let info = v1::FrameworkInfo::decode(framework.spec.info.clone()).unwrap_or_default();
-    let offers = framework.offers.iter().filter_map(|id| state.offer(id));
-    let tasks: Vec<&Task> = state.tasks_of(&framework.id).collect();
-    ShortFramework {
-        used_resources: used(state, framework, &tasks),
-        offered_resources: Amounts::of(offers.map(|offer| &offer.resources)),
-        ..bare_short(framework, &info)
-    }
-}
-
-fn bare_short<'a>(framework: &'a Framework, info: &v1::FrameworkInfo) -> ShortFramework<'a> {
-    let spec = &framework.spec;
-    ShortFramework {
-        id: framework.id.as_str(),
-        name: &spec.name,
-        used_resources: Amounts::default(),
-        offered_resources: Amounts::default(),
-        capabilities: spec.capabilities.iter().map(|capability| capability.name()).collect(),
-        hostname: info.hostname.clone().unwrap_or_default(),
-        webui_url: info.webui_url.clone().unwrap_or_default(),
-        active: framework.is_connected(),
-        connected: framework.is_connected(),
-        // Had a stream at an earlier leader and has not come back to this one yet.
-        recovered: framework.is_active() && !framework.is_connected(),
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct FrameworkView<'a> {
-    #[serde(flatten)]
-    short: ShortFramework<'a>,
-    user: &'a str,
-    failover_timeout: f64,
-    checkpoint: bool,
-    registered_time: f64,
-    unregistered_time: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    principal: Option<&'a str>,
-    resources: Amounts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reregistered_time: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roles: Option<Vec<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'a str>,
-    tasks: Vec<Told<'a>>,
-    unreachable_tasks: Vec<Told<'a>>,
-    completed_tasks: Vec<Told<'a>>,
-    offers: Vec<OfferView<'a>>,
-    executors: Vec<ExecutorView<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<Vec<Raw>>,
-    offer_constraints: Option<Raw>,
-}
-
-fn registered<'a>(state: &'a State, framework: &'a Framework) -> FrameworkView<'a> {
-    let offers: Vec<&Offer> = framework.offers.iter().filter_map(|id| state.offer(id)).collect();
-    let tasks: Vec<&Task> = state.tasks_of(&framework.id).collect();
-    let used = used(state, framework, &tasks);
-    let mut both = used.clone();
-    offers.iter().for_each(|offer| both.add(&offer.resources));
-    let bare = bare(framework);
-    FrameworkView {
-        short: ShortFramework {
-            used_resources: used,
-            offered_resources: Amounts::of(offers.iter().map(|offer| &offer.resources)),
-            ..bare.short
-        },
-        resources: both,
-        tasks: tasks.into_iter().map(Told::of).collect(),
-        unreachable_tasks: unreachable_tasks(state, framework).collect(),
-        offers: offers.into_iter().map(offer).collect(),
-        executors: state.executors_of(&framework.id).map(executor).collect(),
-        ..bare
-    }
-}
-
-/// What the framework uses, over all agents where it has anything. `tasks` are its own.
-fn used(state: &State, framework: &Framework, tasks: &[&Task]) -> Amounts {
-    let live = tasks.iter().filter(|task| !task.state.is_terminal()).map(|task| &task.spec.resources);
-    let executors = state.executors_of(&framework.id).map(|executor| &executor.spec.resources);
-    Amounts::of(live.chain(executors))
-}
-
-pub(super) fn unreachable_tasks<'a>(
-    state: &'a State,
-    framework: &'a Framework,
-) -> impl Iterator<Item = Told<'a>> {
-    let partition_aware = framework.is_partition_aware();
-    framework.unreachable.iter().filter_map(move |(task, agent)| {
-        let away: &UnreachableAgent = state.unreachable_agent(agent)?;
-        let task = away.tasks.get(&(framework.id.clone(), task.clone()))?;
-        let told = mesarch_types::TaskState::Unreachable;
-        let told = if partition_aware { told } else { told.for_partition_unaware() };
-        Some(Told { task, state: told })
-    })
-}
-
-/// A framework by itself: as it is listed once it is gone.
-fn bare(framework: &Framework) -> FrameworkView<'_> {
-    let spec = &framework.spec;
-    let info = v1::FrameworkInfo::decode(spec.info.clone()).unwrap_or_default();
-    let multi_role = spec.capabilities.has(FrameworkCapability::MultiRole);
-    let roles: Vec<&str> = spec.roles.iter().map(|role| role.as_str()).collect();
-    FrameworkView {
-        short: bare_short(framework, &info),
-        user: &spec.user,
-        failover_timeout: failover_seconds(spec.failover_timeout, info.failover_timeout),
-        checkpoint: spec.checkpoint,
-        registered_time: seconds(framework.registered),
-        unregistered_time: 0.0,
-        principal: spec.principal.as_deref(),
-        resources: Amounts::default(),
-        reregistered_time: framework.reregistered.map(seconds),
-        role: if multi_role { None } else { roles.first().copied() },
-        roles: multi_role.then_some(roles),
-        tasks: Vec::new(),
-        unreachable_tasks: Vec::new(),
-        completed_tasks: framework.completed.iter().map(|task| Told::of(task)).collect(),
-        offers: Vec::new(),
-        executors: Vec::new(),
-        labels: info.labels.map(|labels| labels.labels.iter().filter_map(raw).collect()),
-        offer_constraints: raw(&constraints_to_v1(&spec.rules.constraints)),
-    }
-}
-
-/// As the framework said it, exactly; what decisions read is rounded to ms.
-fn failover_seconds(decided: Millis, said: Option<f64>) -> f64 {
-    said.unwrap_or(decided.0 as f64 / 1000.0)
-}
-
-fn completed<'a>(state: &'a State, only: Option<&'a str>) -> impl Iterator<Item = FrameworkView<'a>> {
-    let wanted = move |id: &FrameworkId| only.is_none_or(|only| id.as_str() == only);
-    let gone = state.removed_frameworks().filter(move |(id, _)| wanted(id));
-    gone.filter_map(|(_, removed)| Some((removed.record.as_deref()?, removed.wall)))
-        .map(|(framework, wall)| ended(bare(framework), wall))
-}
-
-fn ended(view: FrameworkView<'_>, at: WallMillis) -> FrameworkView<'_> {
-    let short = ShortFramework { active: false, connected: false, recovered: false, ..view.short };
-    FrameworkView { short, unregistered_time: seconds(at), ..view }
-}
-
-#[derive(Serialize)]
-struct OfferView<'a> {
-    id: &'a str,
-    framework_id: &'a str,
-    allocation_info: RoleView<'a>,
-    slave_id: &'a str,
-    resources: Amounts,
-}
-
-#[derive(Serialize)]
-struct RoleView<'a> {
-    role: &'a str,
-}
-
-fn offer(offer: &Offer) -> OfferView<'_> {
-    OfferView {
-        id: offer.id.as_str(),
-        framework_id: offer.framework.as_str(),
-        allocation_info: RoleView { role: offer.role.as_str() },
-        slave_id: offer.agent.as_str(),
-        resources: Amounts::of([&offer.resources]),
-    }
-}
-
-#[derive(Serialize)]
-struct ExecutorView<'a> {
-    executor_id: &'a str,
-    name: String,
-    framework_id: &'a str,
-    command: CommandView,
-    resources: Amounts,
-    role: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labels: Option<Vec<Raw>>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    slave_id: &'a str,
-}
-
-#[derive(Serialize)]
-struct CommandView {
-    shell: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<String>,
-    argv: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    environment: Option<Raw>,
-    uris: Vec<UriView>,
-}
-
-#[derive(Serialize)]
-struct UriView {
-    value: String,
-    executable: bool,
-}
-
-fn executor(executor: &Executor) -> ExecutorView<'_> {
-    let info = v1::ExecutorInfo::decode(executor.spec.info.clone()).unwrap_or_default();
-    let kind = info.r#type.and_then(|number| v1::executor_info::Type::try_from(number).ok());
-    let command = info.command.unwrap_or_default();
-    ExecutorView {
-        executor_id: executor.key.executor.as_str(),
-        name: info.name.unwrap_or_default(),
-        framework_id: executor.key.framework.as_str(),
-        resources: Amounts::of([&executor.spec.resources]),
-        role: executor.role.as_str(),
-        labels: info.labels.map(|labels| labels.labels.iter().filter_map(raw).collect()),
-        kind: kind.map(|kind| kind.as_str_name()),
-        slave_id: executor.key.agent.as_str(),
-        command: CommandView {
-            shell: command.shell(),
-            environment: command.environment.as_ref().and_then(raw),
-            uris: command
-                .uris
-                .iter()
-                .map(|uri| UriView { value: uri.value.clone(), executable: uri.executable() })
-                .collect(),
-            value: command.value,
-            argv: command.arguments,
-        },
-    }
 }

@@ -11,7 +11,8 @@ use serde::{
 
 use super::{
     each::Each,
-    model::{ShortFramework, SlaveView, short, slave},
+    frameworks::{ShortFramework, short},
+    model::{SlaveView, slave},
 };
 use crate::app::App;
 

@@ -5,6 +5,8 @@ mod readable;
 mod replay;
 mod time;
 
+pub(super) use replay::Past;
+
 use std::path::Path;
 use std::process::ExitCode;
 

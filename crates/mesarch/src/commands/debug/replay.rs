@@ -8,12 +8,12 @@ use mesarch_consensus::{EntryContext, Envelope};
 use mesarch_leader_core::{Config, Leader};
 use mesarch_state::{Command, FEATURE_LEVEL_MAX, State, check, snapshot};
 use mesarch_storage::codec::{EntryKind, payload_parts};
-use mesarch_storage::types::Entry;
+use mesarch_storage::types::{Entry, LogId, log_id};
 use mesarch_storage::{Payload, StoppedDir};
 use mesarch_types::{AgentId, FrameworkId};
 use serde_json::json;
 
-use super::{open, scratch};
+use super::{open, scratch, time};
 use crate::commands::get::{self, What};
 use crate::commands::operate::Output;
 use crate::commands::{print, tell};
@@ -71,18 +71,61 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Err(usage("--framework and --agent are for explain only"));
     }
     let dir = open(&arguments.data_dir)?;
-    let past = Past::build(&dir, arguments.to)?;
+    let past = Past::build(&dir, arguments.to.map_or(Until::Committed, Until::Entry))?;
     past.answer(arguments)
 }
 
+/// How far to apply.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// To the last entry that this master knew to be committed.
+    Committed,
+    Entry(u64),
+    /// To the end of the log.
+    End,
+}
+
 /// A state and the entry it stands at.
-struct Past {
+pub(in crate::commands) struct Past {
     index: u64,
+    /// The entry's term.
+    term: u64,
+    /// The last entry that this master knew to be committed.
+    committed: u64,
     state: State,
 }
 
 impl Past {
-    fn build(dir: &StoppedDir, to: Option<u64>) -> Result<Self> {
+    /// All that a stopped master has, committed or not.
+    pub(in crate::commands) fn whole(dir: &StoppedDir) -> Result<Self> {
+        Self::build(dir, Until::End)
+    }
+
+    /// How far it reaches, in words.
+    pub(in crate::commands) fn reach(&self) -> String {
+        let Self { index, term, committed, state } = self;
+        let counts = state.counts();
+        format!(
+            "last entry {index} of term {term}, of which {committed} was known to be committed, at {}: {} agents, {} frameworks, \
+             {} tasks",
+            time::utc(state.wall().0),
+            counts.agents,
+            counts.frameworks,
+            counts.tasks
+        )
+    }
+
+    /// The entry after which the state stands.
+    pub(in crate::commands) fn last(&self) -> LogId {
+        log_id(self.term, self.index)
+    }
+
+    pub(in crate::commands) fn into_state(self) -> State {
+        self.state
+    }
+
+    fn build(dir: &StoppedDir, until: Until) -> Result<Self> {
+        let to = if let Until::Entry(to) = until { Some(to) } else { None };
         let mut past = Self::from_snapshot(dir, to.unwrap_or(u64::MAX))?;
         let scratch = scratch()?;
         let first = if past.index == 0 { 0 } else { past.index + 1 };
@@ -96,7 +139,8 @@ impl Past {
                 purged + 1
             );
         }
-        let to = to.unwrap_or_else(|| committed.max(past.index));
+        past.committed = committed.max(past.index);
+        let to = if until == Until::End { u64::MAX } else { to.unwrap_or(past.committed) };
         for entry in log {
             let entry = entry
                 .context("the state cannot be built beyond what is damaged; --to names an earlier entry")?;
@@ -105,8 +149,8 @@ impl Past {
             }
             past.apply(&entry).with_context(|| format!("entry {}", entry.log_id.index))?;
         }
-        ensure!(past.index == to, "--to {to}: the log ends at {}", past.index);
-        if to > committed {
+        ensure!(until == Until::End || past.index == to, "--to {to}: the log ends at {}", past.index);
+        if until != Until::End && to > committed {
             tell(&format!(
                 "entry {to}: this master knew only {committed} to be committed; what followed may have given way to others"
             ));
@@ -132,14 +176,16 @@ impl Past {
             }
             let path = file.path().display().to_string();
             let mut bytes = file.state().with_context(|| path.clone())?;
-            return Ok(Self { index: covered.index, state: snapshot::decode(&mut bytes).context(path)? });
+            let (index, term) = (covered.index, covered.leader_id.term);
+            let state = snapshot::decode(&mut bytes).context(path)?;
+            return Ok(Self { index, term, committed: 0, state });
         }
         if let Some(oldest) = oldest {
             tell(&format!(
                 "the snapshot at {oldest} is newer than --to; the log has to reach back to its beginning"
             ));
         }
-        Ok(Self { index: 0, state: State::new() })
+        Ok(Self { index: 0, term: 0, committed: 0, state: State::new() })
     }
 
     fn apply(&mut self, entry: &Entry) -> Result<()> {
@@ -158,7 +204,7 @@ impl Past {
                 );
             }
         }
-        self.index = entry.log_id.index;
+        (self.index, self.term) = (entry.log_id.index, entry.log_id.leader_id.term);
         Ok(())
     }
 

@@ -1,4 +1,7 @@
-//! `mesarch snapshot`: what a snapshot file holds.
+//! `mesarch snapshot`: backups of the masters' state, what is in them, and a cluster that begins from one.
+
+mod restore;
+mod save;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,10 +17,11 @@ use crate::commands::{command_logs, print, tell};
 
 const EXAMPLES: &str = "\
 Examples:
+  mesarch snapshot save mesarch-2026-01-31.snapshot
   mesarch snapshot inspect --data-dir /var/lib/mesarch      those of a stopped master
   mesarch snapshot inspect FILE -o json";
 
-/// Looks into snapshots
+/// Saves, looks into and restores snapshots of the masters' state
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -27,6 +31,8 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum What {
+    Save(save::Arguments),
+    Restore(restore::Arguments),
     /// Checks a snapshot's checksum and tells what it covers and how much is in it; exit status 1 if one is damaged
     Inspect {
         /// A snapshot file
@@ -43,7 +49,14 @@ enum What {
 
 pub(crate) fn run(arguments: Arguments, log: Option<&str>) -> Result<ExitCode> {
     command_logs(log)?;
-    let What::Inspect { file, data_dir, output } = arguments.what;
+    match arguments.what {
+        What::Inspect { file, data_dir, output } => inspect_all(file, data_dir, output),
+        What::Save(arguments) => save::run(&arguments),
+        What::Restore(arguments) => restore::run(&arguments),
+    }
+}
+
+fn inspect_all(file: Option<PathBuf>, data_dir: Option<PathBuf>, output: Output) -> Result<ExitCode> {
     let files = match (&file, &data_dir) {
         (Some(file), _) => vec![SnapshotFile::read(file)],
         (None, Some(dir)) => debug::open(dir)?.snapshots()?,
@@ -96,7 +109,7 @@ fn inspect(file: &SnapshotFile) -> Result<Vec<(&'static str, Value)>> {
     ])
 }
 
-fn decode(file: &SnapshotFile) -> Result<State> {
+pub(super) fn decode(file: &SnapshotFile) -> Result<State> {
     Ok(snapshot::decode(&mut file.state()?)?)
 }
 
