@@ -61,7 +61,7 @@ pub(crate) async fn look(cluster: &mut Cluster) -> anyhow::Result<Found> {
     }
     let nodes = cluster.masters.iter().chain(&cluster.agents);
     let mut anomalies: Vec<Anomaly> = nodes.filter_map(|node| panicked(&node.name, &node.log())).collect();
-    let dirs: Vec<PathBuf> = cluster.masters.iter().map(|master| cluster.dir().join(&master.name)).collect();
+    let dirs: Vec<PathBuf> = (0..cluster.masters.len()).map(|master| cluster.data_dir(master)).collect();
     let program = cluster.program();
     let (mut logs, mut committed) = (Vec::new(), u64::MAX);
     for dir in &dirs {

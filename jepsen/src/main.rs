@@ -14,6 +14,7 @@ mod checker;
 #[cfg(test)]
 mod checker_test;
 mod cut;
+mod disk;
 mod history;
 mod linear;
 mod nemesis;
@@ -152,8 +153,10 @@ fn settle_in(asked: Place, nemesis: Nemesis) -> anyhow::Result<bool> {
     };
     match private {
         Ok(()) => println!("network: a namespace for each node, clients on the bridge between them"),
-        Err(why) if asked == Place::Private || nemesis.cuts() => {
-            return Err(why.context("there is no private network, and nothing else can be cut"));
+        Err(why) if asked == Place::Private || nemesis.is_private() => {
+            return Err(
+                why.context("there is no private network, and nothing else can be cut or lose its disks")
+            );
         }
         Err(why) => {
             println!("network: loopback, without cuts: {why:#}");

@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     cut::Cut,
+    disk::Health,
     scene::{Scene, Trouble, leading},
 };
 
@@ -59,9 +60,21 @@ pub(crate) enum Nemesis {
     Flapping,
     /// A fifth of all packets between nodes is lost.
     Loss,
+    /// A master loses power: it ends, and what it has not synced is lost.
+    PowerLoss,
+    /// All masters lose power at once.
+    PowerLossAll,
+    /// The leader's disk has no room left, for some seconds.
+    DiskFull,
+    /// The leader's disk fails to sync, for some seconds.
+    DiskFails,
+    /// The leader's disk takes no changes, for some seconds.
+    DiskReadOnly,
+    /// Any of the faults of disks, a new one each time, as the seed says.
+    Disks,
     /// Any of the cuts, a new one each time, as the seed says.
     Cuts,
-    /// Any of all the others, a new one each time, as the seed says; cuts only in a private network.
+    /// Any of all the others but those of disks, a new one each time, as the seed says; cuts only in a private network.
     Mix,
 }
 
@@ -91,7 +104,21 @@ const CUTS: [Nemesis; 7] = [
     Nemesis::Loss,
 ];
 
+/// What `disks` chooses from.
+const OF_DISKS: [Nemesis; 5] =
+    [Nemesis::PowerLoss, Nemesis::PowerLossAll, Nemesis::DiskFull, Nemesis::DiskFails, Nemesis::DiskReadOnly];
+
 impl Nemesis {
+    /// Whether it needs disks of the run's own, which are mounted where nobody else sees them.
+    pub(crate) fn breaks_disks(self) -> bool {
+        self == Nemesis::Disks || OF_DISKS.contains(&self)
+    }
+
+    /// Whether it needs namespaces of the run's own.
+    pub(crate) fn is_private(self) -> bool {
+        self.cuts() || self.breaks_disks()
+    }
+
     /// Whether it cuts the network: only a private one can be cut.
     pub(crate) fn cuts(self) -> bool {
         self == Nemesis::Cuts || CUTS.contains(&self)
@@ -100,7 +127,12 @@ impl Nemesis {
     /// With fewer masters nobody is left to suffer it, or to go on.
     pub(crate) fn masters_min(self) -> u16 {
         match self {
-            Nemesis::None | Nemesis::KillAll | Nemesis::KillAgent | Nemesis::AgentsOnly | Nemesis::Loss => 1,
+            Nemesis::None
+            | Nemesis::KillAll
+            | Nemesis::PowerLossAll
+            | Nemesis::KillAgent
+            | Nemesis::AgentsOnly
+            | Nemesis::Loss => 1,
             Nemesis::KillFollower | Nemesis::TermFollower | Nemesis::Transfer => 2,
             Nemesis::KillLeader
             | Nemesis::PauseLeader
@@ -113,6 +145,11 @@ impl Nemesis {
             | Nemesis::Bridge
             | Nemesis::OneWay
             | Nemesis::Flapping
+            | Nemesis::PowerLoss
+            | Nemesis::DiskFull
+            | Nemesis::DiskFails
+            | Nemesis::DiskReadOnly
+            | Nemesis::Disks
             | Nemesis::Cuts
             | Nemesis::Mix => 3,
         }
@@ -128,6 +165,7 @@ impl Nemesis {
         match self {
             Nemesis::Mix if can_cut => MIXED.into_iter().chain(CUTS).choose(random).unwrap_or(self),
             Nemesis::Mix => MIXED.into_iter().choose(random).unwrap_or(self),
+            Nemesis::Disks => OF_DISKS.into_iter().choose(random).unwrap_or(self),
             Nemesis::Cuts => CUTS.into_iter().choose(random).unwrap_or(self),
             other => other,
         }
@@ -150,7 +188,7 @@ impl Nemesis {
         let _ = timeout(AMBUSH_MAX, begun.notified()).await;
         sleep(Duration::from_micros(random.random_range(0..OPERATION_TAKES_US))).await;
         match self {
-            Nemesis::None | Nemesis::Mix | Nemesis::Cuts => Ok("nothing".to_owned()),
+            Nemesis::None | Nemesis::Mix | Nemesis::Cuts | Nemesis::Disks => Ok("nothing".to_owned()),
             Nemesis::KillLeader => scene.kill_leader(leader).await,
             Nemesis::KillFollower => scene.kill_follower(follower).await,
             Nemesis::KillAll => scene.kill_all().await,
@@ -179,6 +217,17 @@ impl Nemesis {
                 scene.cut(Cut::choose(self, nodes, leader, random)).await
             }
             Nemesis::Flapping => scene.flap(leader, random).await,
+            Nemesis::PowerLoss => {
+                let master = if random.random_bool(0.5) { leader } else { follower };
+                scene.lose_power(&[master], random).await
+            }
+            Nemesis::PowerLossAll => {
+                let all: Vec<usize> = (0..scene.cluster.masters.len()).collect();
+                scene.lose_power(&all, random).await
+            }
+            Nemesis::DiskFull => scene.sicken_disk(leader, Health::Full).await,
+            Nemesis::DiskFails => scene.sicken_disk(leader, Health::FailsToSync).await,
+            Nemesis::DiskReadOnly => scene.sicken_disk(leader, Health::ReadOnly).await,
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     Reads, Workload, aftermath,
     checker::{self, Anomaly, Promise},
+    disk::Disks,
     history::{self, Entry, Event, Kind, Marks, Recorder},
     nemesis::Nemesis,
     network::Network,
@@ -91,8 +92,12 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
         true => Some(Network::start(plan.masters + plan.agents).context("cannot make a network")?),
         false => None,
     };
+    let disks = plan.nemesis.breaks_disks().then(|| Disks::mount(plan.masters)).transpose()?;
     let hosts = network.as_ref().map(Network::hosts).unwrap_or_default();
-    let settings = settings(&plan, hosts);
+    let settings = Settings {
+        master_dirs: disks.as_ref().map(Disks::folders).unwrap_or_default(),
+        ..settings(&plan, hosts)
+    };
     let mut cluster =
         Cluster::start(plan.masters, plan.agents, settings).await.context("cannot start the cluster")?;
     let recorder = Recorder::new();
@@ -126,7 +131,8 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
     }
     let accounts = watch_accounts(cluster.operator(), recorder.clone());
     let mut faults = 0;
-    let scene = Scene { cluster: &mut cluster, network: network.as_ref(), recorder: &recorder };
+    let (of_network, of_disks) = (network.as_ref(), disks.as_ref());
+    let scene = Scene { cluster: &mut cluster, network: of_network, disks: of_disks, recorder: &recorder };
     let struck = strike_until_over(&plan, scene, &frameworks, &begun, &mut faults).await;
     let struck = match struck {
         // What is left undone by the harness must not look like a promise that was broken.
@@ -152,7 +158,9 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
     let file = write_history(plan.history.as_deref(), &history::to_edn(&entries))?;
     let mut kept = vec![file.clone(), file.with_extension("html")];
     if !anomalies.is_empty() {
-        kept.push(cluster.keep_files().to_owned());
+        let folder = cluster.keep_files().to_owned();
+        disks.as_ref().map_or(Ok(()), |disks| disks.save(&folder))?;
+        kept.push(folder);
     }
     let verdict = Verdict::new(plan.nemesis, faults, anomalies, &entries, &judged, &found, kept);
     let page = Page {
@@ -179,6 +187,7 @@ fn settings(plan: &Plan, hosts: Vec<Host>) -> Settings {
         hosts,
         program: plan.binary.clone(),
         node_flags: single.map(|(fault, node)| (node.to_owned(), flag(fault))).collect(),
+        master_dirs: Vec::new(),
     }
 }
 

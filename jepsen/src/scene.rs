@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cut::Cut,
+    disk::{Disks, Health},
     history::{Event, Kind, Recorder},
     nemesis::Nemesis,
     network::Network,
@@ -42,6 +43,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) cluster: &'a mut Cluster,
     /// None if all nodes are on loopback, which nobody can cut.
     pub(crate) network: Option<&'a Network>,
+    /// None if the masters' data lies on the machine's own disk, which nobody can break.
+    pub(crate) disks: Option<&'a Disks>,
     pub(crate) recorder: &'a Recorder,
 }
 
@@ -138,6 +141,63 @@ impl Scene<'_> {
         self.cluster.agents[agent].start().map_err(Trouble::Harness)?;
         self.wait_for_agents().await?;
         Ok(format!("killed {}{also}", self.cluster.agents[agent].name))
+    }
+}
+
+/// Disks.
+impl Scene<'_> {
+    fn disks(&self) -> Result<&Disks, Trouble> {
+        self.disks.ok_or_else(|| Trouble::Harness(anyhow!("the masters have no disks of the run's own")))
+    }
+
+    /// All of these at once.
+    pub(crate) async fn lose_power(
+        &mut self,
+        masters: &[usize],
+        random: &mut StdRng,
+    ) -> Result<String, Trouble> {
+        // All are stopped first: none may act on another's end.
+        for master in masters {
+            self.note_end(&self.cluster.masters[*master]);
+            self.cluster.masters[*master].pause().map_err(Trouble::Harness)?;
+        }
+        let mut lost = Vec::new();
+        for master in masters {
+            self.kill(*master)?;
+            let of_disk = self.disks()?.lose_power(*master, random);
+            lost.push(format!("{} lost power and {of_disk}", self.name(*master)));
+        }
+        if masters.len() < self.cluster.masters.len() {
+            leading(self.cluster, masters).await?;
+        }
+        for master in masters {
+            self.cluster.masters[*master].start().map_err(Trouble::Harness)?;
+        }
+        let lost = lost.join("; ");
+        for master in masters {
+            let joined = self.cluster.wait_until_joined(*master).await;
+            joined.map_err(|error| Trouble::Cluster(error.context(lost.clone())))?;
+        }
+        Ok(lost)
+    }
+
+    /// The others must serve meanwhile; that master may end, and is started again when its disk is sound.
+    pub(crate) async fn sicken_disk(&mut self, master: usize, health: Health) -> Result<String, Trouble> {
+        self.disks()?.set_health(master, health);
+        // It may end at any moment from now on.
+        self.note_end(&self.cluster.masters[master]);
+        sleep(PAUSE).await;
+        let served = self.serves(&[master]).await;
+        let refused = self.disks()?.set_health(master, Health::Sound);
+        served?;
+        let ended = self.cluster.masters[master].ended();
+        let also = ended.map_or(String::new(), |status| format!(" and ended with {status}"));
+        if ended.is_some() {
+            self.kill(master)?;
+            start(self.cluster, master).await?;
+        }
+        self.wait_until_whole().await?;
+        Ok(format!("{}'s disk was {health:?}: it refused {refused} operations{also}", self.name(master)))
     }
 }
 

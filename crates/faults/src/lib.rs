@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub enum Fault {
     /// The log answers for entries that are still in its process' memory, up to 64 of them.
     AckBeforeSync,
+    /// What is written to the log is left to the kernel, which loses it with its power.
+    SyncSkipped,
     /// A master votes without a record of it.
     VoteUnsaved,
     /// A leader answers plain reads however long no quorum has heard of it.
@@ -45,8 +47,9 @@ pub enum Fault {
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AckBeforeSync,
+        Self::SyncSkipped,
         Self::VoteUnsaved,
         Self::LeaseIgnored,
         Self::BarrierIgnored,
@@ -65,6 +68,7 @@ impl Fault {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AckBeforeSync => "ack-before-sync",
+            Self::SyncSkipped => "sync-skipped",
             Self::VoteUnsaved => "vote-unsaved",
             Self::LeaseIgnored => "lease-ignored",
             Self::BarrierIgnored => "barrier-ignored",

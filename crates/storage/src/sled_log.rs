@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use mesarch_faults::{Fault, on};
 
 use crate::DiskError;
 use crate::backend::{Loaded, LogBackend, MetaKey, Record};
@@ -96,6 +97,9 @@ impl SledLog {
         let mut opened = Self { db, log, meta, syncer, witness, path, chunks, floor: None, doomed };
         opened.check_format()?;
         opened.sync()?;
+        // sled writes in two steps what it says of itself, and never syncs it: half of it is a database that does not open.
+        let settings = opened.path.join("conf");
+        File::open(&settings).and_then(|file| file.sync_all()).on(&settings, "sync")?;
         sync_dir(&opened.path)?;
         Ok(opened)
     }
@@ -280,6 +284,18 @@ impl SledLog {
     }
 }
 
+impl Drop for SledLog {
+    /// sled syncs its file when it goes, and panics if that fails. On a disk that does not sync any more it stays in memory:
+    /// the process is about to end.
+    fn drop(&mut self) {
+        let file = File::open(self.path.join("db"));
+        if let Err(error) = file.and_then(|file| file.sync_all()) {
+            tracing::warn!(path = %self.path.display(), %error, "the log cannot be synced at its end");
+            std::mem::forget(self.db.clone());
+        }
+    }
+}
+
 impl LogBackend for SledLog {
     fn load(&mut self) -> Result<Loaded, DiskError> {
         let meta = self.load_meta()?;
@@ -340,7 +356,9 @@ impl LogBackend for SledLog {
     fn sync(&mut self) -> Result<(), DiskError> {
         self.put(SYNC, &self.witness.next().to_le_bytes())?;
         self.db.flush().map_err(|error| self.error("flush", error))?;
-        (self.syncer)().on(&self.path, "sync")?;
+        if !on(Fault::SyncSkipped) {
+            (self.syncer)().on(&self.path, "sync")?;
+        }
         self.witness.advance()
     }
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub program: Option<PathBuf>,
     /// Further flags of single nodes, by name, such as `master-2`.
     pub node_flags: Vec<(String, String)>,
+    /// Where each master keeps its data; empty: below the cluster's folder.
+    pub master_dirs: Vec<PathBuf>,
 }
 
 /// A place with an address of its own.
@@ -47,6 +49,7 @@ pub struct Cluster {
     pub agents: Vec<Node>,
     /// Where the other masters are served, in the order of `masters`.
     raft: Vec<SocketAddr>,
+    master_dirs: Vec<PathBuf>,
     dir: TempDir,
     program: PathBuf,
     _slot: Slot,
@@ -92,7 +95,7 @@ impl Cluster {
 
     /// Where a master keeps its data.
     pub fn data_dir(&self, index: usize) -> PathBuf {
-        self.dir.path().join(&self.masters[index].name)
+        master_dir(index, self.dir.path(), &self.master_dirs)
     }
 
     fn prepare(masters: usize, agents: usize, settings: &Settings, slot: Slot) -> Result<Self> {
@@ -136,7 +139,8 @@ impl Cluster {
         });
         let (masters, agents) = (masters.collect(), agents.collect());
         let raft = pairs.iter().map(|(_, raft)| *raft).collect();
-        Ok(Self { masters, agents, raft, dir, program, _slot: slot })
+        let master_dirs = settings.master_dirs.clone();
+        Ok(Self { masters, agents, raft, master_dirs, dir, program, _slot: slot })
     }
 
     /// The folder with all data and logs.
@@ -248,6 +252,11 @@ fn addresses(nodes: &[Node]) -> Vec<String> {
     nodes.iter().map(|node| node.address.to_string()).collect()
 }
 
+/// Where a master keeps its data.
+fn master_dir(index: usize, dir: &Path, chosen: &[PathBuf]) -> PathBuf {
+    chosen.get(index).cloned().unwrap_or_else(|| dir.join(format!("master-{}", index + 1)))
+}
+
 fn master_arguments(
     index: usize,
     pairs: &[(SocketAddr, SocketAddr)],
@@ -261,7 +270,7 @@ fn master_arguments(
         format!("--node-id={node}"),
         format!("--listen={client}"),
         format!("--raft-listen={raft}"),
-        format!("--data-dir={}", dir.join(format!("master-{node}")).display()),
+        format!("--data-dir={}", master_dir(index, dir, &settings.master_dirs).display()),
         "--cluster=test".to_owned(),
     ];
     arguments.extend(settings.master_flags.iter().cloned());

@@ -31,13 +31,14 @@ const fn bug(fault: &'static str, workload: &'static str, nemesis: &'static str)
     Bug { fault, workload, nemesis, also: &[] }
 }
 
-const BUGS: [Bug; 14] = [
+const BUGS: [Bug; 15] = [
     bug("", "launch", "kill-leader"),
     bug("ack-before-sync", "register", "kill-all"),
+    bug("sync-skipped", "register", "power-loss-all"),
     bug("vote-unsaved", "register", "kill-all"),
-    Bug { also: &["--reads", "lease"], ..bug("lease-ignored", "register", "isolate-leader") },
+    Bug { also: &["--reads", "lease"], ..bug("lease-ignored", "register", "pause-leader") },
     bug("barrier-ignored", "register", "isolate-leader"),
-    bug("answer-before-commit", "launch", "kill-leader"),
+    bug("answer-before-commit", "launch", "isolate-leader"),
     bug("quota-at-the-edge", "register", "none"),
     bug("update-acknowledged-early", "updates", "none"),
     bug("open-work-forgotten", "launch", "kill-agent-and-leader"),
