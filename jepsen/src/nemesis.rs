@@ -30,9 +30,9 @@ pub(crate) enum Nemesis {
     KillFollower,
     /// SIGKILL of all masters at once, which come back.
     KillAll,
-    /// SIGSTOP of the leader for two seconds.
+    /// SIGSTOP of the leader for five seconds.
     PauseLeader,
-    /// SIGSTOP of a follower for two seconds.
+    /// SIGSTOP of a follower for five seconds.
     PauseFollower,
     /// SIGTERM of the leader, which hands over, ends and comes back.
     TermLeader,

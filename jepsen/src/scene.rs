@@ -18,8 +18,11 @@ use crate::{
     wire::{self, Answer},
 };
 
-/// How long a paused leader is silent: longer than any election takes.
-const PAUSE: Duration = Duration::from_secs(2);
+/// How long a paused master is silent: longer than an election takes and than a client waits for an answer, so that the next
+/// leader has done things before questions are asked that the paused one will answer.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long a disk is sick at least.
+const SICK: Duration = Duration::from_secs(2);
 /// Within this time a cut drops something: agents are pinged every 15 seconds.
 const FELT_WITHIN: Duration = Duration::from_secs(30);
 /// How often a flapping leader is cut off in one fault.
@@ -186,7 +189,7 @@ impl Scene<'_> {
         self.disks()?.set_health(master, health);
         // It may end at any moment from now on.
         self.note_end(&self.cluster.masters[master]);
-        sleep(PAUSE).await;
+        sleep(SICK).await;
         let served = self.serves(&[master]).await;
         let refused = self.disks()?.set_health(master, Health::Sound);
         served?;

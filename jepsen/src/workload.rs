@@ -45,6 +45,8 @@ const ACCEPT_TAKES_US: u64 = 1500;
 const GONE_MS: std::ops::Range<u64> = 0..1500;
 /// How long the cluster waits for a successor, in seconds: for ever, as runs go.
 const FAILOVER_TIMEOUT_S: f64 = 3600.0;
+/// How often an offer is kept until the next tick: only then another one of the same resources would be seen beside it.
+const KEPT: f64 = 0.2;
 /// How long an offer that is not needed is refused.
 const REFUSE: Duration = Duration::from_millis(100);
 
@@ -111,6 +113,7 @@ impl Framework {
             seen: BTreeSet::new(),
             ended: BTreeSet::new(),
             passed_over: BTreeSet::new(),
+            kept: Vec::new(),
             open_call: None,
         };
         let task = tokio::spawn(actor.act(scheduler, queue, stopped, open_sender));
@@ -138,6 +141,8 @@ struct Actor {
     ended: BTreeSet<String>,
     /// Updates that came once and were not heeded.
     passed_over: BTreeSet<String>,
+    /// Offers that are answered at the next tick.
+    kept: Vec<Offer>,
     /// What was begun, and is not known to have ended.
     open_call: Option<Event>,
 }
@@ -204,6 +209,7 @@ impl Actor {
                 self.wishes.extend(tasks);
             }
         }
+        self.kept.clear();
         self.recorder.record(Kind::Info, Event::FrameworkEnds);
     }
 
@@ -226,6 +232,9 @@ impl Actor {
                     None => return Ok(self.calls.teardown().await?),
                 },
                 _ = ticks.tick() => {
+                    for offer in std::mem::take(&mut self.kept) {
+                        self.answer(&offer).await?;
+                    }
                     if !*stopped.borrow() {
                         self.wish();
                     }
@@ -266,7 +275,10 @@ impl Actor {
         match heard {
             Heard::Offers(offers) => {
                 for offer in offers {
-                    self.answer(&offer).await?;
+                    match self.random.random_bool(KEPT) {
+                        true => self.kept.push(offer),
+                        false => self.answer(&offer).await?,
+                    }
                 }
                 Ok(())
             }
