@@ -104,14 +104,20 @@ pub(crate) fn check(entries: &[Entry], marks: &Marks) -> Vec<Anomaly> {
     anomalies
 }
 
-/// uuids whose acknowledgement was taken at least once, or may have been.
+/// uuids whose acknowledgement was taken at least once, or was under way when its scheduler ended: if it was not taken,
+/// the update comes again.
 fn acknowledged(entries: &[Entry]) -> BTreeSet<&str> {
-    let taken = entries.iter().filter(|entry| matches!(entry.kind, Kind::Ok | Kind::Unknown));
-    let uuids = taken.filter_map(|entry| match &entry.event {
-        Event::Acknowledge { uuid, .. } => Some(uuid.as_str()),
-        _ => None,
-    });
-    uuids.collect()
+    let (mut taken, mut open) = (BTreeSet::new(), BTreeMap::new());
+    for Entry { process, kind, event, .. } in entries {
+        match (kind, event) {
+            (Kind::Ok, Event::Acknowledge { uuid, .. }) => drop(taken.insert(uuid.as_str())),
+            (Kind::Invoke, _) => drop(open.remove(process)),
+            (Kind::Unknown, Event::Acknowledge { uuid, .. }) => drop(open.insert(process, uuid.as_str())),
+            (_, Event::FrameworkEnds) => taken.extend(open.remove(process)),
+            _ => {}
+        }
+    }
+    taken
 }
 
 /// One task, as far as the history has been read.

@@ -52,6 +52,11 @@ fn acknowledged(uuid: &str) -> Entry {
     entry(Ok, Event::Acknowledge { task: TASK.to_owned(), uuid: uuid.to_owned() })
 }
 
+/// The acknowledgement of a task's end, whose outcome nobody knows.
+fn told_and_left() -> Entry {
+    entry(Unknown, Event::Acknowledge { task: TASK.to_owned(), uuid: "b".to_owned() })
+}
+
 fn account(given: f64) -> Entry {
     entry(Info, Event::Account { agent: TASK.to_owned(), resource: "cpus", total: 4.0, given })
 }
@@ -75,7 +80,6 @@ fn ended(after: &[Entry]) -> Vec<Entry> {
 #[test]
 fn good_histories_are_clean() {
     let successor = entry(Info, Event::FrameworkEnds);
-    let told_and_left = entry(Unknown, Event::Acknowledge { task: TASK.to_owned(), uuid: "b".to_owned() });
     let histories = [
         ("plain", life(&[])),
         ("an update comes twice in a row", life(&[told(TaskRunning, "a"), acknowledged("a")])),
@@ -90,7 +94,7 @@ fn good_histories_are_clean() {
         ),
         (
             "an acknowledgement that its scheduler did not live to see answered",
-            [life(&[]).split_at(5).0.to_vec(), vec![told_and_left, successor]].concat(),
+            [life(&[]).split_at(5).0.to_vec(), vec![told_and_left(), successor]].concat(),
         ),
         (
             "refused, then done again",
@@ -141,6 +145,12 @@ fn bad_histories_are_found() {
             life(&[successor, asked(), answer(TaskUnknown)]),
             (1, 1),
             &[AcceptedIsKnown],
+        ),
+        (
+            "nobody knows whether its end was acknowledged",
+            [life(&[]).split_at(5).0.to_vec(), vec![told_and_left()]].concat(),
+            (1, 1),
+            &[UpdatesInOrder],
         ),
         ("never ends", life(&[]).drain(..4).collect(), (1, 0), &[EveryTaskEnds]),
         ("over-allocated", vec![account(4.001)], (0, 0), &[NothingTwice]),

@@ -218,7 +218,8 @@ impl Follower {
         leading.max_by_key(|(term, _, master)| (!self.foreign.contains(master), *term))
     }
 
-    /// Whether nobody has taken this agent, every master that it was given answers, and for a while all that led were another cluster's.
+    /// Whether nobody has taken this agent, every master that it was given answers, and for a while all that led were
+    /// another cluster's.
     fn is_lost_for_long(&mut self) -> bool {
         let is_lost = !self.attached.load(Ordering::Relaxed)
             && self.standings.iter().all(|standing| {

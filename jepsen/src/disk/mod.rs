@@ -53,11 +53,11 @@ impl Disks {
         format!("{which} that was not synced, {lost} changes")
     }
 
-    /// From now on. Says how many operations were refused because of its health before.
+    /// From now on. Says how often the one before was felt.
     pub(crate) fn set_health(&self, disk: usize, health: Health) -> u64 {
         let mut store = self.mounts[disk].store();
         store.health = health;
-        std::mem::take(&mut store.refused)
+        std::mem::take(&mut store.felt)
     }
 
     /// Copies everything to a folder of the machine's own, where it outlasts the run.

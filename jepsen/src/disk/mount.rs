@@ -18,7 +18,7 @@ use fuser::{
     WriteFlags,
 };
 
-use super::store::{Attributes, Health, ROOM, Refusal, Store};
+use super::store::{Attributes, ROOM, Refusal, Store};
 
 /// The kernel asks again each time.
 const NEVER_CACHED: Duration = Duration::ZERO;
@@ -293,7 +293,7 @@ impl Filesystem for Files {
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let blocks = ROOM / u64::from(BLOCK);
-        let free = if lock(&self.store).health == Health::Full { 0 } else { blocks };
+        let free = lock(&self.store).room() / u64::from(BLOCK);
         reply.statfs(blocks, free, free, blocks, free, BLOCK, NAME_MAX, BLOCK);
     }
 }

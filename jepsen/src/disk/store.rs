@@ -104,8 +104,8 @@ struct File {
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) health: Health,
-    /// Operations that were refused because of its health.
-    pub(crate) refused: u64,
+    /// How often it has shown that it is not sound: operations that were refused, and answers that there is no room.
+    pub(crate) felt: u64,
     files: BTreeMap<Ino, File>,
     folders: Names,
     /// The names at the last sync, if they have changed since.
@@ -118,7 +118,7 @@ impl Store {
     pub(crate) fn new() -> Self {
         Self {
             health: Health::Sound,
-            refused: 0,
+            felt: 0,
             files: BTreeMap::new(),
             folders: BTreeMap::from([(ROOT, BTreeMap::new())]),
             synced: None,
@@ -301,6 +301,15 @@ impl Store {
         lost
     }
 
+    /// Free bytes.
+    pub(crate) fn room(&mut self) -> u64 {
+        if self.health != Health::Full {
+            return ROOM;
+        }
+        self.felt += 1;
+        0
+    }
+
     fn names(&self, folder: Ino) -> Result<&BTreeMap<OsString, Ino>, Refusal> {
         let absent = if self.files.contains_key(&folder) { Refusal::IsNotAFolder } else { Refusal::NotFound };
         self.folders.get(&folder).ok_or(absent)
@@ -328,7 +337,7 @@ impl Store {
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Refusal {
-        self.refused += 1;
+        self.felt += 1;
         refusal
     }
 
@@ -442,7 +451,9 @@ mod tests {
         store.health = Health::FailsToSync;
         store.write(a, 0, b"z").unwrap();
         assert_eq!(store.sync(a), Err(Refusal::Failed));
-        assert_eq!(store.refused, 5);
+        assert_eq!((store.room(), store.felt), (ROOM, 5));
+        store.health = Health::Full;
+        assert_eq!((store.room(), store.felt), (0, 6));
         store.lose_power(|| false);
         assert_eq!(content(&store, "a").unwrap(), b"texy");
     }

@@ -150,6 +150,19 @@ against_the_oracle! {
     resource_provider_call: v1::resource_provider::Call = "mesos.v1.resource_provider.Call";
 }
 
+/// The bytes of an event that chance made, with some of them changed.
+fn damaged_event(seed: &[u8], damage: &[(prop::sample::Index, u8)]) -> Vec<u8> {
+    let descriptor = POOL.get_message_by_name("mesos.v1.scheduler.Event").expect("a known message");
+    let mut bytes = random::message(&descriptor, &mut random::Entropy(seed), true).encode_to_vec();
+    for (at, byte) in damage.iter().filter(|_| !seed.is_empty()) {
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = *byte;
+        }
+    }
+    bytes
+}
+
 proptest! {
     #[test]
     fn garbage_is_refused_or_read_but_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -163,14 +176,7 @@ proptest! {
         seed in proptest::collection::vec(any::<u8>(), 0..400),
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
-        let descriptor = POOL.get_message_by_name("mesos.v1.scheduler.Event").expect("a known message");
-        let mut bytes = random::message(&descriptor, &mut random::Entropy(&seed), true).encode_to_vec();
-        for (at, byte) in damage.iter().filter(|_| !seed.is_empty()) {
-            if !bytes.is_empty() {
-                let at = at.index(bytes.len());
-                bytes[at] = *byte;
-            }
-        }
+        let bytes = damaged_event(&seed, &damage);
         let mut straight = Vec::new();
         let written = v1::scheduler::Event::write_json_of(&bytes, &mut straight);
         match v1::scheduler::Event::decode(bytes.as_slice()) {
@@ -190,14 +196,7 @@ proptest! {
         seed in proptest::collection::vec(any::<u8>(), 0..400),
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
-        let descriptor = POOL.get_message_by_name("mesos.v1.scheduler.Event").expect("a known message");
-        let mut bytes = random::message(&descriptor, &mut random::Entropy(&seed), true).encode_to_vec();
-        for (at, byte) in damage.iter().filter(|_| !seed.is_empty()) {
-            if !bytes.is_empty() {
-                let at = at.index(bytes.len());
-                bytes[at] = *byte;
-            }
-        }
+        let bytes = damaged_event(&seed, &damage);
         if check::<v1::scheduler::Event>(&bytes).is_ok() {
             let _ = v1::scheduler::Event::decode(bytes.as_slice());
         }

@@ -84,12 +84,13 @@ impl Change {
     /// The change itself may unseat the leader for a moment: a voter that is slow to answer is needed for the majority now.
     /// Whoever leads then is asked, this master again if it is.
     async fn carry_out(self, app: &App) -> Result<(), Status> {
-        for attempt in 0..TRIES_MAX {
+        let members = app.consensus.0.membership();
+        for _ in 0..TRIES_MAX {
             leader(app).await?;
             match self.try_once(app).await {
-                // The try that unseated the leader was the one that did it.
-                Err(MembershipError::Rule(Rule::NotAMember(_)))
-                    if attempt > 0 && matches!(self, Self::Remove(_)) =>
+                // It was one when this was asked: a try that unseated the leader has removed it.
+                Err(MembershipError::Rule(Rule::NotAMember(node)))
+                    if matches!(self, Self::Remove(_)) && members.contains(node) =>
                 {
                     return Ok(());
                 }
