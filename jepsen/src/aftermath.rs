@@ -1,5 +1,5 @@
-//! What the stopped masters' disks say: one log, one leader in each term, one state at each place, and nothing given away
-//! twice at any of those that are looked at.
+//! What the stopped masters' disks say: one log, one leader in each term, one state after each entry, and nothing given away
+//! twice in any of them.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,11 @@ use serde_json::Value;
 
 use crate::checker::{Anomaly, Promise};
 
-/// Places in the log at which states are built and compared.
-const PLACES: u64 = 5;
-/// So far back from the end a log reaches, whatever was made a snapshot and dropped.
-const REACHES_BACK: u64 = 5000;
+/// So many of the last entries are gone through one by one, at least; and so far back a log reaches, whatever was made a
+/// snapshot and dropped.
+const GONE_THROUGH: u64 = 4000;
+/// Anomalies of one kind that are told; what breaks once mostly stays broken.
+const TOLD_MAX: usize = 3;
 
 /// A term, and the master that began it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(crate) struct Found {
     pub(crate) reigns: Vec<Reign>,
     /// Entries that all masters have.
     pub(crate) entries: u64,
-    /// Places at which all states were compared.
+    /// Entries after which all states were compared, and the invariants looked at.
     pub(crate) places: usize,
 }
 
@@ -59,14 +60,14 @@ pub(crate) async fn look(cluster: &mut Cluster) -> anyhow::Result<Found> {
             master.terminate().await?;
         }
     }
-    let nodes = cluster.masters.iter().chain(&cluster.agents);
+    let nodes = cluster.masters.iter().chain(&cluster.agents).chain(&cluster.replaced);
     let mut anomalies: Vec<Anomaly> = nodes.filter_map(|node| panicked(&node.name, &node.log())).collect();
     let dirs: Vec<PathBuf> = (0..cluster.masters.len()).map(|master| cluster.data_dir(master)).collect();
     let program = cluster.program();
     let (mut logs, mut committed) = (Vec::new(), u64::MAX);
     for dir in &dirs {
-        match (digest(program, dir, None)?, read_log(program, dir)?) {
-            (Ok((index, _)), Ok(log)) => {
+        match (known_committed(program, dir)?, read_log(program, dir)?) {
+            (Ok(index), Ok(log)) => {
                 committed = committed.min(index);
                 logs.push(log);
             }
@@ -82,38 +83,70 @@ pub(crate) async fn look(cluster: &mut Cluster) -> anyhow::Result<Found> {
     Ok(found)
 }
 
+/// After each entry one state on all masters, in which everything holds that must.
 fn compare_states(program: &Path, dirs: &[PathBuf], committed: u64, found: &mut Found) -> anyhow::Result<()> {
-    for place in places(committed) {
-        let mut digests = BTreeMap::new();
-        for dir in dirs {
-            match digest(program, dir, Some(place))? {
-                Ok((_, digest)) => drop(digests.insert(name(dir), digest)),
-                Err(why) => found.anomalies.push(broken(&name(dir), why)),
-            }
+    let from = committed.saturating_sub(GONE_THROUGH);
+    let mut states = Vec::new();
+    for dir in dirs {
+        match after_each(program, "digest", dir, from, committed)? {
+            Ok(digests) => states.push((name(dir), digests)),
+            Err(why) => found.anomalies.push(broken(&name(dir), why)),
         }
-        let mut values: Vec<&String> = digests.values().collect();
-        values.dedup();
-        if values.len() > 1 {
-            let seen = format!("after entry {place} the states differ: {digests:?}");
-            found.anomalies.push(broken("the masters", seen));
-        }
-        let held = mesarch(program, &["debug", "replay", "invariants"], &dirs[0], Some(place))?;
-        if !held.status.success() {
-            let seen = format!("after entry {place}: {}", said(&held));
-            let about = name(&dirs[0]);
-            found.anomalies.push(Anomaly { promise: Promise::NothingTwice, about, seen });
-        }
-        found.places += 1;
     }
+    found.anomalies.extend(differences(&states));
+    let violations = match after_each(program, "invariants", &dirs[0], from, committed)? {
+        Ok(violations) => violations,
+        Err(why) => {
+            found.anomalies.push(broken(&name(&dirs[0]), why));
+            return Ok(());
+        }
+    };
+    found.places = violations.len();
+    let violated = violations.iter().filter(|(_, violation)| violation.is_string());
+    found.anomalies.extend(violated.take(TOLD_MAX).map(|(index, violation)| Anomaly {
+        promise: Promise::NothingTwice,
+        about: name(&dirs[0]),
+        seen: format!("after entry {index}: {violation}"),
+    }));
     Ok(())
 }
 
-/// Places that are spread over the end of a log, the last one included.
-fn places(committed: u64) -> Vec<u64> {
-    let first = committed.saturating_sub(REACHES_BACK);
-    let mut places: Vec<u64> = (1..=PLACES).map(|part| first + (committed - first) * part / PLACES).collect();
-    places.dedup();
-    places
+/// What was said after each entry; a master has no entry for what a snapshot of others brought it.
+type AfterEach = BTreeMap<u64, Value>;
+
+/// What `mesarch debug replay` says of the state after each entry; or why it cannot.
+fn after_each(
+    program: &Path,
+    query: &str,
+    dir: &Path,
+    from: u64,
+    to: u64,
+) -> anyhow::Result<Result<AfterEach, String>> {
+    let (from, to) = (format!("--from={from}"), format!("--to={to}"));
+    let output = mesarch(program, &["debug", "replay", query, "-o", "json", &from, &to], dir)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let one = |line: &str| {
+        let mut value: Value = serde_json::from_str(line).context("a line of it is no JSON")?;
+        let index = value["index"].as_u64().context("a line of it has no index")?;
+        let what = if query == "digest" { "digest" } else { "violation" };
+        Ok((index, value[what].take()))
+    };
+    let said_of_each = text.lines().map(one).collect::<anyhow::Result<AfterEach>>()?;
+    // A violation is an exit status too.
+    let is_broken = !output.status.success() && said_of_each.values().all(Value::is_null);
+    Ok(if is_broken { Err(said(&output)) } else { Ok(said_of_each) })
+}
+
+/// Where the states of two masters differ, at first.
+fn differences(states: &[(String, AfterEach)]) -> Vec<Anomaly> {
+    let Some(((first, of_first), others)) = states.split_first() else { return Vec::new() };
+    let differs = |(other, of_other): &(String, AfterEach)| {
+        let both = of_first.iter().filter_map(|(index, digest)| Some((index, digest, of_other.get(index)?)));
+        let (index, ..) = both.into_iter().find(|(_, one, another)| one != another)?;
+        let seen = format!("after entry {index} the states of {first} and {other} differ");
+        Some(broken("the masters", seen))
+    };
+    others.iter().filter_map(differs).collect()
 }
 
 /// One log on all masters, as far as each knows it to be committed, and one leader in each term.
@@ -144,7 +177,7 @@ fn compare(logs: &[Log], committed: u64) -> (Vec<Reign>, Vec<Anomaly>) {
 }
 
 fn read_log(program: &Path, dir: &Path) -> anyhow::Result<Result<Log, String>> {
-    let output = mesarch(program, &["debug", "log", "-o", "json"], dir, None)?;
+    let output = mesarch(program, &["debug", "log", "-o", "json"], dir)?;
     if !output.status.success() {
         return Ok(Err(said(&output)));
     }
@@ -165,22 +198,19 @@ fn line(text: &str) -> anyhow::Result<((u64, u64), Line)> {
     Ok(((index, number("position").unwrap_or_default()), line))
 }
 
-/// The index that the state stands at, and its digest; or why there is none.
-fn digest(program: &Path, dir: &Path, to: Option<u64>) -> anyhow::Result<Result<(u64, String), String>> {
-    let output = mesarch(program, &["debug", "replay", "digest", "-o", "json"], dir, to)?;
+/// The last entry that the master knew to be committed; or why nobody knows.
+fn known_committed(program: &Path, dir: &Path) -> anyhow::Result<Result<u64, String>> {
+    let output = mesarch(program, &["debug", "replay", "digest", "-o", "json"], dir)?;
     if !output.status.success() {
         return Ok(Err(said(&output)));
     }
     let value: Value = serde_json::from_slice(&output.stdout).context("a digest is no JSON")?;
-    let index = value["index"].as_u64().context("a digest has no index")?;
-    Ok(Ok((index, value["digest"].to_string())))
+    Ok(Ok(value["index"].as_u64().context("a digest has no index")?))
 }
 
-fn mesarch(program: &Path, words: &[&str], dir: &Path, to: Option<u64>) -> anyhow::Result<Output> {
-    let mut command = Command::new(program);
-    command.args(words).arg("--data-dir").arg(dir);
-    command.args(to.map(|to| format!("--to={to}")));
-    let output = command.output().context("cannot run mesarch debug")?;
+fn mesarch(program: &Path, words: &[&str], dir: &Path) -> anyhow::Result<Output> {
+    let output = Command::new(program).args(words).arg("--data-dir").arg(dir).output();
+    let output = output.context("cannot run mesarch debug")?;
     ensure!(output.status.code() != Some(2), "mesarch {}: {}", words.join(" "), said(&output));
     Ok(output)
 }
@@ -231,11 +261,15 @@ mod tests {
     }
 
     #[test]
-    fn states_are_looked_at_where_every_log_reaches() {
-        assert_eq!(places(0), [0]);
-        assert_eq!(places(10), [2, 4, 6, 8, 10]);
-        let far = places(100_000);
-        assert!(far.iter().all(|place| *place > 100_000 - REACHES_BACK) && far.contains(&100_000));
+    fn states_are_compared_wherever_two_masters_have_them() {
+        let of = |name: &str, states: &[(u64, &str)]| {
+            (name.to_owned(), states.iter().map(|(index, digest)| (*index, Value::from(*digest))).collect())
+        };
+        let (one, late) = (of("1", &[(1, "a"), (2, "b"), (3, "c")]), of("2", &[(3, "c"), (4, "d")]));
+        assert_eq!(differences(&[one.clone(), late]), []);
+        let found = differences(&[one, of("2", &[(1, "a"), (2, "x"), (3, "y")])]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].seen.contains("after entry 2 "), "{found:?}");
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) enum Promise {
     StaleAsItSays,
     /// The masters' disks hold one log, with one leader in each term, and it makes one state of it at each place.
     OneLog,
+    /// What a master keeps in memory and on its disk is bounded, and no process outlives what it was started for.
+    Bounded,
     /// After every fault the cluster is whole again, and until then nothing but the fault's victim ends.
     ComesBack,
 }

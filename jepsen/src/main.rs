@@ -10,9 +10,11 @@
 //! Start reading at [`checker`].
 
 mod aftermath;
+mod bounds;
 mod checker;
 #[cfg(test)]
 mod checker_test;
+mod clocks;
 mod cut;
 mod disk;
 mod history;

@@ -42,6 +42,12 @@ pub(crate) enum Nemesis {
     Transfer,
     /// SIGTERM of one master after the other, each of which comes back before the next one goes.
     Rolling,
+    /// A master is lost with its machine, or removed while it lives, and another one with an empty disk takes its place.
+    Replace,
+    /// A bit flips on a dead master's disk; another master takes its place in the end.
+    FlipBit,
+    /// The wall clock of a node jumps by up to a year, and back; the leader may die meanwhile.
+    Clocks,
     /// SIGKILL of an agent, which comes back.
     KillAgent,
     /// SIGKILL of an agent and of the leader, which come back.
@@ -79,7 +85,7 @@ pub(crate) enum Nemesis {
 }
 
 /// What `mix` chooses from.
-const MIXED: [Nemesis; 11] = [
+const MIXED: [Nemesis; 14] = [
     Nemesis::KillLeader,
     Nemesis::KillFollower,
     Nemesis::KillAll,
@@ -89,6 +95,9 @@ const MIXED: [Nemesis; 11] = [
     Nemesis::TermFollower,
     Nemesis::Transfer,
     Nemesis::Rolling,
+    Nemesis::Replace,
+    Nemesis::FlipBit,
+    Nemesis::Clocks,
     Nemesis::KillAgent,
     Nemesis::KillAgentAndLeader,
 ];
@@ -112,6 +121,11 @@ impl Nemesis {
     /// Whether it needs disks of the run's own, which are mounted where nobody else sees them.
     pub(crate) fn breaks_disks(self) -> bool {
         self == Nemesis::Disks || OF_DISKS.contains(&self)
+    }
+
+    /// Whether it needs clocks of the run's own.
+    pub(crate) fn moves_clocks(self) -> bool {
+        matches!(self, Nemesis::Clocks | Nemesis::Mix)
     }
 
     /// Whether it needs namespaces of the run's own.
@@ -139,6 +153,9 @@ impl Nemesis {
             | Nemesis::PauseFollower
             | Nemesis::TermLeader
             | Nemesis::Rolling
+            | Nemesis::Replace
+            | Nemesis::FlipBit
+            | Nemesis::Clocks
             | Nemesis::KillAgentAndLeader
             | Nemesis::IsolateLeader
             | Nemesis::Halves
@@ -205,6 +222,14 @@ impl Nemesis {
                 }
                 Ok("terminated every master in turn".to_owned())
             }
+            Nemesis::Replace | Nemesis::FlipBit => {
+                let master = if random.random_bool(0.5) { leader } else { follower };
+                match self {
+                    Nemesis::FlipBit => scene.flip_bit(master, random).await,
+                    _ => scene.replace(master, random.random_bool(0.5)).await,
+                }
+            }
+            Nemesis::Clocks => scene.jump(leader, random).await,
             Nemesis::KillAgent => scene.kill_agent(agent, None).await,
             Nemesis::KillAgentAndLeader => scene.kill_agent(agent, Some(leader)).await,
             Nemesis::IsolateLeader

@@ -25,7 +25,7 @@ use crate::{
     wire::{self, Answer},
 };
 
-/// Operators for each master.
+/// Operators for each master who read and change.
 const OPERATORS_PER_MASTER: usize = 2;
 /// Registers that are in use at the same time: every other one is a quota.
 const KEYS: usize = 4;
@@ -35,6 +35,9 @@ const OPERATIONS_MAX: usize = 80;
 const UNKNOWN_MAX: usize = 5;
 /// The longest an operator rests between operations, in ms.
 const REST_MAX_MS: u64 = 40;
+/// The same of one who only reads: there is one more of them for each master, who go on asking it while all changes wait for
+/// a leader that is cut off.
+const READER_REST_MAX_MS: u64 = 200;
 /// The first value: above a weight of one, which is the same as none.
 const VALUE_FIRST: u64 = 1001;
 
@@ -89,9 +92,12 @@ impl Load {
             query,
         });
         let operators = masters.iter().cycle().take(masters.len() * OPERATORS_PER_MASTER);
-        let tasks = operators.zip(1_u32..).map(|(master, number)| {
+        let operators =
+            operators.map(|master| (master, false)).chain(masters.iter().map(|master| (master, true)));
+        let tasks = operators.zip(1_u32..).map(|((master, only_reads), number)| {
             let random = StdRng::seed_from_u64(seed ^ u64::from(number));
-            tokio::spawn(operate(shared.clone(), master.clone(), number, random, stopped.clone()))
+            let who = (number, only_reads);
+            tokio::spawn(operate(shared.clone(), master.clone(), who, random, stopped.clone()))
         });
         Self { tasks: tasks.collect(), stop }
     }
@@ -129,15 +135,19 @@ impl Load {
 async fn operate(
     shared: Arc<Shared>,
     master: String,
-    number: u32,
+    (number, only_reads): (u32, bool),
     mut random: StdRng,
     stopped: watch::Receiver<bool>,
 ) {
+    let rest_max_ms = if only_reads { READER_REST_MAX_MS } else { REST_MAX_MS };
     let recorder = shared.recorder.of_process(number);
     while !*stopped.borrow() {
         let slot = random.random_range(0..KEYS);
         let key = shared.keys.lock().unwrap_or_else(PoisonError::into_inner)[slot].name();
-        let op = choose(slot, &mut random, &shared.value);
+        let op = match only_reads {
+            true => Op::Read(Seen::Unread),
+            false => choose(slot, &mut random, &shared.value),
+        };
         let event = |op, by: &str| Event::Register { key: key.clone(), op, by: by.to_owned() };
         recorder.record(Kind::Invoke, event(op, ""));
         shared.begun.notify_waiters();
@@ -153,7 +163,7 @@ async fn operate(
             Answer::Unknown => recorder.record(Kind::Unknown, event(op, "")),
         }
         count(&mut shared.keys.lock().unwrap_or_else(PoisonError::into_inner)[slot], &key, unknown);
-        sleep(Duration::from_millis(random.random_range(0..REST_MAX_MS))).await;
+        sleep(Duration::from_millis(random.random_range(0..rest_max_ms))).await;
     }
 }
 

@@ -6,6 +6,7 @@ use mesarch_client::v1::TaskState;
 
 use crate::{
     aftermath::Found,
+    bounds::Grown,
     checker::Anomaly,
     history::{Entry, Event, Kind, Op},
     nemesis::Nemesis,
@@ -43,7 +44,7 @@ impl Verdict {
         anomalies: Vec<Anomaly>,
         entries: &[Entry],
         judged: &Judged,
-        found: &Found,
+        (found, grown): (&Found, &Grown),
         kept: Vec<PathBuf>,
     ) -> Self {
         let counts = Counts::of(entries);
@@ -52,12 +53,15 @@ impl Verdict {
             _ => counts.want(judged),
         };
         let summary = format!(
-            "faults {faults}; served within {} ms of each; {}; terms {}; entries that all masters hold {}, states equal at {}",
+            "faults {faults}; served within {} ms of each; {}; terms {}; entries that all masters hold {}, states equal and sound \
+             after {} of them; at most {} MB of memory and {} MB on disk",
             counts.serves.as_millis(),
             counts.tell(judged),
             found.reigns.len(),
             found.entries,
-            found.places
+            found.places,
+            grown.memory_mb(),
+            grown.disk_mb()
         );
         Self { anomalies, worthless, summary, kept }
     }
@@ -240,7 +244,7 @@ mod tests {
             anomalies,
             entries,
             &Judged::Tasks(Manner::Launch),
-            &Found::default(),
+            (&Found::default(), &Grown::default()),
             vec![],
         )
         .status()
@@ -272,7 +276,16 @@ mod tests {
         let of_registers = |undecided: &[&str], entries: &[Entry]| {
             let undecided = undecided.iter().map(|key| (*key).to_owned()).collect();
             let judged = Judged::Registers { registers: 1, undecided };
-            Verdict::new(Nemesis::None, 0, vec![], entries, &judged, &Found::default(), vec![]).status()
+            Verdict::new(
+                Nemesis::None,
+                0,
+                vec![],
+                entries,
+                &judged,
+                (&Found::default(), &Grown::default()),
+                vec![],
+            )
+            .status()
         };
         let register = |op| Event::Register { key: "w".to_owned(), op, by: String::new() };
         let ok = |op| Entry { kind: Kind::Ok, ..entry(register(op)) };

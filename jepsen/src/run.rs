@@ -19,8 +19,9 @@ use tokio::{
 };
 
 use crate::{
-    Reads, Workload, aftermath,
+    Reads, Workload, aftermath, bounds,
     checker::{self, Anomaly, Promise},
+    clocks::Clocks,
     disk::Disks,
     history::{self, Entry, Event, Kind, Marks, Recorder},
     nemesis::Nemesis,
@@ -94,7 +95,12 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
     };
     let disks = plan.nemesis.breaks_disks().then(|| Disks::mount(plan.masters)).transpose()?;
     let hosts = network.as_ref().map(Network::hosts).unwrap_or_default();
+    let clocks = match plan.nemesis.moves_clocks() {
+        true => Some(Clocks::build(plan.masters, plan.agents)?),
+        false => None,
+    };
     let settings = Settings {
+        node_environment: clocks.as_ref().map(Clocks::environment).unwrap_or_default(),
         master_dirs: disks.as_ref().map(Disks::folders).unwrap_or_default(),
         ..settings(&plan, hosts)
     };
@@ -131,8 +137,13 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
     }
     let accounts = watch_accounts(cluster.operator(), recorder.clone());
     let mut faults = 0;
-    let (of_network, of_disks) = (network.as_ref(), disks.as_ref());
-    let scene = Scene { cluster: &mut cluster, network: of_network, disks: of_disks, recorder: &recorder };
+    let scene = Scene {
+        cluster: &mut cluster,
+        network: network.as_ref(),
+        disks: disks.as_ref(),
+        clocks: clocks.as_ref(),
+        recorder: &recorder,
+    };
     let struck = strike_until_over(&plan, scene, &frameworks, &begun, &mut faults).await;
     let struck = match struck {
         // What is left undone by the harness must not look like a promise that was broken.
@@ -153,8 +164,12 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
     for outcome in [struck, settled, all_run(&mut cluster)] {
         anomalies.extend(outcome.err().map(|error| not_whole(&error)));
     }
+    anomalies.extend(bounds::processes(&cluster).await);
+    let grown = bounds::memory(&cluster);
     let found = aftermath::look(&mut cluster).await.context("cannot look at what the masters left")?;
     anomalies.extend(found.anomalies.iter().cloned());
+    let grown = grown.and(bounds::disks(&cluster).context("cannot look at what the masters stored")?);
+    anomalies.extend(grown.anomalies());
     let file = write_history(plan.history.as_deref(), &history::to_edn(&entries))?;
     let mut kept = vec![file.clone(), file.with_extension("html")];
     if !anomalies.is_empty() {
@@ -162,7 +177,7 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<Verdict> {
         disks.as_ref().map_or(Ok(()), |disks| disks.save(&folder))?;
         kept.push(folder);
     }
-    let verdict = Verdict::new(plan.nemesis, faults, anomalies, &entries, &judged, &found, kept);
+    let verdict = Verdict::new(plan.nemesis, faults, anomalies, &entries, &judged, (&found, &grown), kept);
     let page = Page {
         title: plan.title(),
         lines: verdict.lines(),
@@ -187,7 +202,7 @@ fn settings(plan: &Plan, hosts: Vec<Host>) -> Settings {
         hosts,
         program: plan.binary.clone(),
         node_flags: single.map(|(fault, node)| (node.to_owned(), flag(fault))).collect(),
-        master_dirs: Vec::new(),
+        ..Settings::default()
     }
 }
 

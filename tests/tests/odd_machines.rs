@@ -1,10 +1,9 @@
 //! A master's disk is slow, or its wall clock jumps by hours: nobody else notices.
 
 use anyhow::{Result, ensure};
-use mesarch_testkit::{Cluster, Settings, wait_for};
+use mesarch_testkit::{Cluster, OddMachine, Settings, wait_for};
 
 use crate::support::admin::{make_leader, set_weight, status, weights};
-use crate::support::odd_machine::OddMachine;
 use crate::support::steady::Steady;
 
 /// Longer for each sync of the slow disk.
@@ -20,7 +19,7 @@ async fn with_odd_master(leads: bool) -> Result<(Cluster, OddMachine, usize)> {
     let machine = OddMachine::build(cluster.dir())?;
     make_leader(&cluster, 0).await?;
     cluster.masters[ODD].terminate().await?;
-    machine.carry(&mut cluster.masters[ODD]);
+    cluster.masters[ODD].add_environment(machine.environment());
     cluster.masters[ODD].start()?;
     cluster.wait_until_joined(ODD).await?;
     let leader = if leads { ODD } else { 0 };

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use mesarch_client::{
     build::{self, TaskBuilder},
     scheduler::{Calls, Event, Options, Scheduler},
-    v1::{Offer, TaskInfo, TaskState},
+    v1::{Offer, TaskInfo, TaskState, task_status::Reason},
 };
 use tokio::task::JoinSet;
 
@@ -24,7 +24,11 @@ use crate::{
 /// Tasks that end are called so.
 const DONE: &str = "done-";
 /// Simulated agents on one connection; real ones have one each, but descriptors are few.
-const AGENTS_PER_CONNECTION: usize = 500;
+const AGENTS_PER_CONNECTION: usize = 10;
+/// How many agents more are told of.
+const TOLD_EVERY: usize = 500;
+/// How often the filling is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Agents that register at a time.
 const AGENTS_AT_ONCE: usize = 64;
 /// Completed tasks that the masters remember of a framework.
@@ -95,7 +99,10 @@ impl Progress {
 pub(crate) async fn fill(cluster: &Cluster, shape: Shape) -> anyhow::Result<Filled> {
     let began = Instant::now();
     let agents = start_agents(cluster, shape.agents).await?;
-    let frameworks = launch(&cluster.ready.masters, shape).await?;
+    let frameworks = tokio::select! {
+        frameworks = launch(&cluster.ready.masters, shape) => frameworks?,
+        lost = lost_links(&agents) => bail!("{lost} of {} simulated agents have lost their link", agents.len()),
+    };
     Ok(Filled { _agents: agents, _frameworks: frameworks, took: began.elapsed() })
 }
 
@@ -132,12 +139,26 @@ pub(crate) fn host(number: usize) -> Spec {
     }
 }
 
+/// How many agents have lost their link, once any has: what they were given will never run.
+async fn lost_links(agents: &[SimAgent]) -> usize {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        let lost = agents.iter().filter(|agent| agent.is_gone()).count();
+        if lost > 0 {
+            return lost;
+        }
+    }
+}
+
 async fn start_agents(cluster: &Cluster, count: usize) -> anyhow::Result<Vec<SimAgent>> {
     let (mut agents, mut starting) = (Vec::with_capacity(count), JoinSet::new());
     let mut channel = connect(&cluster.ready.leader).await?;
     for number in 0..count {
         if number % AGENTS_PER_CONNECTION == AGENTS_PER_CONNECTION - 1 {
             channel = connect(&cluster.ready.leader).await?;
+        }
+        if number % TOLD_EVERY == TOLD_EVERY - 1 {
             eprintln!("{} of {count} agents", agents.len());
         }
         while starting.len() >= AGENTS_AT_ONCE {
@@ -158,7 +179,7 @@ async fn wait(
     frameworks: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     let (mut last, mut since) = ((0, 0), Instant::now());
-    let mut ticks = tokio::time::interval(Duration::from_secs(2));
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -210,6 +231,14 @@ impl Share {
                     TaskState::TaskRunning => {}
                     TaskState::TaskFinished => {
                         progress.finished.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // Its offer had been taken back meanwhile: the next one has room for another task.
+                    TaskState::TaskDropped if status.reason() == Reason::InvalidOffers => {
+                        match status.task_id.value.starts_with(DONE) {
+                            true => self.done += 1,
+                            false => self.running += 1,
+                        }
+                        calls.revive(&[]).await?;
                     }
                     other => {
                         let (task, why) = (&status.task_id.value, status.message());

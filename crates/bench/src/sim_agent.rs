@@ -55,7 +55,7 @@ impl Finish {
 
 /// A running simulated agent; aborting the task ends it.
 pub(crate) struct SimAgent {
-    task: JoinHandle<anyhow::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 /// Messages waiting to be written to the link.
@@ -75,11 +75,11 @@ impl SimAgent {
         let (attached, mut wait) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             let mut tasks = Tasks::new(spec, Arc::default());
-            let never = serve(channel, &mut tasks, |_| {
+            let served = serve(channel, &mut tasks, |_| {
                 let _ = attached.try_send(());
-            })
-            .await?;
-            match never {}
+            });
+            let Err(why) = served.await;
+            eprintln!("a simulated agent ended: {why:#}");
         });
         let attached = tokio::time::timeout(ATTACH_DEADLINE, wait.recv()).await;
         attached.context("the leader did not attach the agent")?.context("the link ended at once")?;

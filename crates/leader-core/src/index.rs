@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use mesarch_allocator::{Allocator, GiveBack, Registry, Stats};
+use mesarch_faults::{Fault, on};
 use mesarch_state::{
     Change, Holding, LongFilter, Released, State,
     model::{Agent, Holder},
@@ -85,6 +86,8 @@ impl Index {
                 }
             }
             Change::Revived { framework, roles } => self.allocator.revive(framework, roles),
+            // Broken: what is offered is not free.
+            Change::Taken(_) if on(Fault::OverOffer) => {}
             Change::Taken(Holding { framework, role, agent, resources }) => {
                 self.allocator.take(framework, role, agent, resources);
             }

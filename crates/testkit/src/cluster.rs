@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use mesarch_client::operator::{self, Operator};
 use mesarch_client::{leftovers, readiness};
 use tempfile::TempDir;
@@ -26,6 +26,8 @@ pub struct Settings {
     pub program: Option<PathBuf>,
     /// Further flags of single nodes, by name, such as `master-2`.
     pub node_flags: Vec<(String, String)>,
+    /// Variables of single nodes' environment, by the node's name.
+    pub node_environment: Vec<(String, (String, String))>,
     /// Where each master keeps its data; empty: below the cluster's folder.
     pub master_dirs: Vec<PathBuf>,
 }
@@ -43,16 +45,36 @@ pub struct Host {
 /// panics, the logs are shown first.
 #[derive(Debug)]
 pub struct Cluster {
-    /// In the order of their node ids, which start at 1.
+    /// In the order of their node ids, which start at 1, as long as none was replaced.
     pub masters: Vec<Node>,
     /// In any order.
     pub agents: Vec<Node>,
-    /// Where the other masters are served, in the order of `masters`.
-    raft: Vec<SocketAddr>,
-    master_dirs: Vec<PathBuf>,
+    /// Masters in whose place others run.
+    pub replaced: Vec<Node>,
+    /// What else is known of each of `masters`.
+    seats: Vec<Seat>,
+    settings: Settings,
     dir: TempDir,
     program: PathBuf,
     _slot: Slot,
+}
+
+/// One master beside its process.
+#[derive(Clone, Debug)]
+struct Seat {
+    /// Its node id.
+    number: usize,
+    client: SocketAddr,
+    /// Where the other masters are served.
+    raft: SocketAddr,
+    data_dir: PathBuf,
+}
+
+impl Seat {
+    /// As operators name it: `number=host:raftport/clientport`.
+    fn member(&self) -> String {
+        format!("{}={}/{}", self.number, self.raft, self.client.port())
+    }
 }
 
 impl Cluster {
@@ -74,28 +96,51 @@ impl Cluster {
     /// cluster until it is made a member.
     pub fn add_master(&mut self, flags: &[String]) -> Result<usize> {
         let addresses = ports::free(2)?;
-        let index = self.masters.len();
-        let pairs = vec![(addresses[0], addresses[1]); index + 1];
+        let seat = self.next_seat(addresses[0], addresses[1]);
         let settings = Settings { master_flags: flags.to_vec(), ..Settings::default() };
-        let mut arguments = master_arguments(index, &pairs, self.dir.path(), &settings);
-        arguments.retain(|argument| argument != "--bootstrap" && !argument.starts_with("--initial-masters"));
-        let name = format!("master-{}", index + 1);
-        let log = self.dir.path().join(format!("{name}.log"));
-        let mut node = Node::new(name, addresses[0], self.program.clone(), arguments, log);
+        let kit = Kit { program: &self.program, dir: self.dir.path(), settings: &settings };
+        let mut node = kit.master(&seat, None);
         node.start()?;
         self.masters.push(node);
-        self.raft.push(addresses[1]);
-        Ok(index)
+        self.seats.push(seat);
+        Ok(self.masters.len() - 1)
+    }
+
+    /// Starts a master with the next node id, an empty disk and the usual flags where `index`, which must not run any more,
+    /// had its addresses and environment. It belongs to no cluster until it is made a member.
+    pub fn replace_master(&mut self, index: usize) -> Result<()> {
+        ensure!(self.masters[index].pid().is_none(), "{} still runs", self.masters[index].name);
+        let Seat { client, raft, .. } = self.seats[index];
+        let seat = self.next_seat(client, raft);
+        let kit = Kit { program: &self.program, dir: self.dir.path(), settings: &self.settings };
+        let mut node = kit.master(&seat, self.settings.hosts.get(index));
+        // It is the machine's, not the master's.
+        node.add_environment(self.masters[index].environment().iter().cloned());
+        node.start()?;
+        self.replaced.push(std::mem::replace(&mut self.masters[index], node));
+        self.seats[index] = seat;
+        Ok(())
+    }
+
+    fn next_seat(&self, client: SocketAddr, raft: SocketAddr) -> Seat {
+        let number = 1 + self.seats.iter().map(|seat| seat.number).max().unwrap_or_default();
+        let data_dir = self.dir.path().join(master_name(number));
+        Seat { number, client, raft, data_dir }
     }
 
     /// A master as operators name it: `number=host:raftport/clientport`.
     pub fn member(&self, index: usize) -> String {
-        format!("{}={}/{}", index + 1, self.raft[index], self.masters[index].address.port())
+        self.seats[index].member()
+    }
+
+    /// A master's node id.
+    pub fn node_id(&self, index: usize) -> usize {
+        self.seats[index].number
     }
 
     /// Where a master keeps its data.
     pub fn data_dir(&self, index: usize) -> PathBuf {
-        master_dir(index, self.dir.path(), &self.master_dirs)
+        self.seats[index].data_dir.clone()
     }
 
     fn prepare(masters: usize, agents: usize, settings: &Settings, slot: Slot) -> Result<Self> {
@@ -109,38 +154,29 @@ impl Cluster {
             count => bail!("{count} hosts for {masters} masters and {agents} agents"),
         };
         let (of_masters, of_agents) = addresses.split_at(masters * 2);
-        let pairs: Vec<(SocketAddr, SocketAddr)> =
-            of_masters.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        let node = |place: usize, name: String, address, mut arguments: Vec<String>| {
-            let log = dir.path().join(format!("{name}.log"));
-            let own = settings.node_flags.iter().filter(|(of, _)| *of == name);
-            arguments.extend(own.map(|(_, flag)| flag.clone()));
-            let Some(host) = hosts.get(place) else {
-                return Node::new(name, address, program.clone(), arguments, log);
-            };
-            arguments.push("--allow-remote".to_owned());
-            Node::new(name, address, program.clone(), arguments, log).inside(host.enter.clone())
-        };
-        let masters = pairs.iter().enumerate().map(|(index, (client, _))| {
-            let arguments = master_arguments(index, &pairs, dir.path(), settings);
-            node(index, format!("master-{}", index + 1), *client, arguments)
+        let seats: Vec<Seat> = of_masters
+            .chunks(2)
+            .zip(1..)
+            .map(|(pair, number)| {
+                let chosen = settings.master_dirs.get(number - 1).cloned();
+                let data_dir = chosen.unwrap_or_else(|| dir.path().join(master_name(number)));
+                Seat { number, client: pair[0], raft: pair[1], data_dir }
+            })
+            .collect();
+        let members = seats.iter().map(Seat::member).collect::<Vec<_>>().join(",");
+        let kit = Kit { program: &program, dir: dir.path(), settings };
+        let mut masters: Vec<Node> =
+            seats.iter().enumerate().map(|(index, seat)| kit.master(seat, hosts.get(index))).collect();
+        if let Some(first) = masters.first_mut() {
+            first.add_flag("--bootstrap");
+            first.add_flag(&format!("--initial-masters={members}"));
+        }
+        let clients = addresses_of(&masters).join(",");
+        let agents = of_agents.iter().zip(1..).map(|(address, number)| {
+            kit.agent(number, *address, &clients, hosts.get(seats.len() + number - 1))
         });
-        let clients = pairs.iter().map(|(client, _)| client.to_string()).collect::<Vec<_>>().join(",");
-        let agents = of_agents.iter().enumerate().map(|(index, address)| {
-            let name = format!("agent-{}", index + 1);
-            let mut arguments = vec![
-                "agent".to_owned(),
-                format!("--master={clients}"),
-                format!("--listen={address}"),
-                format!("--work-dir={}", dir.path().join(&name).display()),
-            ];
-            arguments.extend(settings.agent_flags.iter().cloned());
-            node(pairs.len() + index, name, *address, arguments)
-        });
-        let (masters, agents) = (masters.collect(), agents.collect());
-        let raft = pairs.iter().map(|(_, raft)| *raft).collect();
-        let master_dirs = settings.master_dirs.clone();
-        Ok(Self { masters, agents, raft, master_dirs, dir, program, _slot: slot })
+        let (agents, settings) = (agents.collect(), settings.clone());
+        Ok(Self { masters, agents, replaced: Vec::new(), seats, settings, dir, program, _slot: slot })
     }
 
     /// The folder with all data and logs.
@@ -161,7 +197,7 @@ impl Cluster {
 
     /// All masters' client addresses, dead ones too.
     pub fn addresses(&self) -> Vec<String> {
-        addresses(&self.masters)
+        addresses_of(&self.masters)
     }
 
     /// For reads from the leader.
@@ -186,7 +222,7 @@ impl Cluster {
 
     /// Waits until every master names the same leader and every agent is attached to it.
     async fn wait_until_complete(&self) -> Result<()> {
-        let (masters, agents) = (self.addresses(), addresses(&self.agents));
+        let (masters, agents) = (self.addresses(), addresses_of(&self.agents));
         wait_for("all masters and agents of a new cluster", async || {
             readiness::look(&masters, &agents).await.ok()
         })
@@ -237,6 +273,7 @@ impl Drop for Cluster {
         }
         self.agents.clear();
         self.masters.clear();
+        self.replaced.clear();
         leftovers::end_all(self.dir.path());
     }
 }
@@ -248,41 +285,69 @@ fn usual_ports(masters: usize, hosts: &[Host]) -> Vec<SocketAddr> {
     masters.chain(of_agents.iter().map(|host| (host.address, 5051))).map(SocketAddr::from).collect()
 }
 
-fn addresses(nodes: &[Node]) -> Vec<String> {
+fn addresses_of(nodes: &[Node]) -> Vec<String> {
     nodes.iter().map(|node| node.address.to_string()).collect()
 }
 
-/// Where a master keeps its data.
-fn master_dir(index: usize, dir: &Path, chosen: &[PathBuf]) -> PathBuf {
-    chosen.get(index).cloned().unwrap_or_else(|| dir.join(format!("master-{}", index + 1)))
+fn master_name(number: usize) -> String {
+    format!("master-{number}")
 }
 
-fn master_arguments(
-    index: usize,
-    pairs: &[(SocketAddr, SocketAddr)],
-    dir: &Path,
-    settings: &Settings,
-) -> Vec<String> {
-    let (client, raft) = pairs[index];
-    let node = index + 1;
-    let mut arguments = vec![
-        "master".to_owned(),
-        format!("--node-id={node}"),
-        format!("--listen={client}"),
-        format!("--raft-listen={raft}"),
-        format!("--data-dir={}", master_dir(index, dir, &settings.master_dirs).display()),
-        "--cluster=test".to_owned(),
-    ];
-    arguments.extend(settings.master_flags.iter().cloned());
-    if index == 0 {
-        let members = pairs
-            .iter()
-            .enumerate()
-            .map(|(index, (client, raft))| format!("{}={raft}/{}", index + 1, client.port()));
-        arguments.push("--bootstrap".to_owned());
-        arguments.push(format!("--initial-masters={}", members.collect::<Vec<_>>().join(",")));
+/// What all nodes of a cluster are made from.
+struct Kit<'a> {
+    program: &'a Path,
+    dir: &'a Path,
+    settings: &'a Settings,
+}
+
+impl Kit<'_> {
+    /// A master that is not started, and bootstraps nothing.
+    fn master(&self, seat: &Seat, host: Option<&Host>) -> Node {
+        let mut arguments = vec![
+            "master".to_owned(),
+            format!("--node-id={}", seat.number),
+            format!("--listen={}", seat.client),
+            format!("--raft-listen={}", seat.raft),
+            format!("--data-dir={}", seat.data_dir.display()),
+            "--cluster=test".to_owned(),
+        ];
+        arguments.extend(self.settings.master_flags.iter().cloned());
+        self.node(master_name(seat.number), seat.client, arguments, host)
     }
-    arguments
+
+    /// An agent that is not started, of the cluster with these masters.
+    fn agent(&self, number: usize, address: SocketAddr, masters: &str, host: Option<&Host>) -> Node {
+        let name = format!("agent-{number}");
+        let mut arguments = vec![
+            "agent".to_owned(),
+            format!("--master={masters}"),
+            format!("--listen={address}"),
+            format!("--work-dir={}", self.dir.join(&name).display()),
+        ];
+        arguments.extend(self.settings.agent_flags.iter().cloned());
+        self.node(name, address, arguments, host)
+    }
+
+    fn node(
+        &self,
+        name: String,
+        address: SocketAddr,
+        mut arguments: Vec<String>,
+        host: Option<&Host>,
+    ) -> Node {
+        let flags = self.settings.node_flags.iter().filter(|(of, _)| *of == name);
+        arguments.extend(flags.map(|(_, flag)| flag.clone()));
+        arguments.extend(host.map(|_| "--allow-remote".to_owned()));
+        let environment = self.settings.node_environment.iter().filter(|(of, _)| *of == name);
+        let environment: Vec<_> = environment.map(|(_, variable)| variable.clone()).collect();
+        let log = self.dir.join(format!("{name}.log"));
+        let mut node = Node::new(name, address, self.program.to_owned(), arguments, log);
+        node.add_environment(environment);
+        match host {
+            Some(host) => node.inside(host.enter.clone()),
+            None => node,
+        }
+    }
 }
 
 /// The release binary: it lies beside the running program, or, if that is a test, beside the test's folder.

@@ -13,6 +13,7 @@
 
 pub mod cluster;
 pub mod node;
+pub mod odd_machine;
 mod ports;
 pub mod raw_http;
 mod slots;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use cluster::{Cluster, Host, Settings};
 pub use node::Node;
+pub use odd_machine::OddMachine;
 pub use raw_http::RawHttp;
 pub use slots::{CLUSTERS_MAX, Slot, slot};
 pub use wait::{DEADLINE, wait_for, wait_for_within};

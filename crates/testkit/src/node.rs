@@ -27,6 +27,7 @@ pub struct Node {
     pub address: SocketAddr,
     /// Empty, or a command that becomes the one it is given.
     enter: Vec<String>,
+    environment: Vec<(String, String)>,
     program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
@@ -42,18 +43,27 @@ impl Node {
         arguments: Vec<String>,
         log: PathBuf,
     ) -> Self {
-        Self { name, address, enter: Vec::new(), program, arguments, log, child: None }
+        Self {
+            name,
+            address,
+            enter: Vec::new(),
+            environment: Vec::new(),
+            program,
+            arguments,
+            log,
+            child: None,
+        }
     }
 
     /// The same, started by a command that becomes the one it is given, elsewhere.
     pub fn inside(mut self, enter: Vec<String>) -> Self {
-        self.enter_by(enter);
+        self.enter = enter;
         self
     }
 
-    /// Has the next starts done by a command that becomes the one it is given.
-    pub fn enter_by(&mut self, command: Vec<String>) {
-        self.enter = command;
+    /// Sets variables of its environment for the next starts.
+    pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        self.environment.extend(variables);
     }
 
     /// Starts the process. It ends with the thread that called this, so call it from the test itself.
@@ -66,6 +76,7 @@ impl Node {
         let child = Command::new(first)
             .args(words)
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .arg(format!("--exit-with-parent={}", std::process::id()))
             .stdin(Stdio::null())
             .stdout(output)
@@ -90,6 +101,11 @@ impl Node {
     /// Adds a flag for the next starts.
     pub fn add_flag(&mut self, flag: &str) {
         self.arguments.push(flag.to_owned());
+    }
+
+    /// The variables that were set.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
     }
 
     /// The process id, while it runs.

@@ -39,7 +39,7 @@ const BUGS: [Bug; 15] = [
     bug("ack-before-sync", "register", "kill-all"),
     bug("sync-skipped", "register", "power-loss-all"),
     bug("vote-unsaved", "register", "kill-all"),
-    Bug { also: &["--reads", "lease"], ..bug("lease-ignored", "register", "pause-leader") },
+    Bug { also: &["--reads", "lease"], ..bug("lease-ignored", "register", "isolate-leader") },
     bug("barrier-ignored", "register", "isolate-leader"),
     bug("answer-before-commit", "launch", "isolate-leader"),
     bug("quota-at-the-edge", "register", "none"),

@@ -103,12 +103,22 @@ async fn review() -> Result<()> {
         }
         ensure!(digests.iter().all(|digest| *digest == digests[0]), "at {to}: {digests:?}");
     }
+    let (from, to) = ((at - 1).to_string(), (at + 1).to_string());
+    let range = ["--data-dir", &dirs[0], "--from", &from, "--to", &to];
+    let of_each = good(&[&["debug", "replay", "digest"][..], &range].concat()).await?;
+    let last = good(&["debug", "replay", "--data-dir", &dirs[0], "--to", &to, "digest"]).await?;
+    ensure!(of_each.lines().count() == 3 && of_each.ends_with(&last), "after each of three: {of_each}{last}");
+    let sound = good(&[&["debug", "replay", "invariants"][..], &range].concat()).await?;
+    ensure!(sound.matches("all hold").count() == 3, "{sound}");
     follow_the_runbook(&dirs, at, &framework).await?;
 
     let beyond = (index(log.last().context("entries")?)? + 100).to_string();
     refused(&dirs[0], &["replay", "digest", "--to", &beyond], 1, &["--to", "the log ends at"]).await?;
     refused(&dirs[0], &["replay", "digest", "--agent", "S"], 2, &["explain"]).await?;
     refused(&dirs[0], &["replay", "explain"], 2, &["--framework"]).await?;
+    refused(&dirs[0], &["replay", "tasks", "--from", "1"], 2, &["--from"]).await?;
+    refused(&dirs[0], &["replay", "digest", "--from", "9", "--to", "8"], 2, &["--from 9"]).await?;
+    refused(&dirs[0], &["replay", "digest", "--from", &beyond], 1, &["--from", "the last entry"]).await?;
     refused(&dirs[0], &["log", "--from", "9", "--to", "8"], 2, &["--from 9"]).await?;
     let above = Path::new(&dirs[0]).parent().context("a folder")?.display().to_string();
     refused(&above, &["log"], 2, &["identity", "master-1"]).await?;

@@ -13,7 +13,7 @@ async fn random_requests_do_not_harm_an_agent() {
     let (dir, mut master) = (tempfile::tempdir().unwrap(), Master::leading(1).await);
     let agent = Process::start(dir.path(), &[&master]).await;
     master.attach().await;
-    bytes::throw_at(agent.address).await;
+    master.idle_during(bytes::throw_at(agent.address)).await;
     master.run(&shell("t", "exit 0"), 1).await;
     let finished = [TaskState::TaskStarting, TaskState::TaskRunning, TaskState::TaskFinished];
     master.goes_through(&finished).await;

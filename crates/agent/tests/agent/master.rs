@@ -23,6 +23,10 @@ use tokio_stream::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+/// How long the agent bears a silent leader, in ms.
+const SILENCE_MS_MAX: u32 = 60_000;
+/// How often a leader with nothing to say pings.
+const PING_EVERY: Duration = Duration::from_secs(15);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const AGENT: &str = "cluster-1-S0";
 pub(crate) const FRAMEWORK: &str = "cluster-1-0001";
@@ -114,7 +118,7 @@ impl Master {
     /// Accepts the next link.
     pub(crate) async fn attach(&mut self) -> from_agent::Kind {
         let hello = self.hello().await;
-        let attached = Attached { agent: AGENT.into(), silence_ms_max: 60_000 };
+        let attached = Attached { agent: AGENT.into(), silence_ms_max: SILENCE_MS_MAX };
         self.send(to_agent::Kind::Attached(attached)).await;
         hello
     }
@@ -130,6 +134,20 @@ impl Master {
         let link = self.link.as_mut().expect("a link is open");
         let ended = async { while let Ok(Some(_)) = link.incoming.message().await {} };
         timeout(DEADLINE, ended).await.is_ok()
+    }
+
+    /// Waits for something else, and meanwhile pings as a leader does that has nothing to say.
+    pub(crate) async fn idle_during<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = std::pin::pin!(other);
+        for number in 1.. {
+            if let Ok(done) = timeout(PING_EVERY, &mut other).await {
+                return done;
+            }
+            self.send(to_agent::Kind::Ping(mesarch_proto::link::Ping { number })).await;
+            let from_agent::Kind::Pong(pong) = self.next().await else { panic!("it answers a ping") };
+            assert_eq!(pong.number, number);
+        }
+        unreachable!("numbers last")
     }
 
     pub(crate) fn hang_up(&mut self) {

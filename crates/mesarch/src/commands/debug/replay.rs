@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// The last entry to apply
     #[arg(long, value_name = "INDEX")]
     to: Option<u64>,
+    /// digest and invariants: tell it of the state after each entry from this one on, a line each
+    #[arg(long, value_name = "INDEX")]
+    from: Option<u64>,
     /// explain: the framework's id
     #[arg(long, value_name = "ID", required_if_eq("query", "explain"))]
     framework: Option<String>,
@@ -70,9 +73,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.query != Query::Explain && (arguments.framework.is_some() || arguments.agent.is_some()) {
         return Err(usage("--framework and --agent are for explain only"));
     }
+    if arguments.from.is_some() && !matches!(arguments.query, Query::Digest | Query::Invariants) {
+        return Err(usage("--from is for digest and invariants only"));
+    }
+    if let (Some(from), Some(to)) = (arguments.from, arguments.to)
+        && from > to
+    {
+        return Err(usage(format!("--from {from} is behind --to {to}")));
+    }
     let dir = open(&arguments.data_dir)?;
-    let past = Past::build(&dir, arguments.to.map_or(Until::Committed, Until::Entry))?;
-    past.answer(arguments)
+    let until = arguments.to.map_or(Until::Committed, Until::Entry);
+    let Some(from) = arguments.from else {
+        return Past::build(&dir, until)?.answer(arguments);
+    };
+    let mut status = ExitCode::SUCCESS;
+    let past = Past::walk(&dir, until, from, |past| {
+        let told = past.answer(arguments)?;
+        if told != ExitCode::SUCCESS {
+            status = told;
+        }
+        Ok(())
+    })?;
+    ensure!(past.index >= from, "--from {from}: the last entry to apply is {}", past.index);
+    Ok(status)
 }
 
 /// How far to apply.
@@ -125,8 +148,19 @@ impl Past {
     }
 
     fn build(dir: &StoppedDir, until: Until) -> Result<Self> {
+        let newest = if let Until::Entry(to) = until { to } else { u64::MAX };
+        Self::walk(dir, until, newest, |_| Ok(()))
+    }
+
+    /// Shows each state from the one at `from` on to `look`, and returns the last one.
+    fn walk(
+        dir: &StoppedDir,
+        until: Until,
+        from: u64,
+        mut look: impl FnMut(&Self) -> Result<()>,
+    ) -> Result<Self> {
         let to = if let Until::Entry(to) = until { Some(to) } else { None };
-        let mut past = Self::from_snapshot(dir, to.unwrap_or(u64::MAX))?;
+        let mut past = Self::from_snapshot(dir, from)?;
         let scratch = scratch()?;
         let first = if past.index == 0 { 0 } else { past.index + 1 };
         let log = dir.log(first, scratch.path())?;
@@ -141,6 +175,9 @@ impl Past {
         }
         past.committed = committed.max(past.index);
         let to = if until == Until::End { u64::MAX } else { to.unwrap_or(past.committed) };
+        if past.index >= from && past.index <= to {
+            look(&past)?;
+        }
         for entry in log {
             let entry = entry
                 .context("the state cannot be built beyond what is damaged; --to names an earlier entry")?;
@@ -148,6 +185,9 @@ impl Past {
                 break;
             }
             past.apply(&entry).with_context(|| format!("entry {}", entry.log_id.index))?;
+            if past.index >= from {
+                look(&past)?;
+            }
         }
         ensure!(until == Until::End || past.index == to, "--to {to}: the log ends at {}", past.index);
         if until != Until::End && to > committed {
@@ -182,7 +222,7 @@ impl Past {
         }
         if let Some(oldest) = oldest {
             tell(&format!(
-                "the snapshot at {oldest} is newer than --to; the log has to reach back to its beginning"
+                "the snapshot at {oldest} is newer than what is asked for; the log has to reach back to its beginning"
             ));
         }
         Ok(Self { index: 0, term: 0, committed: 0, state: State::new() })
