@@ -36,6 +36,8 @@ const SPLIT_WAIT: Duration = Duration::from_millis(60);
 const SPLIT_RETRIES: u32 = 4;
 /// Between two tries to reach or to replace a leader.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two connections that end at once, at first.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// Longest wait for a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -92,15 +94,19 @@ async fn watch_one<M: Machine>(
     sleep(PAUSE).await;
 }
 
-/// Holds a connection to `address` until it ends; what its end proves.
+/// Holds a connection to `address`, and the next one when it ends, until none is to be had; what that proves.
+///
+/// The sockets of a process that is killed close one after the other, and its listener may be the last: a new connection
+/// then ends at once, and the one after it is refused. Whatever else accepts and hangs up is asked more and more seldom.
 async fn watch_connection(address: &str) -> Proof {
-    match connect(address).await {
-        Ok(mut stream) => hold(&mut stream).await,
-        Err(error) => return proof_of(&error),
-    }
-    match connect(address).await {
-        Ok(_) => Proof::None,
-        Err(error) => proof_of(&error),
+    let mut pause = Duration::ZERO;
+    loop {
+        match connect(address).await {
+            Ok(mut stream) => hold(&mut stream).await,
+            Err(error) => return proof_of(&error),
+        }
+        sleep(pause).await;
+        pause = PAUSE.min(FIRST_PAUSE.max(2 * pause));
     }
 }
 
@@ -176,6 +182,8 @@ mod tests {
 
     use super::*;
 
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     #[tokio::test]
     async fn only_a_refused_connection_is_a_proof() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,11 +192,13 @@ mod tests {
             let address = address.clone();
             async move { watch_connection(&address).await }
         });
-        let (stream, _) = listener.accept().await.unwrap();
-        drop(stream);
-        assert_eq!(watching.await.unwrap(), Proof::None, "the listener still lives");
-        let watching = tokio::spawn(async move { watch_connection(&address).await });
-        let (stream, _) = listener.accept().await.unwrap();
+        // As long as the listener lives, the end of a connection proves nothing and the next one is held.
+        let next = async || timeout(DEADLINE, listener.accept()).await.expect("it connects again").unwrap();
+        for _ in 0..3 {
+            drop(next().await);
+        }
+        let (stream, _) = next().await;
+        assert!(!watching.is_finished());
         drop(listener);
         drop(stream);
         assert_eq!(watching.await.unwrap(), Proof::Gone);
