@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use rand::{Rng, rngs::StdRng, seq::SliceRandom};
+use rand::{
+    Rng,
+    rngs::StdRng,
+    seq::{IteratorRandom, SliceRandom},
+};
 
 use crate::{nemesis::Nemesis, network::Rule};
 
@@ -43,10 +47,10 @@ impl Cut {
         match kind {
             Nemesis::Halves => Self { lasts, ..halves((masters, agents), random) },
             Nemesis::Bridge => {
-                let mut two: Vec<usize> = (0..masters).collect();
-                two.shuffle(random);
-                let name = format!("masters {} and {} cannot hear each other", two[0] + 1, two[1] + 1);
-                whole(name, Rule::between(&two[..1], &two[1..2]))
+                // Two followers have nothing to say to each other, and would not notice.
+                let other = (0..masters).filter(|master| *master != leader).choose(random).unwrap_or(leader);
+                let name = format!("masters {} and {} cannot hear each other", leader + 1, other + 1);
+                whole(name, Rule::between(&[leader], &[other]))
             }
             Nemesis::OneWay => {
                 let sends = random.random_bool(0.5);

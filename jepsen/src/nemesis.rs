@@ -56,7 +56,7 @@ pub(crate) enum Nemesis {
     IsolateLeader,
     /// Two sides with about half of the masters and agents each, cut off from each other.
     Halves,
-    /// Two masters are cut off from each other, and both reach all others.
+    /// The leader and another master are cut off from each other, and both reach all others.
     Bridge,
     /// What the leader sends to other nodes is lost, or what they send to it.
     OneWay,
