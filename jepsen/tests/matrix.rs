@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path, process::Command};
 
 /// Workload, fault, and whether that needs a network that can be cut, or disks that can be broken.
-const RUNS: [(&str, &str, bool); 15] = [
+const RUNS: [(&str, &str, bool); 14] = [
     ("launch", "kill-leader", false),
     ("register", "kill-all", false),
     ("stale-reads", "kill-follower", false),
@@ -12,7 +12,6 @@ const RUNS: [(&str, &str, bool); 15] = [
     ("register", "rolling", false),
     ("failover-framework", "kill-leader", false),
     ("register", "replace", false),
-    ("launch", "clocks", false),
     ("register", "isolate-leader", true),
     ("stale-reads", "one-way", true),
     ("launch", "agents-only", true),
